@@ -1,0 +1,320 @@
+"""From a checked configuration to the parts of a run; the only file that knows both."""
+
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantrain.config import (
+    MAY_CHANGE_ON_RESUME,
+    Config,
+    ConfigError,
+    flatten,
+    from_dict,
+    to_dict,
+)
+from gantrain.data import BatchSampler, ImageSet
+from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
+from gantrain.data.digits import load_stacked_digits
+from gantrain.data.folder import list_images, load_folder
+from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
+from gantrain.evidence.fidelity import InceptionMetric, check_classifier
+from gantrain.evidence.inception import InceptionWeights, find_inception_weights
+from gantrain.evidence.measurement import Metric
+from gantrain.evidence.modes import ModesMetric
+from gantrain.logs.run_folder import RunFolder
+from gantrain.networks import NetworkPair, make_networks, sample_latent
+from gantrain.training.checkpoint import LAST, CheckpointError, load_checkpoint
+from gantrain.training.ema import Ema
+from gantrain.training.iteration import Iteration, Records, linear_decay, no_decay
+from gantrain.training.trainer import Outcome, Plan, Sampling, Trainer
+
+METRIC_SEED = 2**31  # added to the run's seed: the metrics' z are not those of training
+GRID_SEED = 2**32
+LATENT_SEED = 2**33
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The metrics' numbers, with `null` resolved for the device and the data."""
+
+    names: tuple[str, ...]
+    samples: int
+    reference_samples: int | None
+    every: int
+
+
+def make_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise ConfigError(
+                f"device={name!r} does not exist: PyTorch sees {count} CUDA devices here; use device=cpu or auto"
+            )
+    return device
+
+
+def measuring_protocol(config: Config, device: torch.device) -> Protocol:
+    """How much is measured, and how often: affordable on the device unless the keys say otherwise."""
+    names, metrics = config.metric_names, config.metrics
+    cuda = device.type == "cuda"
+    by_inception = any(name in INCEPTION_METRICS for name in names)
+    samples = metrics.samples or (10_000 if not by_inception else 50_000 if cuda else 1_024)
+    reference = metrics.reference_samples
+    if reference is None and not cuda:
+        reference = samples
+    every = metrics.every_steps
+    if every is None:
+        every = max(1, config.schedule.steps // 5) if not by_inception else 10_000 if cuda else 0
+    return Protocol(names, samples, reference, every)
+
+
+def prepare_data(config: Config) -> None:
+    """Refuses data that are not there, before anything is loaded; downloads CIFAR-10 if it is absent."""
+    if config.data.name == "cifar10":
+        prepare_cifar10(cifar10_root(config.data.root))
+    elif config.data.name == "folder":
+        list_images(Path(config.data.root or ""))
+
+
+def load_data(config: Config, split: str) -> ImageSet:
+    """The configured images, on the CPU."""
+    if config.data.name == "digits":
+        return load_stacked_digits(split)
+    if config.data.name == "folder":
+        return load_folder(Path(config.data.root or ""), config.data.image_size)
+    return load_cifar10(cifar10_root(config.data.root), split)
+
+
+def build_networks(config: Config) -> NetworkPair:
+    """Fresh networks from the global RNG, on the CPU."""
+    model = config.model
+    return make_networks(
+        model.name,
+        width=model.width,
+        latent_dim=model.latent_dim,
+        prior=model.prior,
+        d_norm=model.d_norm,
+        maxout_count=model.maxout_count,
+        image_size=config.data.image_size,
+    )
+
+
+def find_weights(config: Config) -> InceptionWeights | None:
+    """The Inception's weights if a metric needs them, refused here if they do not do."""
+    names = config.metric_names
+    if not any(name in INCEPTION_METRICS for name in names):
+        return None
+    weights = find_inception_weights(config.metrics.inception_weights)
+    check_classifier(names, weights)
+    return weights
+
+
+def build_metrics(
+    config: Config, weights: InceptionWeights | None, training_set: ImageSet, device: torch.device
+) -> list[Metric]:
+    """The metrics asked for, ready to measure."""
+    protocol = measuring_protocol(config, device)
+    metrics: list[Metric] = []
+    if weights is not None:
+        split = config.metrics.reference_split
+        reference = training_set if split == "train" else load_data(config, split)
+        images = reference.images
+        if protocol.reference_samples is not None:
+            images = images[: protocol.reference_samples]
+        metrics.append(
+            InceptionMetric(
+                tuple(name for name in protocol.names if name in INCEPTION_METRICS),
+                weights,
+                reference=images,
+                reference_name=reference.name,
+                batch_size=config.metrics.batch_size,
+                device=device,
+            )
+        )
+    if "modes" in protocol.names:
+        metrics.append(ModesMetric())
+    return metrics
+
+
+def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric], device: torch.device) -> Trainer:
+    """Everything that trains, seeded."""
+    torch.manual_seed(config.seed)
+    schedule = config.schedule
+    networks = build_networks(config)
+    for network in (networks.generator, networks.discriminator):
+        network.to(device).train()
+    optimizer = config.optimizer
+    optimizer_g = torch.optim.Adam(
+        networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g), fused=True
+    )
+    optimizer_d = torch.optim.Adam(
+        networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d), fused=True
+    )
+    steps = schedule.steps
+    protocol = measuring_protocol(config, device)
+    plan = Plan(
+        steps=steps,
+        log_every=config.log.every_steps or max(1, min(100, steps // 100)),
+        grids_every=config.log.grids_every_steps or max(1, steps // 20),
+        checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
+        measure_every=protocol.every,
+    )
+    iteration = Iteration(
+        networks,
+        config.loss.make(),
+        optimizer_g=optimizer_g,
+        optimizer_d=optimizer_d,
+        batches=BatchSampler(
+            training_set.to(device).images,
+            batch_size=schedule.batch_size,
+            image_range=networks.image_range,
+            flip=config.data.flip,
+            seed=config.seed,
+        ),
+        latents=_generator(device, config.seed + LATENT_SEED),
+        ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
+        d_steps=schedule.d_steps,
+        bf16=config.precision == "bf16",
+        records=Records(plan.log_every, schedule.batch_size, schedule.d_steps, device),
+    )
+    shape = (config.log.grid_images, config.model.latent_dim)
+    tree = to_dict(config)
+    return Trainer(
+        iteration,
+        plan=plan,
+        sampling=Sampling(
+            seed=_seed(config.seed + METRIC_SEED),
+            count=protocol.samples,
+            batch_size=config.metrics.batch_size,
+            networks=tuple(config.metrics.networks),
+        ),
+        metrics=metrics,
+        grid_z=sample_latent(config.model.prior, shape, _generator(device, config.seed + GRID_SEED)),
+        config=tree,
+        flat_config=flatten(tree),
+        learning_rate_factor=linear_decay(steps, schedule.lr_decay_from) if schedule.lr_decay == "linear" else no_decay,
+    )
+
+
+def resumed_config(run: Path, asked: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """The configuration of a run to go on with, and its checkpoint.
+
+    Args:
+        run: its folder.
+        asked: dotted keys given explicitly with this start; only those of `MAY_CHANGE_ON_RESUME` may differ
+            from the run's.
+
+    Raises:
+        CheckpointError: there is no usable checkpoint.
+        ConfigError: a key differs, or the run is finished.
+    """
+    state = load_checkpoint(run / LAST)
+    stored = flatten(state["config"])
+    differ = [
+        f"{key}: {stored.get(key)!r} in the run, {value!r} now"
+        for key, value in asked.items()
+        if key not in MAY_CHANGE_ON_RESUME and value != stored.get(key)
+    ]
+    if differ:
+        raise ConfigError(
+            f"resume={str(run)!r} goes on with the run's own configuration, and these keys differ: "
+            f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
+        )
+    tree = state["config"]
+    for key, value in asked.items():
+        if key in MAY_CHANGE_ON_RESUME and key != "resume":
+            *sections, last = key.split(".")
+            branch = tree
+            for section in sections:
+                branch = branch[section]
+            branch[last] = value
+    config = from_dict(tree)
+    if config.schedule.steps <= state["step"]:
+        raise ConfigError(
+            f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
+        )
+    return config, state
+
+
+def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) -> Outcome:
+    """Trains as configured, in that folder, from `state` if it is given; prints what came out.
+
+    Raises:
+        ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
+        NotFiniteError: training ran into a value that is not finite.
+    """
+    device = make_device(config.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.backends.cudnn.benchmark = True
+    weights = find_weights(config)
+    prepare_data(config)
+    training_set = load_data(config, "train")
+    metrics = build_metrics(config, weights, training_set, device)
+    trainer = build_trainer(config, training_set, metrics, device)
+    if state is not None:
+        try:
+            trainer.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"the checkpoint in {str(folder_path)!r} does not fit its configuration ({reason})"
+            ) from None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    folder = RunFolder(
+        folder_path, trainer.config, name, resume_step=None if state is None else trainer.step
+    )
+    print(f"{trainer.iteration.objective} on {len(training_set):,} images of {training_set.name}, {name}", file=sys.stderr)
+    try:
+        outcome = trainer.fit(folder)
+    finally:
+        folder.close()
+    print(report(config, folder, outcome, device))
+    return outcome
+
+
+def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.device) -> str:
+    """What a run reached and where it lies, in a few lines."""
+    lines = [f"\nDone: {outcome.step} steps of {config.name}"]
+    lines += [f"  {name}: {value:.5g}" for name, value in outcome.figures.items()]
+    if outcome.best:
+        lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")
+    lines += [
+        f"  samples      {folder.samples}/{outcome.step:07d}.png",
+        f"  TensorBoard  tensorboard --logdir {folder.tensorboard}",
+        f"  metrics      {folder.path}/metrics.jsonl",
+        f"  checkpoint   {folder.path}/{LAST}",
+        f"  peak memory  {peak_memory(device)}",
+    ]
+    return "\n".join(lines)
+
+
+def peak_memory(device: torch.device) -> str:
+    """The most memory used so far, of the GPU too."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    if device.type != "cuda":
+        return f"{host:.2f} GiB"
+    return f"{host:.2f} GiB, GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
+
+
+def _seed(number: int) -> int:
+    """Within what torch.Generator takes."""
+    return number % 2**63
+
+
+def _generator(device: torch.device, seed: int) -> torch.Generator:
+    return torch.Generator(device).manual_seed(_seed(seed))

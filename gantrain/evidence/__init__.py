@@ -1,0 +1,1 @@
+"""Evidence about an objective: metrics and their protocols."""

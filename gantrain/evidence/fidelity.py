@@ -1,0 +1,155 @@
+"""FID, KID and Inception Score; every formula is torch-fidelity's, and this is its only import."""
+
+import hashlib
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+from torch_fidelity.utils import create_feature_extractor
+from tqdm import tqdm
+
+from gantrain.evidence.cache import cache_folder, save_atomically
+from gantrain.evidence.inception import InceptionWeights, WeightsError
+from gantrain.evidence.measurement import Measurement
+
+EXTRACTOR = "inception-v3-compat"
+FEATURES, LOGITS = "2048", "logits_unbiased"
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
+NAMES = ("fid", "kid", "inception_score")
+
+
+class InceptionMetric:
+    """FID, KID and Inception Score of generated images against a reference set."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        weights: InceptionWeights,
+        *,
+        reference: Tensor,
+        reference_name: str,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        """Prepares the reference's features, from the cache if they are there.
+
+        Args:
+            names: which of fid, kid and inception_score.
+            weights: the Inception's.
+            reference: uint8 real images (N, 3, H, W).
+            reference_name: data set and split, for the protocol.
+            batch_size: images a forward pass.
+            device: where the Inception runs.
+
+        Raises:
+            WeightsError: inception_score is asked for and the weights hold no classifier.
+        """
+        check_classifier(names, weights)
+        self.names = names
+        self.device = device
+        self.batch_size = batch_size
+        self._weights = weights
+        layers = [FEATURES, LOGITS] if "inception_score" in names else [FEATURES]
+        self._extractor = create_feature_extractor(
+            EXTRACTOR,
+            layers,
+            cuda=device.type == "cuda",
+            feature_extractor_weights_path=str(weights.path),
+            verbose=False,
+        ).to(device)
+        self._protocol: dict[str, Any] = {
+            "reference": reference_name,
+            "reference_samples": len(reference),
+            "weights": weights.digest,
+            "weights_origin": weights.origin,
+        }
+        self._reference: dict[str, Any] = {}
+        if "fid" in names or "kid" in names:
+            self._reference = self._reference_features(reference, reference_name)
+
+    @property
+    def headline(self) -> tuple[str, bool]:
+        """The figure that decides which checkpoint is best, and whether lower is better."""
+        name = next(name for name in NAMES if name in self.names)
+        return name, name != "inception_score"
+
+    def measure(self, images: Tensor) -> list[Measurement]:
+        """The figures of uint8 images (N, 3, H, W)."""
+        features = self.features(images)
+        subset = min(KID_SUBSET_SIZE, len(images), self._protocol["reference_samples"])
+        protocol = {**self._protocol, "samples": len(images)}
+        found = []
+        if "fid" in self.names:
+            statistics = fid_features_to_statistics(features[FEATURES])
+            fid = fid_statistics_to_metric(statistics, self._reference["statistics"], False)[KEY_METRIC_FID]
+            found.append(Measurement("fid", fid, protocol))
+        if "kid" in self.names:
+            kid = kid_features_to_metric(
+                features[FEATURES],
+                self._reference["features"],
+                kid_subsets=KID_SUBSETS,
+                kid_subset_size=subset,
+                verbose=False,
+            )
+            protocol_kid = {**protocol, "kid_subsets": KID_SUBSETS, "kid_subset_size": subset}
+            protocol_kid["kid_std"] = kid[KEY_METRIC_KID_STD]
+            found.append(Measurement("kid", kid[KEY_METRIC_KID_MEAN], protocol_kid))
+        if "inception_score" in self.names:
+            score = isc_features_to_metric(features[LOGITS])
+            protocol_isc = {key: protocol[key] for key in ("samples", "weights", "weights_origin")}
+            protocol_isc["inception_score_std"] = score[KEY_METRIC_ISC_STD]
+            found.append(Measurement("inception_score", score[KEY_METRIC_ISC_MEAN], protocol_isc))
+        return found
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The Inception's layers on uint8 images, on the CPU, by torch-fidelity's name."""
+        batches = []
+        bar = tqdm(
+            images.split(self.batch_size), desc="Inception", unit="batch", leave=False, disable=None, file=sys.stderr
+        )
+        for batch in bar:
+            found = self._extractor(batch.to(self.device))
+            batches.append([layer.cpu() for layer in found])
+        return {
+            name: torch.cat([batch[k] for batch in batches]) for k, name in enumerate(self._extractor.features_list)
+        }
+
+    def _reference_features(self, reference: Tensor, name: str) -> dict[str, Any]:
+        pixels = hashlib.sha1(reference.cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
+        path = cache_folder() / f"reference-{name}-{len(reference)}-{pixels}-{self._weights.digest}.pt"
+        features = _read_features(path, len(reference))
+        if features is None:
+            features = self.features(reference)[FEATURES]
+            save_atomically({"features": features}, path)
+        statistics = fid_features_to_statistics(features) if "fid" in self.names else None
+        return {"features": features, "statistics": statistics}
+
+
+def check_classifier(names: tuple[str, ...], weights: InceptionWeights) -> None:
+    """Refuses an Inception Score from weights that end at the features."""
+    if "inception_score" in names and not weights.has_classifier:
+        raise WeightsError(
+            f"metrics.names asks for inception_score, and the weights of {weights.origin} hold no classifier: point "
+            "metrics.inception_weights at torch-fidelity's own .pth, or take inception_score out of metrics.names"
+        )
+
+
+def _read_features(path: Any, count: int) -> Tensor | None:
+    """Cached features, or None where there are none or they are damaged (they are then computed anew)."""
+    if not path.is_file():
+        return None
+    try:
+        features = torch.load(path, weights_only=True, map_location="cpu")["features"]
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
+        print(f"the cached {path} is damaged ({error}); computing it anew", file=sys.stderr)
+        return None
+    good = isinstance(features, Tensor) and features.shape == (count, int(FEATURES)) and bool(features.isfinite().all())
+    if not good:
+        print(f"the cached {path} does not hold {count} features; computing it anew", file=sys.stderr)
+        return None
+    return features

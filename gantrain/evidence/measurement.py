@@ -1,0 +1,54 @@
+"""What every metric has in common: it reads generated images and states its protocol."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.data import to_uint8
+from gantrain.networks import sample_latent
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One figure with everything it must be compared under."""
+
+    name: str
+    value: float
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+
+class Metric(Protocol):
+    """A set of figures computed together from generated images."""
+
+    @property
+    def headline(self) -> tuple[str, bool]:
+        """The figure that decides which checkpoint is best, and whether lower is better."""
+
+    def measure(self, images: Tensor) -> list[Measurement]:
+        """Figures of uint8 images (N, 3, H, W)."""
+
+
+@torch.no_grad()
+def generate_images(
+    generator: nn.Module,
+    *,
+    count: int,
+    latent_dim: int,
+    prior: str,
+    image_range: tuple[float, float],
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+) -> Tensor:
+    """uint8 images (count, 3, H, W) on the device, from z of that seed; the generator is in eval mode meanwhile."""
+    source = torch.Generator(device).manual_seed(seed)
+    training = generator.training
+    generator.eval()
+    images = [
+        to_uint8(generator(sample_latent(prior, (min(batch_size, count - start), latent_dim), source)), image_range)
+        for start in range(0, count, batch_size)
+    ]
+    generator.train(training)
+    return torch.cat(images)

@@ -1,0 +1,170 @@
+"""The folder of a run: what was run, what came out, never overwritten by another run."""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+from torchvision.utils import make_grid, save_image
+
+from gantrain.evidence.measurement import Measurement
+
+CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
+PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used, with the way out."""
+
+
+class RunFolder:
+    """Writes config.yaml, run.json, metrics.jsonl, samples/ and tensorboard/ of one run."""
+
+    def __init__(self, path: Path, config: dict[str, Any], device: str, *, resume_step: int | None = None) -> None:
+        """Starts a new run in `path`, or goes on with the one there after `resume_step`.
+
+        Raises:
+            RunFolderError: another run lies in `path`, or it cannot be written.
+        """
+        self.path = path
+        self.samples = path / "samples"
+        self.tensorboard = path / "tensorboard"
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+            if resume_step is None:
+                _write_new(path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            else:
+                _keep_rows_until(path / METRICS, resume_step)
+        except FileExistsError:
+            raise RunFolderError(
+                f"{str(path)!r} holds a run already, and nothing is overwritten: go on with it by "
+                f"resume={path}, or choose another folder with hydra.run.dir=..."
+            ) from None
+        except OSError as error:
+            raise RunFolderError(f"{str(path)!r} cannot be written ({error}); choose another hydra.run.dir") from None
+        _append_start(path / RUN, device, resume_step)
+        purge = None if resume_step is None else resume_step + 1
+        self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge)
+        self._rows = (path / METRICS).open("a", encoding="utf-8")
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """A row of training scalars, after `step` generator steps."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._row({"step": step, "kind": "train", **values})
+
+    def measurements(self, step: int, network: str, found: list[Measurement]) -> None:
+        """Metrics, each row with its protocol."""
+        for figure in found:
+            self._writer.add_scalar(f"metric/{figure.name}_{network}", figure.value, step)
+            protocol = {**figure.protocol, "network": network, "step": step}
+            self._row(
+                {"step": step, "kind": "metric", "name": figure.name, "value": figure.value, "protocol": protocol}
+            )
+
+    def grid(self, step: int, images: Tensor, name: str) -> Path:
+        """uint8 images (n², 3, H, W) as samples/NAME.png and in TensorBoard."""
+        picture = make_grid(images.float() / 255, nrow=math.isqrt(len(images)), padding=2, pad_value=1.0)
+        path = self.samples / f"{name}.png"
+        save_image(picture, path)
+        self._writer.add_image("samples/real" if name == "real" else "samples/generated", picture, step)
+        return path
+
+    def finish(self, config: dict[str, Any], figures: dict[str, float]) -> None:
+        """hparams: the flat configuration beside the final figures."""
+        plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in config.items()}
+        for part in hparams(plain, {f"final/{name}": value for name, value in figures.items()}):
+            self._writer._get_file_writer().add_summary(part)  # add_hparams would open a second run folder
+        for name, value in figures.items():
+            self._writer.add_scalar(f"final/{name}", value)
+
+    def flush(self) -> None:
+        """Everything written so far is on its way to disk."""
+        self._writer.flush()
+        self._rows.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._writer.close()
+        self._rows.close()
+
+    def _row(self, row: dict[str, Any]) -> None:
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        self._rows.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
+        self._rows.flush()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line cut off by a kill is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _write_new(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _keep_rows_until(path: Path, step: int) -> None:
+    """Drops rows after the checkpoint: the resumed run writes them again, so each step stands once."""
+    if not path.is_file():
+        return
+    kept = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_rows(path) if row["step"] <= step]
+    part = path.with_suffix(".part")
+    part.write_text("".join(kept), encoding="utf-8")
+    os.replace(part, path)
+
+
+def _append_start(path: Path, device: str, resume_step: int | None) -> None:
+    """run.json: one entry a start, with versions, commit, machine and command."""
+    starts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    starts.append(
+        {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": sys.argv,
+            "resumed_at_step": resume_step,
+            "git_commit": git_commit(),
+            "versions": versions,
+            "python": platform.python_version(),
+            "device": device,
+            "cpu_threads": torch.get_num_threads(),
+        }
+    )
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(starts, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that gantrain runs from, `-dirty` if it was changed; None outside of one."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,70 @@
+"""Scalars of an interval of training, computed from what its iterations recorded."""
+
+import torch
+from torch import Tensor
+
+from gantrain.objectives import Objective
+
+
+@torch.no_grad()
+def pair_scalars(
+    objective: Objective, real: Tensor, fake: Tensor, generated: Tensor, updates: Tensor
+) -> dict[str, float]:
+    """The scalars that a run logs; waits for the device.
+
+    Args:
+        objective: the pair.
+        real: v on real images in the discriminator step, (steps, batch).
+        fake: v on the same step's fakes.
+        generated: v on the generator step's fakes, after the discriminator's update.
+        updates: loss and gradient norm of each update, (k + 1, steps, 2), the generator's last.
+
+    Returns:
+        Means over the interval. `D/real` and `D/fake` are σ(log r), the probability that D gives to
+        "real"; they, `log_ratio` and `ratio` are there for discriminators that estimate a ratio.
+        `ratio/E_p[r]` and `ratio/E_q[1/r]` are 1 for a calibrated ratio.
+    """
+    losses = updates.mean(dim=1)
+    found = {
+        "loss/discriminator": losses[:-1, 0].mean(),
+        "loss/generator": losses[-1, 0],
+        "gradient_norm/discriminator": losses[:-1, 1].mean(),
+        "gradient_norm/generator": losses[-1, 1],
+        "logit/real": real.mean(),
+        "logit/fake": fake.mean(),
+        "logit/generated": generated.mean(),
+    }
+    if objective.boundary is not None:
+        right = ((real > objective.boundary).float().mean() + (fake < objective.boundary).float().mean()) / 2
+        found["accuracy"] = right
+    elif objective.needs_real_logits:
+        found["accuracy"] = (real > fake).float().mean()
+    if objective.has_log_ratio:
+        on_real, on_fake, on_generated = (objective.log_ratio(v) for v in (real, fake, generated))
+        found |= {
+            "D/real": _mean(torch.sigmoid(on_real)),
+            "D/fake": _mean(torch.sigmoid(on_fake)),
+            "D/generated": _mean(torch.sigmoid(on_generated)),
+            "log_ratio/real": _mean(on_real),
+            "log_ratio/fake": _mean(on_fake),
+            "log_ratio/real_std": _std(on_real),
+            "log_ratio/fake_std": _std(on_fake),
+            "ratio/E_p[r]": _mean(on_fake.double().exp()),
+            "ratio/E_q[1/r]": _mean((-on_real.double()).exp()),
+        }
+        if objective.max_log_ratio is not None:
+            found["log_ratio/clipped"] = objective.ratio_is_clipped(generated).float().mean()
+        outside = torch.cat((on_real, on_fake, on_generated)).isnan().float().mean()
+        if objective.disc == "pearson" and objective.param == "fgan":
+            found["log_ratio/undefined"] = outside
+    names = list(found)
+    return dict(zip(names, torch.stack([found[name].double() for name in names]).tolist(), strict=True))
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Mean over the values that exist: pearson's logits below -2 stand for no ratio."""
+    return values.nanmean()
+
+
+def _std(values: Tensor) -> Tensor:
+    return (values - values.nanmean()).square().nanmean().sqrt()

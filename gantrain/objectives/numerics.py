@@ -1,0 +1,44 @@
+"""Functions of a real tensor that stay accurate over the whole range of a float."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), accurate to rounding for every x (`F.softplus` drops the tail above 20)."""
+    return -F.logsigmoid(-x)
+
+
+def expm1_over(order: float, x: Tensor) -> Tensor:
+    """(e^{order·x} - 1)/order, and its limit x at order = 0."""
+    return x if order == 0 else torch.expm1(order * x) / order
+
+
+class _JeffreysLogRatio(torch.autograd.Function):
+    """Solves x + 1 - e^{-x} = v for x, that is x = v - 1 + ω(1 - v) with Wright's omega function."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        # In l = -x this is e^l + l = y, convex and increasing: Newton's method from a point on
+        # the right of the root converges monotonically, and six steps reach float64 rounding.
+        y = 1 - v
+        root = torch.where(y < 1, y, y.clamp(min=1).log())
+        for _ in range(6):
+            exp_root = root.exp()
+            root = root - (exp_root + root - y) / (exp_root + 1)
+        x = -root
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad_outputs[0] * torch.sigmoid(x)
+
+
+def jeffreys_log_ratio(v: Tensor) -> Tensor:
+    """log r at which f'(r) = v for f(u) = (u - 1) log u; differentiable any number of times."""
+    return _JeffreysLogRatio.apply(v)  # type: ignore[no-any-return, no-untyped-call]

@@ -1,0 +1,1 @@
+"""The iteration, the run around it, and its checkpoints."""

@@ -1,0 +1,45 @@
+"""Checkpoints: one file with everything that a run needs to go on exactly."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantrain.evidence.cache import save_atomically
+
+FORMAT = 1
+LAST, BEST = "last.pt", "best.pt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or does not fit, with the way out."""
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Writes tensors and plain containers under a temporary name, then renames: never half a file."""
+    save_atomically({"format": FORMAT, **content}, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The dictionary that `save_checkpoint` took, on the CPU; code in the file is refused.
+
+    Raises:
+        CheckpointError: no such file, a damaged one, or one of another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{str(path)!r} does not exist; resume takes a run folder with {LAST} in it")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged file makes torch raise nearly anything; all of it means the same
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{str(path)!r} cannot be read as a checkpoint ({reason}); {BEST} in the same folder may be whole, "
+            "else start the run anew"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise CheckpointError(
+            f"{str(path)!r} has checkpoint format {found!r}, and this gantrain reads {FORMAT}; use the version "
+            "that wrote it (run.json names it)"
+        )
+    return content

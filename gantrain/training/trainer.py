@@ -1,0 +1,284 @@
+"""The run: iterations, and what is written down between them."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gantrain.evidence.measurement import Measurement, Metric, generate_images
+from gantrain.logs.progress import Progress
+from gantrain.logs.run_folder import RunFolder
+from gantrain.logs.scalars import pair_scalars
+from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
+from gantrain.training.iteration import Iteration
+
+
+class NotFiniteError(RuntimeError):
+    """A loss or gradient that is not finite; no weight has been changed by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long a run is and how often it writes, in generator steps; `measure_every` 0 is the end only."""
+
+    steps: int
+    log_every: int
+    grids_every: int
+    checkpoint_every: int
+    measure_every: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How images are generated for grids and metrics."""
+
+    seed: int
+    count: int
+    batch_size: int
+    networks: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run reached."""
+
+    step: int
+    figures: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """Runs iterations according to a plan and leaves scalars, grids, metrics and checkpoints."""
+
+    def __init__(
+        self,
+        iteration: Iteration,
+        *,
+        plan: Plan,
+        sampling: Sampling,
+        metrics: list[Metric],
+        grid_z: Tensor,
+        config: dict[str, Any],
+        flat_config: dict[str, Any],
+        learning_rate_factor: Callable[[int], float],
+    ) -> None:
+        """Takes built parts.
+
+        Args:
+            iteration: the step, with networks, objective, optimizers and data.
+            plan: when to write what.
+            sampling: how to generate images.
+            metrics: what to measure; [] for nothing. The first one's headline decides which checkpoint is best.
+            grid_z: the fixed latents of the sample grids, (n², latent_dim).
+            config: the configuration, nested, for the checkpoint.
+            flat_config: the same with dotted keys, for hparams.
+            learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
+        """
+        self.iteration = iteration
+        self.plan = plan
+        self.sampling = sampling
+        self.metrics = metrics
+        self.grid_z = grid_z
+        self.config = config
+        self.flat_config = flat_config
+        self.learning_rate_factor = learning_rate_factor
+        self.step = 0
+        self.best: dict[str, Any] = {}
+        self.figures: dict[str, float] = {}
+        self._base_rates = {
+            side: [group["lr"] for group in optimizer.param_groups] for side, optimizer in self._optimizers().items()
+        }
+
+    def fit(self, folder: RunFolder) -> Outcome:
+        """Trains from the present step to the last.
+
+        Raises:
+            NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
+        """
+        iteration, plan = self.iteration, self.plan
+        records = iteration.records
+        records.clear()
+        on_cpu = iteration.device.type == "cpu"
+        if self.step == 0:
+            folder.grid(0, iteration.batches.images[: len(self.grid_z)], "real")
+            self._grid(folder)
+            self._checkpoint(folder.path / LAST)
+        progress = Progress(
+            first=self.step,
+            steps=plan.steps,
+            images_a_step=iteration.batches.batch_size * iteration.d_steps,
+            warn_slow=on_cpu,
+        )
+        with progress:
+            if self.best:
+                progress.show(**{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"})
+            while self.step < plan.steps:
+                self._set_learning_rates()
+                iteration.run()
+                self.step += 1
+                last = self.step == plan.steps
+                if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
+                    self._refuse_not_finite()
+                if self.step % plan.log_every == 0 or last:
+                    self._refuse_not_finite()
+                    self._log(folder, progress)
+                pause = time.monotonic()
+                if self.step % plan.grids_every == 0 or last:
+                    self._grid(folder)
+                due = plan.measure_every and self.step % plan.measure_every == 0
+                improved = self._measure(folder, progress) if self.metrics and (due or last) else False
+                if improved:
+                    self._checkpoint(folder.path / BEST)
+                if self.step % plan.checkpoint_every == 0 or last:
+                    self._refuse_not_finite()
+                    folder.flush()
+                    self._checkpoint(folder.path / LAST)
+                progress.exclude(time.monotonic() - pause)
+                progress.advance(self.step)
+        folder.finish(self.flat_config, self.figures)
+        return Outcome(self.step, self.figures, self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the rest of the run."""
+        iteration = self.iteration
+        state = {
+            "step": self.step,
+            "config": self.config,
+            "generator": iteration.networks.generator.state_dict(),
+            "discriminator": iteration.networks.discriminator.state_dict(),
+            "optimizer_g": iteration.optimizer_g.state_dict(),
+            "optimizer_d": iteration.optimizer_d.state_dict(),
+            "batches": iteration.batches.state_dict(),
+            "latents": iteration.latents.get_state(),
+            "rng_cpu": torch.get_rng_state(),
+            "best": self.best,
+            "figures": self.figures,
+        }
+        if iteration.ema is not None:
+            state["ema"] = iteration.ema.network.state_dict()
+            state["ema_updates"] = iteration.ema.updates
+        if iteration.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(iteration.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        iteration = self.iteration
+        iteration.networks.generator.load_state_dict(state["generator"])
+        iteration.networks.discriminator.load_state_dict(state["discriminator"])
+        iteration.optimizer_g.load_state_dict(state["optimizer_g"])
+        iteration.optimizer_d.load_state_dict(state["optimizer_d"])
+        iteration.batches.load_state_dict(state["batches"])
+        iteration.latents.set_state(state["latents"])
+        torch.set_rng_state(state["rng_cpu"])
+        if iteration.device.type == "cuda" and "rng_cuda" in state:
+            torch.cuda.set_rng_state(state["rng_cuda"], iteration.device)
+        if iteration.ema is not None:
+            iteration.ema.network.load_state_dict(state["ema"])
+            iteration.ema.updates = state["ema_updates"]
+        self.step, self.best, self.figures = state["step"], state["best"], state["figures"]
+
+    def sampling_network(self, name: str) -> nn.Module:
+        """The generator called `ema` or `raw`."""
+        if name == "ema" and self.iteration.ema is not None:
+            return self.iteration.ema.network
+        return self.iteration.networks.generator
+
+    def _optimizers(self) -> dict[str, Optimizer]:
+        return {"generator": self.iteration.optimizer_g, "discriminator": self.iteration.optimizer_d}
+
+    def _set_learning_rates(self) -> None:
+        factor = self.learning_rate_factor(self.step)
+        for side, optimizer in self._optimizers().items():
+            for group, base in zip(optimizer.param_groups, self._base_rates[side], strict=True):
+                group["lr"] = base * factor
+
+    def _refuse_not_finite(self) -> None:
+        found = self.iteration.records.first_bad_update()
+        if found is None:
+            return
+        row, update, loss_was_finite = found
+        objective, k = self.iteration.objective, self.iteration.d_steps
+        first_step = self.step - self.iteration.records.count + 1
+        generator = update == k
+        side = "generator" if generator else "discriminator"
+        turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
+        hint = ""
+        if objective.disc == "pearson" and generator:
+            hint = " A pearson logit below -2 stands for no ratio: try loss.max_log_ratio=10 or loss.param=log_ratio."
+        elif objective.has_log_ratio:
+            hint = " A bound on the ratio (loss.max_log_ratio), a lower learning rate or model.d_norm=spectral may help."
+        raise NotFiniteError(
+            f"step {first_step + row}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{turn} is not finite "
+            f"with {objective}. The weights are those before that update.{hint}"
+        )
+
+    def _log(self, folder: RunFolder, progress: Progress) -> None:
+        records = self.iteration.records
+        count = records.count
+        real, fake, generated = records.logits[:, :count]
+        values = pair_scalars(self.iteration.objective, real, fake, generated, records.updates[:, :count])
+        for side, optimizer in self._optimizers().items():
+            values[f"learning_rate/{side}"] = optimizer.param_groups[0]["lr"]
+        values["images_per_second"] = progress.images_per_second(self.step)
+        folder.scalars(self.step, values)
+        if "D/real" in values:
+            progress.show(**{"D(x)": f"{values['D/real']:.2f}", "D(G(z))": f"{values['D/generated']:.2f}"})
+        else:
+            progress.show(**{"v(x)": f"{values['logit/real']:.2f}", "v(G(z))": f"{values['logit/generated']:.2f}"})
+        records.clear()
+
+    @torch.no_grad()
+    def _grid(self, folder: RunFolder) -> None:
+        network = self.sampling_network("ema")
+        training = network.training
+        network.eval()
+        images = network(self.grid_z)
+        network.train(training)
+        low, high = self.iteration.networks.image_range
+        pixels = ((images.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+        folder.grid(self.step, pixels.cpu(), f"{self.step:07d}")
+
+    def _measure(self, folder: RunFolder, progress: Progress) -> bool:
+        """Measures every network asked for; whether the first one is the best so far."""
+        improved = False
+        networks = self.iteration.networks
+        for name in self.sampling.networks:
+            images = generate_images(
+                self.sampling_network(name),
+                count=self.sampling.count,
+                latent_dim=networks.latent_dim,
+                prior=networks.prior,
+                image_range=networks.image_range,
+                batch_size=self.sampling.batch_size,
+                seed=self.sampling.seed,
+                device=self.iteration.device,
+            )
+            found: list[Measurement] = []
+            for metric in self.metrics:
+                found += metric.measure(images)
+            folder.measurements(self.step, name, found)
+            self.figures |= {f"{figure.name}_{name}": figure.value for figure in found}
+            progress.say(f"step {self.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))
+            if name == self.sampling.networks[0]:
+                headline, lower_is_better = self.metrics[0].headline
+                value = next(f.value for f in found if f.name == headline)
+                progress.show(**{headline: f"{value:.4g}"})
+                sign = 1 if lower_is_better else -1
+                improved = not self.best or sign * value < sign * self.best["value"]
+                if improved:
+                    self.best = {"name": headline, "headline": f"{headline}_{name}", "value": value, "step": self.step}
+        return improved
+
+    def _checkpoint(self, path: Path) -> None:
+        try:
+            save_checkpoint(self.state_dict(), path)
+        except OSError as error:
+            print(f"the checkpoint {str(path)!r} cannot be written: {error}", file=sys.stderr)
+            raise
