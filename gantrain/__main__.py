@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gantrain.build import resumed_config, run
-from gantrain.commandline import CONFIGS, asked_keys, check_command_line, register
+from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register
 from gantrain.config import from_omegaconf
 from gantrain.training.trainer import NotFiniteError
 
@@ -40,7 +40,9 @@ def _job(composed: DictConfig) -> None:
         code = BAD_INPUT if isinstance(error, ValueError) else FAILED
         words = str(error)
         if isinstance(error, torch.OutOfMemoryError):
-            words = f"the GPU's memory does not suffice ({words.splitlines()[0]}); lower schedule.batch_size or model.width"
+            words = (
+                f"the GPU's memory does not suffice ({words.splitlines()[0]}); lower schedule.batch_size or model.width"
+            )
         _tell(words)
         _leave_reason(folder, words, keep=sweep)
     except KeyboardInterrupt:
@@ -54,6 +56,8 @@ def _job(composed: DictConfig) -> None:
 def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
     register()
+    # Hydra's parser stops at a flag between overrides, so that flags go first.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN_FLAGS)
     try:
         check_command_line(sys.argv[1:])
     except ValueError as error:

@@ -25,7 +25,7 @@ from gantrain.evidence.fidelity import InceptionMetric, check_classifier
 from gantrain.evidence.inception import InceptionWeights, find_inception_weights
 from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
-from gantrain.logs.run_folder import RunFolder
+from gantrain.logs.run_folder import RunFolder, check_free
 from gantrain.networks import NetworkPair, make_networks, sample_latent
 from gantrain.training.checkpoint import LAST, CheckpointError, load_checkpoint
 from gantrain.training.ema import Ema
@@ -256,6 +256,8 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
         NotFiniteError: training ran into a value that is not finite.
     """
     device = make_device(config.device)
+    if state is None:
+        check_free(folder_path)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -274,10 +276,10 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
                 f"the checkpoint in {str(folder_path)!r} does not fit its configuration ({reason})"
             ) from None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    folder = RunFolder(
-        folder_path, trainer.config, name, resume_step=None if state is None else trainer.step
+    folder = RunFolder(folder_path, trainer.config, name, resume_step=None if state is None else trainer.step)
+    print(
+        f"{trainer.iteration.objective} on {len(training_set):,} images of {training_set.name}, {name}", file=sys.stderr
     )
-    print(f"{trainer.iteration.objective} on {len(training_set):,} images of {training_set.name}, {name}", file=sys.stderr)
     try:
         outcome = trainer.fit(folder)
     finally:

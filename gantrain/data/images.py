@@ -28,7 +28,9 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         """Checks the types that the docstring promises."""
-        assert self.images.dtype == torch.uint8 and self.images.ndim == 4 and self.images.shape[1] == 3
+        assert self.images.dtype == torch.uint8
+        assert self.images.ndim == 4
+        assert self.images.shape[1] == 3
         assert len(self.labels) == len(self.images)
 
     def __len__(self) -> int:
@@ -111,7 +113,8 @@ class BatchSampler:
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Continues where `state_dict` was taken."""
         order, rng = state["order"], state["generator"]
-        assert isinstance(order, Tensor) and isinstance(rng, Tensor)
+        assert isinstance(order, Tensor)
+        assert isinstance(rng, Tensor)
         if len(order) != len(self.images):
             raise DataError(
                 f"the checkpoint was trained on {len(order)} images and the data set now has {len(self.images)}; "

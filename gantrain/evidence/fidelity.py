@@ -124,6 +124,7 @@ class InceptionMetric:
         path = cache_folder() / f"reference-{name}-{len(reference)}-{pixels}-{self._weights.digest}.pt"
         features = _read_features(path, len(reference))
         if features is None:
+            print(f"features of {len(reference):,} real images of {name}, once; kept in {path}", file=sys.stderr)
             features = self.features(reference)[FEATURES]
             save_atomically({"features": features}, path)
         statistics = fid_features_to_statistics(features) if "fid" in self.names else None
@@ -144,12 +145,11 @@ def _read_features(path: Any, count: int) -> Tensor | None:
     if not path.is_file():
         return None
     try:
-        features = torch.load(path, weights_only=True, map_location="cpu")["features"]
+        features: object = torch.load(path, weights_only=True, map_location="cpu")["features"]
     except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
         print(f"the cached {path} is damaged ({error}); computing it anew", file=sys.stderr)
         return None
-    good = isinstance(features, Tensor) and features.shape == (count, int(FEATURES)) and bool(features.isfinite().all())
-    if not good:
-        print(f"the cached {path} does not hold {count} features; computing it anew", file=sys.stderr)
-        return None
-    return features
+    if isinstance(features, Tensor) and features.shape == (count, int(FEATURES)) and bool(features.isfinite().all()):
+        return features
+    print(f"the cached {path} does not hold {count} features; computing it anew", file=sys.stderr)
+    return None

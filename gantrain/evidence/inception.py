@@ -72,10 +72,7 @@ def _converted(source: Path, origin: str) -> InceptionWeights:
     digest = hashlib.sha1(source.read_bytes()).hexdigest()
     target = cache_folder() / f"inception-{digest[:12]}.pth"
     if not target.is_file():
-        if digest == TORCHSCRIPT_SHA1:
-            state = _from_torchscript(source)
-        else:
-            state = _from_state_dict(source, origin)
+        state = _from_torchscript(source) if digest == TORCHSCRIPT_SHA1 else _from_state_dict(source, origin)
         save_atomically(state, target)
     try:
         state = torch.load(target, weights_only=True, map_location="cpu", mmap=True)
@@ -145,7 +142,8 @@ def _blank_state_dict() -> dict[str, Tensor]:
 
 def _download() -> Path:
     """torch-fidelity's own file, checked against the hash in its name."""
-    target = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[-1]
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    target: Path = folder / URL_INCEPTION_V3.rsplit("/", 1)[-1]
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -47,10 +47,7 @@ class RunFolder:
             else:
                 _keep_rows_until(path / METRICS, resume_step)
         except FileExistsError:
-            raise RunFolderError(
-                f"{str(path)!r} holds a run already, and nothing is overwritten: go on with it by "
-                f"resume={path}, or choose another folder with hydra.run.dir=..."
-            ) from None
+            raise _taken(path) from None
         except OSError as error:
             raise RunFolderError(f"{str(path)!r} cannot be written ({error}); choose another hydra.run.dir") from None
         _append_start(path / RUN, device, resume_step)
@@ -116,6 +113,23 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def check_free(path: Path) -> None:
+    """Refuses a folder that holds a run.
+
+    Raises:
+        RunFolderError: it does.
+    """
+    if (path / CONFIG).exists():
+        raise _taken(path)
+
+
+def _taken(path: Path) -> RunFolderError:
+    return RunFolderError(
+        f"{str(path)!r} holds a run already, and nothing is overwritten: go on with it by "
+        f"resume={path}, or choose another folder with hydra.run.dir=..."
+    )
+
+
 def _write_new(path: Path, text: str) -> None:
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
@@ -134,7 +148,7 @@ def _keep_rows_until(path: Path, step: int) -> None:
 def _append_start(path: Path, device: str, resume_step: int | None) -> None:
     """run.json: one entry a start, with versions, commit, machine and command."""
     starts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

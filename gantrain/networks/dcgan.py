@@ -15,7 +15,7 @@ def _levels(image_size: int) -> int:
 
 
 def dcgan_generator(width: int, latent_dim: int, image_size: int) -> nn.Sequential:
-    """z (N, latent_dim) -> images (N, 3, size, size) in [-1, 1].
+    """Z (N, latent_dim) -> images (N, 3, size, size) in [-1, 1].
 
     At 32 pixels and width 128: 4×4×512, 8×8×256, 16×16×128, 32×32×3.
     """

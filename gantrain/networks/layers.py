@@ -15,7 +15,8 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, pieces·C, H, W) -> (N, C, H, W)."""
-        return x.unflatten(1, (-1, self.pieces)).amax(dim=2)
+        pieces: Tensor = x.unflatten(1, (-1, self.pieces))
+        return pieces.amax(dim=2)
 
 
 def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:

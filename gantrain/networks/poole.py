@@ -21,7 +21,7 @@ DISCRIMINATOR = (
 
 
 def poole_generator(width: int, latent_dim: int) -> nn.Sequential:
-    """z (N, latent_dim) -> images (N, 3, 32, 32) in [0, 1]; 978,083 parameters at width 32 and z 64."""
+    """Z (N, latent_dim) -> images (N, 3, 32, 32) in [0, 1]; 978,083 parameters at width 32 and z 64."""
     layers: list[nn.Module] = [AsImages()]
     before = latent_dim
     for kernel, stride, multiple in GENERATOR:

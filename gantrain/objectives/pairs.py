@@ -474,4 +474,6 @@ def _check_order(argument: str, order: float | None, side: str, name: str) -> No
         if isinstance(order, bool) or not math.isfinite(order):
             raise ObjectiveError(f"{argument}={order!r} must be a finite number, the order of {side}='alpha'")
     elif order is not None:
-        raise ObjectiveError(f"{argument}={order!r} is the order of {side}='alpha', and {side}={name!r}: set it to null")
+        raise ObjectiveError(
+            f"{argument}={order!r} is the order of {side}='alpha', and {side}={name!r}: set it to null"
+        )

@@ -38,7 +38,8 @@ def as_text() -> str:
         table = [head, *rows]
         widths = [max(len(row[k]) for row in table) for k in range(len(head) - 1)]
         lines = (
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+            for row in table
         )
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -95,7 +95,7 @@ class Iteration:
             optimizer.found_inf = self._failed  # type: ignore[attr-defined]
 
     def run(self) -> None:
-        """k discriminator steps, one generator step, the EMA."""
+        """K discriminator steps, one generator step, the EMA."""
         for k in range(self.d_steps):
             self._discriminator_step(k)
         self._generator_step()
@@ -139,7 +139,7 @@ class Iteration:
 
     def _update(self, loss: Tensor, optimizer: Optimizer, parameters: list[nn.Parameter], update: int) -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         seen = torch.stack((loss.detach(), norm))
         # The optimizers hold this very tensor: once it is 1 they change nothing any more.

@@ -117,7 +117,9 @@ class Trainer:
         )
         with progress:
             if self.best:
-                progress.show(**{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"})
+                progress.show(
+                    **{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"}
+                )
             while self.step < plan.steps:
                 self._set_learning_rates()
                 iteration.run()
@@ -213,7 +215,9 @@ class Trainer:
         if objective.disc == "pearson" and generator:
             hint = " A pearson logit below -2 stands for no ratio: try loss.max_log_ratio=10 or loss.param=log_ratio."
         elif objective.has_log_ratio:
-            hint = " A bound on the ratio (loss.max_log_ratio), a lower learning rate or model.d_norm=spectral may help."
+            hint = (
+                " A bound on the ratio (loss.max_log_ratio), a lower learning rate or model.d_norm=spectral may help."
+            )
         raise NotFiniteError(
             f"step {first_step + row}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{turn} is not finite "
             f"with {objective}. The weights are those before that update.{hint}"

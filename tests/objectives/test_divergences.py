@@ -184,7 +184,9 @@ def test_float32_is_finite_wherever_the_truth_is_representable(record: Divergenc
 def test_alpha_special_cases() -> None:
     x = torch.linspace(-4, 4, 81, dtype=torch.float64)
     for order, factor, name in ((0.5, 2.0, "hellinger"), (2.0, 0.5, "pearson"), (-1.0, 0.5, "neyman")):
-        torch.testing.assert_close(alpha_divergence(order).f(x), factor * DIVERGENCES[name].f(x), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            alpha_divergence(order).f(x), factor * DIVERGENCES[name].f(x), rtol=1e-12, atol=1e-12
+        )
     affine = torch.expm1(x)
     for order, name, sign in ((1.0, "kl", -1), (0.0, "rkl", 1)):
         wanted = DIVERGENCES[name].f(x) + sign * affine

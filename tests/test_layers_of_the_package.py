@@ -1,0 +1,72 @@
+"""Imports point down, and every configuration key is read by something."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from gantrain import config
+from tests.conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "gantrain"
+# Each room may import those named; itself is always allowed.
+MAY_IMPORT = {
+    "objectives": set(),
+    "networks": set(),
+    "data": set(),
+    "config": {"objectives"},
+    "evidence": {"networks", "data", "objectives"},
+    "logs": {"evidence", "networks", "data", "objectives"},
+    "training": {"logs", "evidence", "networks", "data", "objectives"},
+    "commandline": {"config", "objectives"},
+    "build": {"config", "training", "logs", "evidence", "networks", "data", "objectives"},
+    "__main__": {"build", "commandline", "config", "training"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name == "gantrain" and isinstance(node, ast.ImportFrom):
+                found |= {alias.name for alias in node.names}
+            elif name.startswith("gantrain."):
+                found.add(name.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room != "__init__":
+        assert imports_of(path) <= MAY_IMPORT[room] | {room}
+
+
+def test_torch_fidelity_is_imported_by_evidence_alone() -> None:
+    users = {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "import torch_fidelity" in p.read_text()}
+    users |= {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "from torch_fidelity" in p.read_text()}
+    assert users == {"evidence"}
+
+
+def test_every_key_is_read() -> None:
+    """A key that nothing outside its own checks reads is no option."""
+    source = (PACKAGE / "build.py").read_text() + (PACKAGE / "__main__.py").read_text()
+    source += (PACKAGE / "config.py").read_text().split("def metric_names")[1]
+    passed_whole = {"loss"}  # LossConfig.make hands every field to make_objective
+    for key, _, _ in config.options():
+        section, _, name = key.rpartition(".")
+        if section not in passed_whole:
+            assert re.search(rf"\.{name}\b", source), key
+
+
+def test_every_key_has_a_line_of_help() -> None:
+    for key, _, text in config.options():
+        assert len(text) > 10, key
+
+
+def test_sources_name_no_one_size_fits_all_module() -> None:
+    assert not [p for p in PACKAGE.rglob("*.py") if p.stem in ("utils", "misc", "helpers")]

@@ -1,0 +1,274 @@
+"""Whole runs through the trainer: what they leave, and that they go on exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gantrain import build
+from gantrain.config import ConfigError, to_dict
+from gantrain.logs.run_folder import RunFolderError, read_rows
+from gantrain.training.checkpoint import CheckpointError, load_checkpoint
+from gantrain.training.trainer import NotFiniteError
+from tests.conftest import REPOSITORY, TINY, compose
+
+
+def train(folder: Path, *overrides: str) -> Path:
+    build.run(compose(*TINY, *overrides), folder)
+    return folder
+
+
+def resume(folder: Path, **asked: Any) -> Path:
+    config, state = build.resumed_config(folder, {key.replace("__", "."): value for key, value in asked.items()})
+    build.run(config, folder, state)
+    return folder
+
+
+def assert_same(one: Any, other: Any, path: str = "") -> None:
+    """Equal bit for bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            assert_same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        for k, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{path}[{k}]")
+    else:
+        assert one == other, path
+
+
+def trained_state(folder: Path) -> dict[str, Any]:
+    state = load_checkpoint(folder / "last.pt")
+    state["config"] = {k: v for k, v in state["config"].items() if k != "resume"}
+    return state
+
+
+def test_what_a_run_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (*TINY, "loss.gen=kl", "metrics.networks=[ema,raw]", "metrics.every_steps=3")
+    run = train(tmp_path / "run", *words[len(TINY) :])
+    assert {p.name for p in run.iterdir()} == {
+        "config.yaml",
+        "run.json",
+        "metrics.jsonl",
+        "samples",
+        "tensorboard",
+        "last.pt",
+        "best.pt",
+    }
+    assert yaml.safe_load((run / "config.yaml").read_text()) == to_dict(compose(*words))
+    start = json.loads((run / "run.json").read_text())[0]
+    assert start["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert start["device"] == "cpu"
+    rows = read_rows(run / "metrics.jsonl")
+    scalars = [row for row in rows if row["kind"] == "train"]
+    assert [row["step"] for row in scalars] == [1, 2, 3, 4, 5, 6]
+    for name in (
+        "loss/discriminator",
+        "loss/generator",
+        "D/real",
+        "D/fake",
+        "accuracy",
+        "log_ratio/real",
+        "log_ratio/fake_std",
+        "ratio/E_p[r]",
+        "ratio/E_q[1/r]",
+        "gradient_norm/discriminator",
+        "gradient_norm/generator",
+        "learning_rate/generator",
+        "images_per_second",
+    ):
+        assert isinstance(scalars[-1][name], float), name
+    metrics = [(row["step"], row["name"], row["protocol"]["network"]) for row in rows if row["kind"] == "metric"]
+    wanted = [(s, n, w) for s in (3, 6) for w in ("ema", "raw") for n in ("modes", "modes_kl")]
+    assert metrics == wanted
+    assert rows[-1]["protocol"]["samples"] == 50
+    assert {p.name for p in (run / "samples").iterdir()} == {f"{k:07d}.png" for k in range(7)} | {"real.png"}
+    with Image.open(run / "samples" / "0000006.png") as grid:
+        assert grid.size == (70, 70)  # 2×2 images of 32 with 2 around
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert set(tags["images"]) == {"samples/generated", "samples/real"}
+    assert {"loss/generator", "D/real", "metric/modes_ema", "metric/modes_raw"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("loss/generator")] == [1, 2, 3, 4, 5, 6]
+    assert events.Scalars("loss/generator")[3].value == pytest.approx(scalars[3]["loss/generator"], rel=1e-6)
+    assert "_hparams_/session_start_info" in tags["tensors"] + list(events.summary_metadata)
+    printed = capsys.readouterr().out
+    for words in ("modes_ema", "samples", "tensorboard --logdir", "metrics.jsonl", "last.pt", "peak memory", "GiB"):
+        assert words in printed
+
+
+def test_the_best_checkpoint_is_the_best_one(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "metrics.every_steps=1")
+    rows = [r for r in read_rows(run / "metrics.jsonl") if r["kind"] == "metric" and r["name"] == "modes"]
+    best = max(rows, key=lambda row: row["value"])
+    state = load_checkpoint(run / "best.pt")
+    assert state["best"]["value"] == best["value"]
+    assert state["step"] == best["step"] == state["best"]["step"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model.d_norm=spectral", "loss.gen=kl"),
+        ("model.d_norm=batch", "schedule.d_steps=2", "loss.disc=hinge"),
+        ("model=poole", "model.width=2", "loss.disc=relativistic", "schedule.ema_decay=0", "metrics=none"),
+        ("schedule.lr_decay=linear", "precision=bf16", "model.prior=sphere", "loss.disc=jeffreys", "loss.gen=rkl"),
+    ],
+    ids=["spectral", "batch", "poole", "decay"],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    every = "log.checkpoint_every_steps=4"
+    whole = train(tmp_path / "whole", *overrides, every, "schedule.steps=10")
+    _interrupt_at(tmp_path / "part", 7, *overrides, every, "schedule.steps=10")
+    assert load_checkpoint(tmp_path / "part" / "last.pt")["step"] == 4
+    part = resume(tmp_path / "part")
+    assert_same(trained_state(part), trained_state(whole))
+    steps = [row["step"] for row in read_rows(part / "metrics.jsonl") if row["kind"] == "train"]
+    assert steps == list(range(1, 11))  # each step once, the rows after the checkpoint written anew
+    starts = json.loads((part / "run.json").read_text())
+    assert [start["resumed_at_step"] for start in starts] == [None, 4]
+    for name in ("0000010.png", "0000005.png"):
+        assert (part / "samples" / name).read_bytes() == (whole / "samples" / name).read_bytes()
+
+
+def _interrupt_at(folder: Path, step: int, *overrides: str) -> None:
+    """A run in this process whose `step`th iteration raises, like a Ctrl-C."""
+    from gantrain.training.iteration import Iteration
+
+    original, count = Iteration.run, 0
+
+    def run(self: Iteration) -> None:
+        nonlocal count
+        count += 1
+        if count == step:
+            raise KeyboardInterrupt
+        original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Iteration, "run", run)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, *overrides)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """SIGKILL of a real process at an arbitrary step, resumed by the command line."""
+    words = [*TINY, "schedule.steps=200", "log.every_steps=1", "log.checkpoint_every_steps=7", "metrics=none"]
+    words += ["log.grids_every_steps=100"]
+    command = [sys.executable, "-m", "gantrain"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    def start(*extra: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / "log.txt").open("ab") as log:
+            return subprocess.Popen([*command, *extra], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+
+    whole = start(*words, "hydra.run.dir=whole")
+    assert whole.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
+    killed = start(*words, "hydra.run.dir=killed")
+    log = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and len(log.read_text().splitlines()) > 40) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    reached = load_checkpoint(tmp_path / "killed" / "last.pt")["step"]
+    assert 0 < reached < 200
+    resumed = start("resume=killed")
+    assert resumed.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
+    states = [trained_state(tmp_path / name) for name in ("whole", "killed")]
+    assert_same(*states)
+    assert states[0]["step"] == 200
+
+
+def test_a_longer_run_takes_up_a_finished_one(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", "schedule.steps=9", "log.every_steps=1")
+    short = train(tmp_path / "short", "schedule.steps=5", "log.every_steps=1")
+    with pytest.raises(ConfigError, match=r"has done its 5 steps; give a larger schedule\.steps"):
+        resume(short)
+    resume(short, schedule__steps=9)
+    for part in ("generator", "discriminator", "ema", "optimizer_g", "batches", "latents", "rng_cpu"):
+        assert_same(trained_state(short)[part], trained_state(whole)[part], part)
+
+
+def test_resume_refuses_a_changed_configuration_and_names_the_keys(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "log.checkpoint_every_steps=2")
+    with pytest.raises(ConfigError) as caught:
+        resume(run, schedule__steps=20, loss__gen="kl", model__width=4, optimizer__lr_g=0.1)
+    message = str(caught.value)
+    assert "loss.gen: 'auto' in the run, 'kl' now" in message
+    assert "optimizer.lr_g" in message
+    assert "model.width" not in message.split("May change")[0]
+
+
+def test_nothing_of_another_run_is_overwritten(tmp_path: Path) -> None:
+    run = train(tmp_path / "run")
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        train(run, "seed=1")
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_seeds_decide_everything(tmp_path: Path) -> None:
+    first, same, other = (train(tmp_path / n, f"seed={s}") for n, s in (("a", 1), ("b", 1), ("c", 2)))
+    assert_same(trained_state(first)["generator"], trained_state(same)["generator"])
+    weight = "4.weight"
+    assert not torch.equal(trained_state(first)["generator"][weight], trained_state(other)["generator"][weight])
+
+
+def test_a_run_that_is_not_finite_names_step_side_and_objective(tmp_path: Path) -> None:
+    with pytest.raises(NotFiniteError) as caught:
+        train(
+            tmp_path / "run",
+            "loss.disc=pearson",
+            "loss.gen=kl",
+            "optimizer.lr_d=0.05",
+            "schedule.steps=300",
+            "metrics=none",
+        )
+    message = str(caught.value)
+    assert message.startswith("step ")
+    assert "the generator's loss is not finite with disc=pearson gen=kl" in message
+    assert "loss.max_log_ratio=10" in message
+    state = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert all(bool(value.isfinite().all()) for value in state["generator"].values())
+    # the way out that the message names works
+    train(tmp_path / "bounded", "loss.disc=pearson", "loss.gen=kl", "loss.max_log_ratio=3", "schedule.steps=40")
+    rows = read_rows(tmp_path / "bounded" / "metrics.jsonl")
+    assert "log_ratio/clipped" in rows[-3] or "log_ratio/clipped" in rows[0]
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_unopened(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (os.mkdir, (str(tmp_path / "exploded"),))
+
+    torch.save({"format": 1, "bomb": Bomb()}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gantrain.training.checkpoint import save_checkpoint
+
+    path = tmp_path / "last.pt"
+    save_checkpoint({"step": 1}, path)
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint({"step": 2}, path)
+    assert load_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
