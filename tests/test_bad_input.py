@@ -61,7 +61,10 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a divergence generator on hinge": (["loss.disc=hinge", "loss.gen=kl"], ["estimates no ratio", "linear"]),
     "a divergence generator on tv": (["loss.disc=tv", "loss.gen=js"], ["f' has no inverse", "minimax"]),
     "a divergence generator on wasserstein": (["loss.disc=wasserstein", "loss.gen=alpha"], ["linear", "pearson"]),
-    "linear on an f-divergence": (["loss.gen=linear"], ["loss.gen='linear' does not work with disc='gan'", "needs disc=hinge"]),
+    "linear on an f-divergence": (
+        ["loss.gen=linear"],
+        ["loss.gen='linear' does not work with disc='gan'", "needs disc=hinge"],
+    ),
     "alpha without an order": (["loss.gen=alpha"], ["loss.alpha_gen is not set", "0.5"]),
     "an order that nothing reads": (["loss.alpha_disc=0.5"], ["loss.alpha_disc=0.5", "null"]),
     "an exact rule for alt": (["loss.rule=exact"], ["loss.rule='exact'", "gen='alt'"]),

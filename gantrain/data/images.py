@@ -54,6 +54,20 @@ def to_uint8(images: Tensor, image_range: tuple[float, float]) -> Tensor:
     return ((images.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
 
+def restore_generator(generator: torch.Generator, state: Tensor, *, seed: int) -> bool:
+    """Sets a generator's state, or seeds it anew if the state comes from the other kind of device.
+
+    Returns:
+        Whether the draws go on exactly.
+    """
+    same_kind = state.numel() == generator.get_state().numel()
+    if same_kind:
+        generator.set_state(state.cpu())
+    else:
+        generator.manual_seed(seed)
+    return same_kind
+
+
 class BatchSampler:
     """Endless batches from a resident set: a new permutation each epoch, mirrored at random.
 
@@ -111,7 +125,11 @@ class BatchSampler:
         }
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Continues where `state_dict` was taken."""
+        """Continues where `state_dict` was taken.
+
+        Generators of the CPU and of CUDA do not understand each other's states: restore_generator says what
+        happens then.
+        """
         order, rng = state["order"], state["generator"]
         assert isinstance(order, Tensor)
         assert isinstance(rng, Tensor)
@@ -122,7 +140,7 @@ class BatchSampler:
             )
         self.order = order.to(self.images.device)
         self.cursor, self.epoch = int(state["cursor"]), int(state["epoch"])
-        self.generator.set_state(rng.cpu())
+        restore_generator(self.generator, rng, seed=self.epoch * len(order) + self.cursor)
 
     def _permutation(self) -> Tensor:
         return torch.randperm(len(self.images), generator=self.generator, device=self.images.device)

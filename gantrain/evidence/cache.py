@@ -1,8 +1,9 @@
-"""Files that are costly to make and safe to delete: converted weights and reference features."""
+"""Files of tensors: written whole or not at all, read without running what is in them."""
 
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,3 +29,20 @@ def save_atomically(content: object, path: Path) -> None:
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+class UnreadableFileError(ValueError):
+    """A file that does not hold what `torch.save` writes of tensors and plain containers."""
+
+
+def load_safely(path: Path) -> Any:
+    """What `save_atomically` wrote, on the CPU; code in the file is refused, not run.
+
+    Raises:
+        UnreadableFileError: the file is damaged, of another kind, or would run code.
+    """
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged file makes torch raise nearly anything; all of it means the same
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableFileError(reason) from None

@@ -12,7 +12,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.utils import create_feature_extractor
 from tqdm import tqdm
 
-from gantrain.evidence.cache import cache_folder, save_atomically
+from gantrain.evidence.cache import UnreadableFileError, cache_folder, load_safely, save_atomically
 from gantrain.evidence.inception import InceptionWeights, WeightsError
 from gantrain.evidence.measurement import Measurement
 
@@ -145,8 +145,8 @@ def _read_features(path: Any, count: int) -> Tensor | None:
     if not path.is_file():
         return None
     try:
-        features: object = torch.load(path, weights_only=True, map_location="cpu")["features"]
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
+        features: object = load_safely(path)["features"]
+    except (UnreadableFileError, KeyError, TypeError) as error:
         print(f"the cached {path} is damaged ({error}); computing it anew", file=sys.stderr)
         return None
     if isinstance(features, Tensor) and features.shape == (count, int(FEATURES)) and bool(features.isfinite().all()):

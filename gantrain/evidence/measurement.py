@@ -1,5 +1,7 @@
 """What every metric has in common: it reads generated images and states its protocol."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +32,17 @@ class Metric(Protocol):
         """Figures of uint8 images (N, 3, H, W)."""
 
 
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode; its own mode again afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
+
+
 @torch.no_grad()
 def generate_images(
     generator: nn.Module,
@@ -44,11 +57,9 @@ def generate_images(
 ) -> Tensor:
     """uint8 images (count, 3, H, W) on the device, from z of that seed; the generator is in eval mode meanwhile."""
     source = torch.Generator(device).manual_seed(seed)
-    training = generator.training
-    generator.eval()
-    images = [
-        to_uint8(generator(sample_latent(prior, (min(batch_size, count - start), latent_dim), source)), image_range)
-        for start in range(0, count, batch_size)
-    ]
-    generator.train(training)
+    with evaluating(generator):
+        images = [
+            to_uint8(generator(sample_latent(prior, (min(batch_size, count - start), latent_dim), source)), image_range)
+            for start in range(0, count, batch_size)
+        ]
     return torch.cat(images)

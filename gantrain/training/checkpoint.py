@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from gantrain.evidence.cache import save_atomically
+from gantrain.evidence.cache import UnreadableFileError, load_safely, save_atomically
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
@@ -29,15 +27,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{str(path)!r} does not exist; resume takes a run folder with {LAST} in it")
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # a damaged file makes torch raise nearly anything; all of it means the same
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        content = load_safely(path)
+    except UnreadableFileError as error:
         raise CheckpointError(
-            f"{str(path)!r} cannot be read as a checkpoint ({reason}); {BEST} in the same folder may be whole, "
+            f"{str(path)!r} cannot be read as a checkpoint ({error}); {BEST} in the same folder may be whole, "
             "else start the run anew"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    if not isinstance(content, dict) or found != FORMAT:
         raise CheckpointError(
             f"{str(path)!r} has checkpoint format {found!r}, and this gantrain reads {FORMAT}; use the version "
             "that wrote it (run.json names it)"

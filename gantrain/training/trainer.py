@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gantrain.evidence.measurement import Measurement, Metric, generate_images
+from gantrain.data import restore_generator, to_uint8
+from gantrain.evidence.measurement import Measurement, Metric, evaluating, generate_images
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
@@ -177,7 +178,12 @@ class Trainer:
         iteration.optimizer_g.load_state_dict(state["optimizer_g"])
         iteration.optimizer_d.load_state_dict(state["optimizer_d"])
         iteration.batches.load_state_dict(state["batches"])
-        iteration.latents.set_state(state["latents"])
+        if not restore_generator(iteration.latents, state["latents"], seed=state["step"]):
+            print(
+                "the run was trained on another kind of device: it goes on with the same networks and data order, "
+                "and with z, flips and dropout drawn anew",
+                file=sys.stderr,
+            )
         torch.set_rng_state(state["rng_cpu"])
         if iteration.device.type == "cuda" and "rng_cuda" in state:
             torch.cuda.set_rng_state(state["rng_cuda"], iteration.device)
@@ -241,12 +247,9 @@ class Trainer:
     @torch.no_grad()
     def _grid(self, folder: RunFolder) -> None:
         network = self.sampling_network("ema")
-        training = network.training
-        network.eval()
-        images = network(self.grid_z)
-        network.train(training)
-        low, high = self.iteration.networks.image_range
-        pixels = ((images.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+        with evaluating(network):
+            images = network(self.grid_z)
+        pixels = to_uint8(images, self.iteration.networks.image_range)
         folder.grid(self.step, pixels.cpu(), f"{self.step:07d}")
 
     def _measure(self, folder: RunFolder, progress: Progress) -> bool:

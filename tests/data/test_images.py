@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gantrain.data import BatchSampler, DataError, to_range, to_uint8
+from gantrain.data import BatchSampler, DataError, restore_generator, to_range, to_uint8
 
 
 def numbered(count: int) -> torch.Tensor:
@@ -69,3 +69,15 @@ def test_range_conversion_is_exact_for_every_level(image_range: tuple[float, flo
     assert torch.equal(to_uint8(floats, image_range), levels)
     beyond = torch.tensor([image_range[0] - 5, image_range[1] + 5])
     assert to_uint8(beyond, image_range).tolist() == [0, 255]
+
+
+def test_a_generator_of_another_kind_of_device_is_seeded_anew() -> None:
+    generator = torch.Generator().manual_seed(1)
+    state = generator.get_state()
+    wanted = torch.rand(3, generator=generator)
+    other = torch.Generator()
+    assert restore_generator(other, state, seed=5)
+    assert torch.equal(torch.rand(3, generator=other), wanted)
+    cuda_state = torch.zeros(16, dtype=torch.uint8)  # seed and offset: all that Philox needs
+    assert not restore_generator(other, cuda_state, seed=5)
+    assert torch.equal(torch.rand(3, generator=other), torch.rand(3, generator=torch.Generator().manual_seed(5)))

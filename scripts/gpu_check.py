@@ -1,0 +1,250 @@
+"""Everything that waits for a GPU, in one command of under nine minutes: make gpu-check.
+
+In turn, each within the time that is left: the tests marked `gpu`; the main command lines on CIFAR-10;
+a killed and resumed run; speed; FID of the 50,000 training against the 10,000 test images; a DCGAN run
+of as many steps as the time allows, with FID of 50,000 samples against the training set.
+
+Needs CIFAR-10 (GANTRAIN_DATA) and the Inception weights (GANTRAIN_INCEPTION), and no network. Results lie in
+$OUT, else outputs/gpu-check: results.json, results.md, samples and the log of every part. The exit code says
+whether all parts passed. `--rehearse` runs every part in small on a CPU, to see that the script itself works.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantrain.logs.run_folder import git_commit, read_rows
+from gantrain.training.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED_FLOOR = 3.15  # FID of the 50,000 training against the 10,000 test images
+FID_SECONDS = 45.0  # kept for the final measurement of the long run
+
+
+class Check:
+    """Runs the parts, keeps their figures and the clock."""
+
+    def __init__(self, out: Path, minutes: float, rehearse: bool) -> None:
+        """`out` receives every result; nothing starts that does not fit into `minutes`."""
+        self.out, self.rehearse = out, rehearse
+        self.deadline = time.monotonic() + 60 * minutes
+        self.results: dict[str, Any] = {}
+        self.device = "cpu" if rehearse else "cuda"
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.deadline - time.monotonic()
+
+    def part(self, name: str, work: Callable[[], dict[str, Any]], needs: float) -> None:
+        """Runs one part if `needs` seconds are left; a failure is written down and the rest goes on."""
+        started = time.monotonic()
+        if self.left < needs and not self.rehearse:
+            result: dict[str, Any] = {"ok": False, "error": f"skipped: {self.left:.0f} s were left, {needs:.0f} needed"}
+        else:
+            try:
+                result = {"ok": True, **work()}
+            except Exception as error:  # whatever broke, the other parts still have their time
+                result = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        result["seconds"] = round(time.monotonic() - started, 1)
+        self.results[name] = result
+        print(f"{name}: {json.dumps(result)}", flush=True)
+        self.write()
+
+    def write(self) -> None:
+        """results.json and results.md, after every part."""
+        facts = machine_facts(self.device)
+        document = {"machine": facts, "rehearsal": self.rehearse, "parts": self.results}
+        (self.out / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        lines = [f"# GPU check on {facts['device']}", ""]
+        lines += [f"- {key}: {value}" for key, value in facts.items()]
+        lines += ["", "| part | ok | figures |", "| --- | --- | --- |"]
+        for name, result in self.results.items():
+            figures = ", ".join(f"{key} {value}" for key, value in result.items() if key != "ok")
+            lines.append(f"| {name} | {'yes' if result['ok'] else 'NO'} | {figures} |")
+        (self.out / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def run(self, name: str, *words: str, timeout: float | None = None) -> Path:
+        """`python -m gantrain` with its own folder under outputs/; stderr and stdout go to OUT/NAME.log."""
+        folder = ROOT / "outputs" / "gpu-check-runs" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [sys.executable, "-m", "gantrain", f"device={self.device}", *words]
+        command += [f"hydra.sweep.dir={folder}" if "-m" in words else f"hydra.run.dir={folder}"]
+        with (self.out / f"{name}.log").open("w", encoding="utf-8") as log:
+            done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, timeout=timeout or max(self.left, 30))
+        if done.returncode:
+            tail = (self.out / f"{name}.log").read_text(encoding="utf-8").strip().splitlines()[-3:]
+            raise RuntimeError(f"exit code {done.returncode}: {' / '.join(tail)}")
+        return folder
+
+    def small(self, *words: str) -> list[str]:
+        """Overrides that make a run small in a rehearsal."""
+        if not self.rehearse:
+            return list(words)
+        kept = [word for word in words if not word.startswith(("schedule.steps=", "data="))]
+        return [*kept, "data=digits", "model.width=4", "schedule.steps=8", "schedule.batch_size=8", "metrics=none"]
+
+
+def machine_facts(device: str) -> dict[str, Any]:
+    """What the figures were measured on."""
+    name = torch.cuda.get_device_name() if device == "cuda" else f"cpu ({platform.machine()})"
+    return {
+        "device": name,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+        "commit": git_commit(),
+    }
+
+
+def last_scalars(folder: Path) -> dict[str, Any]:
+    """The last row of training scalars of a run."""
+    return [row for row in read_rows(folder / "metrics.jsonl") if row["kind"] == "train"][-1]
+
+
+def gpu_tests(check: Check) -> dict[str, Any]:
+    """The tests marked gpu."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-W", "default", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    (check.out / "gpu-tests.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    last = done.stdout.strip().splitlines()[-1]
+    if done.returncode != 0:
+        raise RuntimeError(last)
+    return {"pytest": last}
+
+
+def main_commands(check: Check) -> dict[str, Any]:
+    """The command lines of the README on CIFAR-10, short."""
+    kl = check.run(
+        "kl-batch-norm",
+        *check.small("loss.gen=kl", "loss.disc=gan", "model.d_norm=batch", "schedule.steps=1500", "metrics=none"),
+    )
+    poole = check.run(
+        "poole-hellinger", *check.small("model=poole", "loss.gen=hellinger", "schedule.steps=1000", "metrics=none")
+    )
+    sweep = check.run(
+        "sweep", "-m", "loss.gen=alt,rkl,hellinger,kl", *check.small("schedule.steps=600", "metrics=none")
+    )
+    bf16 = check.run("bf16", *check.small("precision=bf16", "schedule.steps=1500", "metrics=none"))
+    figures: dict[str, Any] = {"sweep_jobs": len(list(sweep.glob("*/last.pt")))}
+    if figures["sweep_jobs"] != 4:
+        raise RuntimeError(f"{figures['sweep_jobs']} of 4 jobs of the sweep finished")
+    for name, folder in (("kl", kl), ("poole", poole), ("bf16", bf16)):
+        row = last_scalars(folder)
+        figures[f"{name}_images_per_second"] = round(row["images_per_second"])
+        figures[f"{name}_log_ratio_generated"] = round(row["logit/generated"], 2)
+    for name, folder in (("kl-batch-norm", kl), ("poole-hellinger", poole)):
+        newest = sorted((folder / "samples").glob("0*.png"))[-1]
+        shutil.copy(newest, check.out / f"{name}.png")
+    return figures
+
+
+def kill_and_resume(check: Check) -> dict[str, Any]:
+    """SIGKILL, resume, and how far the weights lie from an uninterrupted run's (0 is bit for bit)."""
+    steps = 60 if check.rehearse else 600
+    words = check.small("metrics=none", "log.checkpoint_every_steps=50", "log.every_steps=10")
+    words = [word for word in words if not word.startswith("schedule.steps=")] + [f"schedule.steps={steps}"]
+    if check.rehearse:
+        words.append("log.checkpoint_every_steps=5")
+    whole = check.run("resume-whole", *words)
+    folder = ROOT / "outputs" / "gpu-check-runs" / "resume-killed"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "gantrain", f"device={check.device}", *words, f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    rows, limit = folder / "metrics.jsonl", time.monotonic() + 120
+    while not (rows.is_file() and rows.stat().st_size > 8000) and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = load_checkpoint(folder / "last.pt")["step"]
+    with (check.out / "resume.log").open("w", encoding="utf-8") as log:
+        again = [sys.executable, "-m", "gantrain", f"resume={folder}", f"device={check.device}"]
+        subprocess.run(again, cwd=ROOT, stdout=log, stderr=log, check=True, timeout=max(check.left, 30))
+    one, other = (load_checkpoint(run / "last.pt")["generator"] for run in (whole, folder))
+    difference = max(float((one[key].double() - other[key].double()).abs().max()) for key in one)
+    return {"killed_after_checkpoint": reached, "steps": steps, "largest_weight_difference": difference}
+
+
+def fid_floor(check: Check) -> dict[str, Any]:
+    """FID of the 50,000 training images against the 10,000 test images."""
+    from gantrain.data.cifar10 import cifar10_root, load_cifar10
+    from gantrain.evidence.fidelity import InceptionMetric
+    from gantrain.evidence.inception import find_inception_weights
+
+    root = cifar10_root(None)
+    train, test = load_cifar10(root, "train"), load_cifar10(root, "test")
+    count = 64 if check.rehearse else None
+    metric = InceptionMetric(
+        ("fid", "kid"),
+        find_inception_weights(None),
+        reference=train.images[:count],
+        reference_name=train.name,
+        batch_size=32 if check.rehearse else 250,
+        device=torch.device(check.device),
+    )
+    started = time.monotonic()
+    figures = {figure.name: figure.value for figure in metric.measure(test.images[:count])}
+    figures["seconds_for_test_images"] = round(time.monotonic() - started, 1)
+    if count is None and abs(figures["fid"] - PUBLISHED_FLOOR) > 0.05:
+        raise RuntimeError(f"FID {figures['fid']:.4f} is not the published {PUBLISHED_FLOOR}")
+    return figures
+
+
+def long_run(check: Check) -> dict[str, Any]:
+    """CIFAR-10, DCGAN, the default objective, for as long as the time allows, with the full FID protocol."""
+    speed = last_scalars(check.run("speed", *check.small("schedule.steps=1000", "metrics=none")))["images_per_second"]
+    if check.rehearse:
+        steps = 8
+    else:
+        measurements = 4
+        training = check.left - FID_SECONDS * measurements - 15
+        steps = max(1000, int(training * speed / 64 / 1000) * 1000)
+        steps = min(steps, 100_000)
+    words = [f"schedule.steps={steps}", "metrics.batch_size=250", "schedule.lr_decay=linear"]
+    words += [f"metrics.every_steps={max(1, steps // 4)}", "metrics.names=[fid,kid]"]
+    if check.rehearse:
+        words = check.small("schedule.lr_decay=linear")
+    folder = check.run("dcgan", *words)
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["kind"] == "metric"]
+    found = {f"{row['name']}_at_{row['step']}": round(row["value"], 5) for row in rows}
+    for name in ("metrics.jsonl", "config.yaml"):
+        shutil.copy(folder / name, check.out / f"dcgan-{name}")
+    newest = sorted((folder / "samples").glob("0*.png"))[-1]
+    shutil.copy(newest, check.out / "dcgan.png")
+    return {"steps": steps, "images_per_second": round(speed), **found}
+
+
+def main() -> int:
+    """Runs the parts; 0 if all passed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=8.5)
+    parser.add_argument("--rehearse", action="store_true", help="every part in small on a CPU")
+    arguments = parser.parse_args()
+    if not arguments.rehearse and not torch.cuda.is_available():
+        print("gpu-check: PyTorch sees no CUDA device here; --rehearse tries the script on a CPU", file=sys.stderr)
+        return 2
+    out = Path(os.environ.get("OUT") or ROOT / "outputs" / "gpu-check").resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    check = Check(out, arguments.minutes, arguments.rehearse)
+    check.part("tests", lambda: gpu_tests(check), needs=60)
+    check.part("fid_floor", lambda: fid_floor(check), needs=60)
+    check.part("main_commands", lambda: main_commands(check), needs=90)
+    check.part("kill_and_resume", lambda: kill_and_resume(check), needs=60)
+    check.part("long_run", lambda: long_run(check), needs=150)
+    print(f"results: {out}/results.md")
+    return 0 if all(part["ok"] for part in check.results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""What only a GPU can show; `make gpu-test`, and the first part of `make gpu-check`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gantrain import build
+from gantrain.logs.run_folder import read_rows
+from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
+from gantrain.training.checkpoint import load_checkpoint
+from tests.conftest import TINY, compose
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device"),
+    # libraries of a GPU machine's own PyTorch warn of things that gantrain does not decide
+    pytest.mark.filterwarnings("default"),
+]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_losses_are_those_of_the_cpu(autocast: bool) -> None:
+    real, fake = torch.linspace(-1.5, 20, 64), torch.linspace(-1.8, 6, 64)
+    for disc in DISCRIMINATOR_NAMES:
+        for gen in generators_for(disc):
+            orders = {"alpha_disc": 0.3} if disc == "alpha" else {}
+            orders |= {"alpha_gen": 1.4} if gen == "alpha" else {}
+            objective = make_objective(disc, gen, **orders)
+            for loss in (objective.discriminator_loss, lambda r, f, o=objective: o.generator_loss(f, real_logits=r)):
+                with torch.autocast("cuda", dtype=torch.bfloat16, enabled=autocast):
+                    found = loss(real.cuda(), fake.cuda())
+                torch.testing.assert_close(found.cpu(), loss(real, fake), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("loss.gen=kl",),
+        ("model=poole", "model.width=4", "loss.gen=hellinger", "metrics=none"),
+        ("precision=bf16", "loss.disc=hinge", "model.d_norm=batch"),
+    ],
+    ids=["kl", "poole", "bf16"],
+)
+def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    words = [*TINY, *overrides, "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
+    build.run(compose(*words), tmp_path / "run")
+    rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    config, state = build.resumed_config(tmp_path / "run", {"schedule.steps": 12})
+    assert build.run(config, tmp_path / "run", state).step == 12
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 12
+
+
+def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
+    build.run(compose(*TINY, "device=cuda", "metrics=none"), tmp_path / "run")
+    config, state = build.resumed_config(tmp_path / "run", {"schedule.steps": 9, "device": "cpu"})
+    assert build.run(config, tmp_path / "run", state).step == 9
+
+
+def test_the_step_does_not_synchronise(tmp_path: Path) -> None:
+    """CUDA itself raises on any synchronising call inside the step."""
+    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "loss.gen=kl")
+    device = torch.device("cuda")
+    trainer = build.build_trainer(config, build.load_data(config, "train"), [], device)
+    for _ in range(3):
+        trainer.iteration.run()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            trainer.iteration.run()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.iteration.records.first_bad_update() is None
+    assert trainer.iteration.records.count == 8
+
+
+def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
+    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none")
+    trainer = build.build_trainer(config, build.load_data(config, "train"), [], torch.device("cuda"))
+    iteration = trainer.iteration
+    iteration.run()
+    before = [p.detach().clone() for p in iteration.networks.discriminator.parameters()]
+    iteration.batches.image_range = (float("nan"), float("nan"))
+    iteration.run()
+    after = list(iteration.networks.discriminator.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert iteration.records.first_bad_update() == (1, 0, False)

@@ -1,0 +1,34 @@
+"""The README's promises that can be checked by reading."""
+
+import re
+import subprocess
+import sys
+
+from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
+from tests.conftest import REPOSITORY, compose
+
+
+def test_the_table_of_objectives_is_current() -> None:
+    done = subprocess.run([sys.executable, "scripts/readme_table.py", "--check"], cwd=REPOSITORY)
+    assert done.returncode == 0, "make readme writes the table anew"
+    text = (REPOSITORY / "README.md").read_text()
+    for name in (*DISCRIMINATOR_NAMES, *GENERATOR_NAMES):
+        assert f"`{name}`" in text
+
+
+def test_every_command_of_the_readme_composes() -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    commands = re.findall(r"python -m gantrain +([^`\n#]*[=][^`\n#]*)", text)
+    assert len(commands) >= 4
+    for line in commands:
+        words = [word for word in line.split() if "=" in word and "resume=" not in word]
+        for word in words:
+            first = word.split(",")[0] if not word.split("=")[1].startswith("[") else word
+            compose(first, *(["data.root=x"] if first == "data=folder" else []))
+
+
+def test_every_linked_file_is_there() -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (REPOSITORY / target).exists(), target
