@@ -50,7 +50,7 @@ type: $(READY) ## static types
 check: lint type test ## lint, types and tests
 
 gpu-check: $(READY) ## everything that waits for a GPU, under 9 minutes; results in $$OUT or outputs/gpu-check
-	$(PY) scripts/gpu_check.py
+	$(PY) -m scripts.gpu_check
 
 gpu-test: $(READY) ## the tests that need a GPU
 	$(PY) -m pytest -m gpu
@@ -66,7 +66,7 @@ lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
 
 readme: $(READY) ## write the table of objectives into README.md
-	$(PY) scripts/readme_table.py
+	$(PY) -m scripts.readme_table
 
 clean: ## remove what tools left; .venv and outputs/ stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

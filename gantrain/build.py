@@ -27,6 +27,7 @@ from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
 from gantrain.logs.run_folder import RunFolder, check_free
 from gantrain.networks import NetworkPair, make_networks, sample_latent
+from gantrain.objectives import DIVERGENCE_NAMES
 from gantrain.training.checkpoint import LAST, CheckpointError, load_checkpoint
 from gantrain.training.ema import Ema
 from gantrain.training.iteration import Iteration, Records, linear_decay, no_decay
@@ -78,6 +79,24 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     if every is None:
         every = max(1, config.schedule.steps // 5) if not by_inception else 10_000 if cuda else 0
     return Protocol(names, samples, reference, every)
+
+
+def warnings_for(config: Config) -> list[str]:
+    """What is allowed and known to go wrong."""
+    found = []
+    if config.loss.disc == "wasserstein" and config.model.d_norm != "spectral":
+        found.append(
+            "loss.disc=wasserstein is a distance only for a Lipschitz discriminator, and nothing constrains this one: "
+            "set model.d_norm=spectral"
+        )
+    if config.loss.disc == "pearson" and config.loss.param == "fgan":
+        objective = config.loss.make()
+        if objective.gen in DIVERGENCE_NAMES and objective.max_log_ratio is None:
+            found.append(
+                "a pearson discriminator's logits below -2 stand for no ratio, and the run stops when a divergence "
+                "generator meets one: loss.max_log_ratio=10 or loss.param=log_ratio goes on"
+            )
+    return found
 
 
 def prepare_data(config: Config) -> None:
@@ -262,6 +281,8 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
         torch.backends.cudnn.benchmark = True
+    for warning in warnings_for(config):
+        print(f"gantrain: warning: {warning}", file=sys.stderr)
     weights = find_weights(config)
     prepare_data(config)
     training_set = load_data(config, "train")

@@ -152,11 +152,11 @@ def main_commands(check: Check) -> dict[str, Any]:
 
 def kill_and_resume(check: Check) -> dict[str, Any]:
     """SIGKILL, resume, and how far the weights lie from an uninterrupted run's (0 is bit for bit)."""
-    steps = 60 if check.rehearse else 600
+    steps = 200 if check.rehearse else 600
     words = check.small("metrics=none", "log.checkpoint_every_steps=50", "log.every_steps=10")
     words = [word for word in words if not word.startswith("schedule.steps=")] + [f"schedule.steps={steps}"]
     if check.rehearse:
-        words.append("log.checkpoint_every_steps=5")
+        words += ["log.checkpoint_every_steps=5", "log.every_steps=1"]
     whole = check.run("resume-whole", *words)
     folder = ROOT / "outputs" / "gpu-check-runs" / "resume-killed"
     shutil.rmtree(folder, ignore_errors=True)

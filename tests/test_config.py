@@ -69,6 +69,18 @@ def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
         assert build.measuring_protocol(chosen, device) == build.Protocol(("fid", "kid"), 2000, 3000, 7)
 
 
+def test_what_is_known_to_go_wrong_is_said() -> None:
+    def warnings(*overrides: str) -> str:
+        return " ".join(build.warnings_for(compose("data=digits", *overrides)))
+
+    assert "Lipschitz" in warnings("loss.disc=wasserstein", "model.d_norm=batch")
+    assert warnings("loss.disc=wasserstein") == ""
+    assert "max_log_ratio=10" in warnings("loss.disc=pearson", "loss.gen=kl")
+    assert warnings("loss.disc=pearson", "loss.gen=kl", "loss.max_log_ratio=5") == ""
+    assert warnings("loss.disc=pearson") == ""
+    assert warnings() == ""
+
+
 def test_asked_keys_are_those_a_command_line_sets() -> None:
     words = ["model=poole", "schedule.steps=9", "~loss.alpha_gen", "hydra.run.dir=x"]
     made = compose("model=poole", "schedule.steps=9")

@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY, compose
 
 
 def test_the_table_of_objectives_is_current() -> None:
-    done = subprocess.run([sys.executable, "scripts/readme_table.py", "--check"], cwd=REPOSITORY)
+    done = subprocess.run([sys.executable, "-m", "scripts.readme_table", "--check"], cwd=REPOSITORY)
     assert done.returncode == 0, "make readme writes the table anew"
     text = (REPOSITORY / "README.md").read_text()
     for name in (*DISCRIMINATOR_NAMES, *GENERATOR_NAMES):

@@ -12,7 +12,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.utils import create_feature_extractor
 from tqdm import tqdm
 
-from gantrain.evidence.cache import UnreadableFileError, cache_folder, load_safely, save_atomically
+from gantrain.evidence.files import UnreadableFileError, cache_folder, load_safely, save_atomically
 from gantrain.evidence.inception import InceptionWeights, WeightsError
 from gantrain.evidence.measurement import Measurement
 

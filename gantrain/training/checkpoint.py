@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gantrain.evidence.cache import UnreadableFileError, load_safely, save_atomically
+from gantrain.evidence.files import UnreadableFileError, load_safely, save_atomically
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
