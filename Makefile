@@ -1,5 +1,5 @@
 # Without PYTHON, everything runs in .venv, made with exact versions from requirements.lock.
-# With PYTHON=/path/to/python, that environment is used as it is and nothing is installed.
+# With PYTHON=/path/to/python, that environment is used as it is (only `weights` and `lock` install into it).
 ifeq ($(origin PYTHON), undefined)
   BASE   ?= python3
   PY     := .venv/bin/python
@@ -27,8 +27,8 @@ install: $(READY) ## make .venv with the exact versions of requirements.lock
 check-python:
 	@$(PY) -c 'import hydra, omegaconf, sklearn, tensorboard, torch, torch_fidelity, torchvision, tqdm' || { echo "PYTHON=$(PY) lacks a package of gantrain: $(PY) -m pip install -e . adds what is missing"; exit 1; }
 
-demo: $(READY) ## train on the embedded digits, print what it reached (4 minutes on two cores)
-	$(PY) -m gantrain experiment=demo
+demo: $(READY) ## train on the embedded digits, print what it reached (two minutes on two cores)
+	$(PY) -m gantrain experiment=demo $(ARGS)
 
 test: $(READY) ## the tests; those that need data, weights or a GPU say why they skip
 	$(PY) -m pytest

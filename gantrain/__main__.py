@@ -10,12 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gantrain.build import resumed_config, run
-from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register
+from gantrain.build import USER_ERRORS, resumed_config, run
+from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register, remember_defaults
 from gantrain.config import from_omegaconf
 from gantrain.training.trainer import NotFiniteError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+REASON = "error.txt"
 
 _jobs: list[tuple[str, int]] = []
 """Run folder and exit code of each job of this process."""
@@ -27,6 +28,7 @@ def _job(composed: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     sweep = settings.mode == RunMode.MULTIRUN
+    mine = not any(folder.iterdir())  # Hydra makes the folder: what was in it before is not this job's
     if sweep:
         print(f"\njob {settings.job.num}: {settings.job.override_dirname}", file=sys.stderr)
     code = 0
@@ -36,15 +38,19 @@ def _job(composed: DictConfig) -> None:
         if config.resume is not None:
             config, state = resumed_config(folder, asked_keys(list(settings.overrides.task), config))
         run(config, folder, state)
-    except (ValueError, NotFiniteError, torch.OutOfMemoryError) as error:
-        code = BAD_INPUT if isinstance(error, ValueError) else FAILED
-        words = str(error)
-        if isinstance(error, torch.OutOfMemoryError):
-            words = (
-                f"the GPU's memory does not suffice ({words.splitlines()[0]}); lower schedule.batch_size or model.width"
-            )
+        if state is not None:
+            (folder / REASON).unlink(missing_ok=True)
+    except USER_ERRORS as error:
+        code = BAD_INPUT
+        _tell(str(error))
+        _leave_reason(folder, str(error), mine=mine, keep=sweep)
+    except (NotFiniteError, OSError, RuntimeError) as error:
+        words = _words_for(error)
+        if words is None:
+            raise
+        code = FAILED
         _tell(words)
-        _leave_reason(folder, words, keep=sweep)
+        _leave_reason(folder, words, mine=mine, keep=True)
     except KeyboardInterrupt:
         code = INTERRUPTED
         _tell(f"interrupted; go on from the last checkpoint with resume={folder}")
@@ -56,6 +62,8 @@ def _job(composed: DictConfig) -> None:
 def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
     register()
+    if "--help" in sys.argv:
+        remember_defaults()
     # Hydra's parser stops at a flag between overrides, so that flags go first.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN_FLAGS)
     try:
@@ -80,14 +88,27 @@ def _tell(words: str) -> None:
     print(f"gantrain: error: {words}", file=sys.stderr)
 
 
-def _leave_reason(folder: Path, words: str, *, keep: bool) -> None:
-    """error.txt in a folder that is worth keeping; an empty one of a single run is removed again."""
-    if not keep:
-        with contextlib.suppress(OSError):
+def _words_for(error: Exception) -> str | None:
+    """What to say of a failure that is no error of ours; None for one that deserves its traceback."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, NotFiniteError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return f"memory does not suffice ({first}); lower schedule.batch_size, model.width or metrics.samples"
+    if isinstance(error, OSError):
+        return f"a file cannot be read or written ({error}); what was saved before is whole"
+    return None
+
+
+def _leave_reason(folder: Path, words: str, *, mine: bool, keep: bool) -> None:
+    """error.txt in a folder that this job began; one that holds nothing else goes, unless it is a sweep's."""
+    if not mine:
+        return
+    with contextlib.suppress(OSError):
+        if not keep and not any(folder.iterdir()):
             folder.rmdir()
-    if folder.is_dir():
-        with contextlib.suppress(OSError):
-            (folder / "error.txt").write_text(words + "\n", encoding="utf-8")
+        else:
+            (folder / REASON).write_text(words + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from gantrain.config import (
     MAY_CHANGE_ON_RESUME,
@@ -16,26 +18,37 @@ from gantrain.config import (
     from_dict,
     to_dict,
 )
-from gantrain.data import BatchSampler, ImageSet
+from gantrain.data import BatchSampler, DataError, ImageSet
 from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
 from gantrain.data.digits import load_stacked_digits
 from gantrain.data.folder import list_images, load_folder
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
 from gantrain.evidence.fidelity import InceptionMetric, check_classifier
-from gantrain.evidence.inception import InceptionWeights, find_inception_weights
+from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
-from gantrain.logs.run_folder import RunFolder, check_free
+from gantrain.files import UnusableFolderError
+from gantrain.logs.run_folder import RunFolder, RunFolderError, check_free
 from gantrain.networks import NetworkPair, make_networks, sample_latent
-from gantrain.objectives import DIVERGENCE_NAMES
-from gantrain.training.checkpoint import LAST, CheckpointError, load_checkpoint
+from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
+from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
 from gantrain.training.ema import Ema
 from gantrain.training.iteration import Iteration, Records, linear_decay, no_decay
 from gantrain.training.trainer import Outcome, Plan, Sampling, Trainer
 
-METRIC_SEED = 2**31  # added to the run's seed: the metrics' z are not those of training
-GRID_SEED = 2**32
-LATENT_SEED = 2**33
+STREAMS = ("weights", "data", "latents", "grid", "metrics")
+"""What draws random numbers, each from its own stream of the run's seed."""
+REFERENCE_SEED = 0  # of the choice of reference images: the same for every run
+USER_ERRORS = (
+    ConfigError,
+    ObjectiveError,
+    DataError,
+    WeightsError,
+    CheckpointError,
+    RunFolderError,
+    UnusableFolderError,
+)
+"""Bad input, told in words that need no traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +68,12 @@ def make_device(name: str) -> torch.device:
         ConfigError: there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)  # torch.cuda.set_device wants the number
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if device.index >= count:
             raise ConfigError(
                 f"device={name!r} does not exist: PyTorch sees {count} CUDA devices here; use device=cpu or auto"
             )
@@ -149,9 +163,7 @@ def build_metrics(
     if weights is not None:
         split = config.metrics.reference_split
         reference = training_set if split == "train" else load_data(config, split)
-        images = reference.images
-        if protocol.reference_samples is not None:
-            images = images[: protocol.reference_samples]
+        images = choose_reference(reference, protocol.reference_samples)
         metrics.append(
             InceptionMetric(
                 tuple(name for name in protocol.names if name in INCEPTION_METRICS),
@@ -167,9 +179,26 @@ def build_metrics(
     return metrics
 
 
+def choose_reference(reference: ImageSet, count: int | None) -> Tensor:
+    """`count` images of a set, chosen at random but alike for every run; all of them for None.
+
+    Raises:
+        ConfigError: the set has fewer.
+    """
+    if count is None or count == len(reference):
+        return reference.images
+    if count > len(reference):
+        raise ConfigError(
+            f"metrics.reference_samples={count}: {reference.name} has {len(reference)} images; choose at most as "
+            "many (metrics.samples sets it where it is null, on a CPU)"
+        )
+    order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(REFERENCE_SEED))
+    return reference.images[order[:count]]
+
+
 def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric], device: torch.device) -> Trainer:
     """Everything that trains, seeded."""
-    torch.manual_seed(config.seed)
+    torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule = config.schedule
     networks = build_networks(config)
     for network in (networks.generator, networks.discriminator):
@@ -200,13 +229,13 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
             batch_size=schedule.batch_size,
             image_range=networks.image_range,
             flip=config.data.flip,
-            seed=config.seed,
+            seed=stream_seed(config.seed, "data"),
         ),
-        latents=_generator(device, config.seed + LATENT_SEED),
+        latents=_generator(device, config.seed, "latents"),
         ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
         d_steps=schedule.d_steps,
         bf16=config.precision == "bf16",
-        records=Records(plan.log_every, schedule.batch_size, schedule.d_steps, device),
+        records=Records(min(plan.log_every, steps), schedule.batch_size, schedule.d_steps, device),
     )
     shape = (config.log.grid_images, config.model.latent_dim)
     tree = to_dict(config)
@@ -214,13 +243,13 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
         iteration,
         plan=plan,
         sampling=Sampling(
-            seed=_seed(config.seed + METRIC_SEED),
+            seed=stream_seed(config.seed, "metrics"),
             count=protocol.samples,
             batch_size=config.metrics.batch_size,
             networks=tuple(config.metrics.networks),
         ),
         metrics=metrics,
-        grid_z=sample_latent(config.model.prior, shape, _generator(device, config.seed + GRID_SEED)),
+        grid_z=sample_latent(config.model.prior, shape, _generator(device, config.seed, "grid")),
         config=tree,
         flat_config=flatten(tree),
         learning_rate_factor=linear_decay(steps, schedule.lr_decay_from) if schedule.lr_decay == "linear" else no_decay,
@@ -291,10 +320,11 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
     if state is not None:
         try:
             trainer.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise CheckpointError(
-                f"the checkpoint in {str(folder_path)!r} does not fit its configuration ({reason})"
+                f"the checkpoint in {str(folder_path)!r} does not fit its configuration ({reason}); copy {BEST} over "
+                f"{LAST} if there is one, or start the run anew"
             ) from None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     folder = RunFolder(folder_path, trainer.config, name, resume_step=None if state is None else trainer.step)
@@ -334,10 +364,10 @@ def peak_memory(device: torch.device) -> str:
     return f"{host:.2f} GiB, GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
 
 
-def _seed(number: int) -> int:
-    """Within what torch.Generator takes."""
-    return number % 2**63
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of one of `STREAMS`: 32 bits, since the CPU's generator reads no more."""
+    return int(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1)[0])
 
 
-def _generator(device: torch.device, seed: int) -> torch.Generator:
-    return torch.Generator(device).manual_seed(_seed(seed))
+def _generator(device: torch.device, seed: int, stream: str) -> torch.Generator:
+    return torch.Generator(device).manual_seed(stream_seed(seed, stream))

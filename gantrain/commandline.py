@@ -1,6 +1,7 @@
 """What stands between the command line and Hydra: help texts, resolvers and readable refusals."""
 
 import difflib
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def register() -> None:
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
+_defaults: dict[str, Any] = {}
+
+
+def remember_defaults() -> None:
+    """Composes the defaults that --help shows; inside of Hydra's own start it would be too late."""
+    _defaults.update(schema.flatten(schema.to_dict(schema.from_omegaconf(compose_config([])))))
+
+
 def check_command_line(arguments: list[str]) -> None:
     """Refuses a command line before Hydra makes a folder for it.
 
@@ -48,16 +57,36 @@ def check_command_line(arguments: list[str]) -> None:
     words = [word for word in arguments if word not in MULTIRUN_FLAGS]
     overrides = _parse(words)
     _check_keys(overrides)
+    _check_writable(overrides)
     if len(words) < len(arguments):
         if any(override.key_or_group == "resume" for override in overrides):
             raise ConfigError("resume goes on with one run and cannot be part of a sweep; leave out --multirun")
         return
     composed = compose_config(words)
-    if composed.resume:
-        if not Path(composed.resume).is_dir():
+    if composed.resume is not None:
+        if any(override.key_or_group == "hydra.run.dir" for override in overrides):
+            raise ConfigError("resume goes on in the run's own folder; leave out hydra.run.dir")
+        if not (composed.resume and Path(composed.resume).is_dir()):
             raise ConfigError(f"resume={composed.resume!r} is not a folder; give a run's, e.g. outputs/DATE/TIME-NAME")
     else:
         schema.from_omegaconf(composed)
+
+
+def _check_writable(overrides: list[Override]) -> None:
+    """Refuses a place for runs that Hydra could not make a folder in."""
+    places = {str(o.key_or_group): str(o.value()) for o in overrides}
+    chosen = [key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in places]
+    for key, place in [(key, places[key]) for key in chosen] or [("hydra.run.dir", "outputs")]:
+        folder = Path(place).absolute()
+        while not folder.exists():
+            folder = folder.parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or _is_system(folder):
+            raise ConfigError(f"{key}={place!r} cannot be made: {str(folder)!r} is no folder that can be written")
+
+
+def _is_system(folder: Path) -> bool:
+    """/proc and /sys say that root may write, and refuse."""
+    return folder.parts[:2] in (("/", "proc"), ("/", "sys"))
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
@@ -77,12 +106,16 @@ def compose_config(overrides: list[str]) -> DictConfig:
 
 
 def asked_keys(overrides: list[str], composed: Config) -> dict[str, Any]:
-    """The dotted keys that a command line sets, with their composed values; a group sets all of its section."""
+    """The dotted keys that a command line sets, with their composed values.
+
+    A group sets all of its section but what may change on resume: that counts only where it is named.
+    """
     flat = schema.flatten(schema.to_dict(composed))
     asked: dict[str, Any] = {}
     for override in _parse(overrides):
         name = override.key_or_group
         chosen = [key for key in flat if name in ("experiment", key) or key.startswith(f"{name}.")]
+        chosen = [key for key in chosen if key == name or key not in schema.MAY_CHANGE_ON_RESUME]
         asked |= {key: flat[key] for key in chosen}
     return asked
 
@@ -118,15 +151,14 @@ def _explain(error: BaseException) -> str:
 
 
 def _help_keys() -> str:
-    rows = [(f"{key}={_as_yaml(default)}", text) for key, default, text in schema.options()]
+    defaults = _defaults or {key: default for key, default, _ in schema.options()}
+    rows = [(f"{key}={_as_yaml(defaults[key])}", text) for key, _, text in schema.options()]
     width = max(len(key) for key, _ in rows) + 2
     lines = []
     for key, text in rows:
         first, *rest = textwrap.wrap(text, max(40, 118 - width))
         lines.append(key.ljust(width) + first)
         lines += [" " * width + line for line in rest]
-    lines.append("")
-    lines.append("Defaults are the schema's; a group's file may set others (python -m gantrain --cfg job shows all).")
     return "\n".join(lines).replace("$", "$$")
 
 

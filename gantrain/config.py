@@ -4,6 +4,7 @@
 Checks run when a dataclass is made, so before any data is loaded.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator
@@ -87,6 +88,8 @@ class ModelConfig:
             f"does not exist for model.name={self.name}; choose one of [{', '.join(D_NORMS[self.name])}]",
         )
         _choice("model.maxout_count", self.maxout_count, MAXOUT_COUNTS)
+        if self.maxout_count == "before":
+            _require(self.width % 2 == 0, "model.width", self.width, "must be even for model.maxout_count=before")
         if self.name != "poole":
             _require(
                 self.maxout_count == "after", "model.maxout_count", self.maxout_count, "is read by model=poole only"
@@ -233,6 +236,8 @@ class MetricsConfig:
             _require(len(set(self.names)) == len(self.names), "metrics.names", self.names, "names a metric twice")
         _between("metrics.every_steps", self.every_steps, 0, 10**9)
         _between("metrics.samples", self.samples, 2, 10**7)
+        if "inception_score" in self.names:
+            _between("metrics.samples", self.samples, 10, 10**7, what="inception_score splits them in ten")
         _choice("metrics.reference_split", self.reference_split, SPLITS)
         _between("metrics.reference_samples", self.reference_samples, 2, 10**7)
         _require(bool(self.networks), "metrics.networks", self.networks, "is empty; choose ema, raw or both")
@@ -293,6 +298,7 @@ class Config:
             "is not known; choose one of [auto, cpu, cuda, cuda:N]",
         )
         _choice("precision", self.precision, PRECISIONS)
+        _require(self.resume != "", "resume", self.resume, "names no run folder; leave it out for a new run")
         sizes = IMAGE_SIZES[self.model.name]
         _require(
             self.data.image_size in sizes,
@@ -353,24 +359,28 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
 
 
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+
+
 def from_omegaconf(composed: DictConfig) -> Config:
     """A composed configuration, checked.
 
     Raises:
         ConfigError: a value out of its range, an unknown name, an impossible pair.
     """
-    try:
+    with _readable_errors():
         return cast(Config, OmegaConf.to_object(composed))
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
 
 
 def from_dict(tree: dict[str, Any]) -> Config:
     """A configuration saved with `to_dict`, checked again."""
-    try:
+    with _readable_errors():
         merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
     return from_omegaconf(cast(DictConfig, merged))
 
 

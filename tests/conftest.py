@@ -6,11 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from gantrain.commandline import compose_config
 from gantrain.config import Config, from_omegaconf
@@ -38,8 +36,9 @@ def compose(*overrides: str) -> Config:
     return from_omegaconf(compose_config(list(overrides)))
 
 
-def tree_of(config: Config) -> dict[str, Any]:
-    return dict(OmegaConf.to_container(OmegaConf.structured(config)))
+def python_path() -> str:
+    """The checkout before whatever the environment names already."""
+    return os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +60,7 @@ def gantrain(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(
             [sys.executable, "-m", "gantrain", *words],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+            env={**os.environ, "PYTHONPATH": python_path(), **environment},
             capture_output=True,
             text=True,
             timeout=600,

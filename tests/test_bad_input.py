@@ -98,6 +98,16 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a broken interpolation": (["name=${nothing.here}"], ["nothing"]),
     "a folder that is not named": (["data=folder"], ["data.root=None", "data.root=/path"]),
     "a run to resume that is not there": (["resume=outputs/none"], ["resume='outputs/none'", "not a folder"]),
+    "an empty run to resume": (["resume="], ["resume", "no"]),
+    "a place that cannot be written": (["hydra.run.dir=/proc/nope"], ["hydra.run.dir='/proc/nope'", "written"]),
+    "an odd width counted before the maximum": (
+        ["model=poole", "model.maxout_count=before", "model.width=3"],
+        ["model.width=3", "even"],
+    ),
+    "an Inception Score of too few": (
+        ["metrics.names=[inception_score]", "metrics.samples=5"],
+        ["metrics.samples=5", "ten"],
+    ),
     "a resumed sweep": (["-m", "resume=outputs/none", "seed=1,2"], ["resume", "sweep"]),
 }
 
@@ -143,7 +153,7 @@ def test_an_inception_score_without_a_classifier(command: Command, inception_fil
 
 def test_an_output_folder_that_holds_a_run(command: Command, tmp_path: Path) -> None:
     build.run(compose(*TINY), tmp_path / "run")
-    refused(command(*TINY, "hydra.run.dir=run"), "holds a run already", "resume=")
+    refused(command(*TINY, "hydra.run.dir=run"), "is not empty", "resume=")
 
 
 def test_checkpoints_that_cannot_be_resumed(command: Command, tmp_path: Path) -> None:
@@ -165,11 +175,41 @@ def test_checkpoints_that_cannot_be_resumed(command: Command, tmp_path: Path) ->
     narrow = {**state, "generator": {k: v[:1] if v.ndim else v for k, v in state["generator"].items()}}
     save_checkpoint(narrow, last)
     refused(command(*more), "does not fit its configuration")
+    for broken in ({"step": "six"}, {"config": 3}, {"batches": None}):
+        torch.save({**state, **broken}, last)
+        refused(command(*more), "is no whole checkpoint", next(iter(broken)))
+    torch.save({**state, "batches": {**state["batches"], "order": 3}}, last)
+    refused(command(*more), "does not fit its configuration")
     last.unlink()
     refused(command(*more), "does not exist")
     last.write_bytes(whole)
-    code, text = command(*more)
+    refused(command(*more, "hydra.run.dir=other"), "leave out hydra.run.dir")
+    assert not (run / "error.txt").exists(), "a refusal leaves nothing in a run that was there before"
+    (run / "run.json").write_text("damaged")
+    code, text = command(*more, "data=digits", "data.root=elsewhere")
     assert code == 0, text
+    assert (run / "run.json.damaged").read_text() == "damaged"
+
+
+def test_files_of_the_users_are_not_touched(command: Command, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("last.pt", "error.txt"):
+        (mine / name).write_text("my own")
+    refused(command(*TINY, "hydra.run.dir=mine"), "is not empty")
+    refused(command(*TINY, "hydra.run.dir=mine", "device=cuda:63"), "device")
+    assert {p.name: p.read_text() for p in mine.iterdir()} == {"last.pt": "my own", "error.txt": "my own"}
+
+
+def test_more_reference_images_than_there_are(command: Command, inception_file: Path) -> None:
+    words = ["data=digits", "metrics.names=[fid]", "metrics.reference_samples=25001", "device=cpu"]
+    refused(command(*words, f"metrics.inception_weights={inception_file}"), "digits-train has 25000 images")
+
+
+def test_a_cache_that_cannot_be_made(command: Command, monkeypatch: pytest.MonkeyPatch, inception_file: Path) -> None:
+    monkeypatch.setenv("GANTRAIN_CACHE", "/proc/cache")
+    words = ["data=digits", "metrics.names=[fid]", f"metrics.inception_weights={inception_file}"]
+    refused(command(*words), "/proc/cache", "GANTRAIN_CACHE")
 
 
 def test_a_bad_job_of_a_sweep_leaves_its_reason_and_the_rest_goes_on(command: Command, tmp_path: Path) -> None:
@@ -178,7 +218,7 @@ def test_a_bad_job_of_a_sweep_leaves_its_reason_and_the_rest_goes_on(command: Co
     assert "Traceback" not in text
     assert "1 of 2 jobs done" in text
     folders = {p.name: p for p in (tmp_path / "sweep").iterdir() if p.is_dir()}
-    assert set(folders) == {"0-digits-dcgan-gan-kl", "1-digits-dcgan-hinge-kl"}
-    assert (folders["0-digits-dcgan-gan-kl"] / "last.pt").is_file()
-    assert "estimates no ratio" in (folders["1-digits-dcgan-hinge-kl"] / "error.txt").read_text()
-    assert yaml.safe_load((folders["0-digits-dcgan-gan-kl"] / "config.yaml").read_text())["loss"]["gen"] == "kl"
+    assert set(folders) == {"0-digits-dcgan-gan-kl-seed0", "1-digits-dcgan-hinge-kl-seed0"}
+    assert (folders["0-digits-dcgan-gan-kl-seed0"] / "last.pt").is_file()
+    assert "estimates no ratio" in (folders["1-digits-dcgan-hinge-kl-seed0"] / "error.txt").read_text()
+    assert yaml.safe_load((folders["0-digits-dcgan-gan-kl-seed0"] / "config.yaml").read_text())["loss"]["gen"] == "kl"

@@ -27,7 +27,7 @@ def test_the_default_is_cifar10_dcgan_and_the_non_saturating_gan() -> None:
     )
     assert default.loss.make().gen == "alt"
     assert default.metric_names == ("fid", "kid")
-    assert default.name == "cifar10-dcgan-gan-auto"
+    assert default.name == "cifar10-dcgan-gan-auto-seed0"
 
 
 def test_groups_are_those_of_the_documentation() -> None:
@@ -82,13 +82,47 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
 
 
 def test_asked_keys_are_those_a_command_line_sets() -> None:
-    words = ["model=poole", "schedule.steps=9", "~loss.alpha_gen", "hydra.run.dir=x"]
-    made = compose("model=poole", "schedule.steps=9")
+    words = ["model=poole", "schedule.steps=9", "loss.gen=kl", "hydra.run.dir=x"]
+    made = compose("model=poole", "schedule.steps=9", "loss.gen=kl")
     asked = asked_keys(words, made)
     assert asked["schedule.steps"] == 9
     assert asked["model.latent_dim"] == 64
     assert {key.split(".")[0] for key in asked} == {"model", "schedule", "loss"}
-    assert set(asked_keys(["experiment=demo"], made)) == set(config.flatten(to_dict(made)))
+    everything = set(config.flatten(to_dict(made)))
+    assert set(asked_keys(["experiment=demo"], made)) == everything - set(config.MAY_CHANGE_ON_RESUME)
+    assert "schedule.steps" in asked_keys(["experiment=demo", "schedule.steps=9"], made)
+
+
+def test_streams_of_random_numbers_differ_from_each_other_and_by_seed() -> None:
+    seeds = [build.stream_seed(seed, stream) for seed in (0, 1, 2**32, 2**63 - 1) for stream in build.STREAMS]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    made = compose("data=digits", "model.width=2", "model.latent_dim=8", "schedule.batch_size=4", "log.grid_images=4")
+    trainer = build.build_trainer(made, build.load_data(made, "test"), [], torch.device("cpu"))
+    first_z = torch.randn(4, 8, generator=trainer.iteration.latents)
+    assert not torch.equal(first_z, trainer.grid_z)
+
+
+def test_devices_have_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build.make_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = [build.make_device(name) for name in ("auto", "cuda", "cuda:1")]
+    assert found == [torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cuda", 1)]
+    with pytest.raises(ConfigError, match="device='cuda:2' does not exist"):
+        build.make_device("cuda:2")
+
+
+def test_reference_images_are_a_random_choice_and_the_same_for_every_run() -> None:
+    data = build.load_data(compose("data=digits"), "test")
+    chosen = build.choose_reference(data, 100)
+    assert torch.equal(chosen, build.choose_reference(data, 100))
+    assert not torch.equal(chosen, data.images[:100])
+    assert build.choose_reference(data, None) is data.images
+    rows = {image.numpy().tobytes() for image in data.images}
+    assert all(image.numpy().tobytes() in rows for image in chosen)
+    with pytest.raises(ConfigError, match="has 5000 images"):
+        build.choose_reference(data, 5001)
 
 
 def test_learning_rate_and_range_checks_name_key_value_and_rule() -> None:

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch_fidelity import calculate_metrics
 
 from gantrain import build
+from gantrain.evidence.fidelity import InceptionMetric
+from gantrain.evidence.inception import find_inception_weights
 from gantrain.logs.run_folder import read_rows
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose
+from tests.evidence.test_inception import Images, some_images
 
 pytestmark = [
     pytest.mark.gpu,
@@ -60,8 +64,8 @@ def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
 
 def test_the_step_does_not_synchronise(tmp_path: Path) -> None:
     """CUDA itself raises on any synchronising call inside the step."""
-    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "loss.gen=kl")
-    device = torch.device("cuda")
+    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "loss.gen=kl", "log.every_steps=10")
+    device = build.make_device("cuda")
     trainer = build.build_trainer(config, build.load_data(config, "train"), [], device)
     for _ in range(3):
         trainer.iteration.run()
@@ -77,8 +81,8 @@ def test_the_step_does_not_synchronise(tmp_path: Path) -> None:
 
 
 def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
-    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none")
-    trainer = build.build_trainer(config, build.load_data(config, "train"), [], torch.device("cuda"))
+    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
+    trainer = build.build_trainer(config, build.load_data(config, "train"), [], build.make_device("cuda"))
     iteration = trainer.iteration
     iteration.run()
     before = [p.detach().clone() for p in iteration.networks.discriminator.parameters()]
@@ -87,3 +91,31 @@ def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
     after = list(iteration.networks.discriminator.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert iteration.records.first_bad_update() == (1, 0, False)
+
+
+@pytest.mark.inception
+def test_fid_on_the_gpu_is_torch_fidelitys(inception_file: Path) -> None:
+    weights = find_inception_weights(str(inception_file))
+    one, other = some_images(256, seed=0), some_images(256, seed=1) // 2
+    metric = InceptionMetric(
+        ("fid",),
+        weights,
+        reference=one,
+        reference_name="random",
+        batch_size=64,
+        device=torch.device("cuda", 0),
+    )
+    theirs = calculate_metrics(
+        input1=Images(other),
+        input2=Images(one),
+        cuda=True,
+        fid=True,
+        batch_size=64,
+        feature_extractor_weights_path=str(weights.path),
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    fid = metric.measure(other)[0].value
+    assert fid == pytest.approx(theirs["frechet_inception_distance"], abs=1e-2)
+    assert fid > 1

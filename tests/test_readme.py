@@ -22,9 +22,11 @@ def test_every_command_of_the_readme_composes() -> None:
     assert len(commands) >= 4
     for line in commands:
         words = [word for word in line.split() if "=" in word and "resume=" not in word]
-        for word in words:
-            first = word.split(",")[0] if not word.split("=")[1].startswith("[") else word
-            compose(first, *(["data.root=x"] if first == "data=folder" else []))
+        sweeps = [w.split("=")[0] + "=" + v for w in words for v in w.split("=")[1].split(",")]
+        single = [word.split(",")[0] for word in words]
+        for value in sweeps or [""]:
+            key = value.split("=")[0] + "="
+            compose(*(value if word.startswith(key) else word for word in single))
 
 
 def test_every_linked_file_is_there() -> None:

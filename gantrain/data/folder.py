@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -57,7 +58,7 @@ def load_folder(root: Path, image_size: int) -> ImageSet:
 def _read(path: Path, image_size: int) -> Tensor:
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGB")
+            picture = _as_rgb(ImageOps.exif_transpose(file))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         raise DataError(
             f"data.root: {str(path)!r} cannot be read as an image ({error}); repair it or take it out of the folder"
@@ -65,3 +66,15 @@ def _read(path: Path, image_size: int) -> Tensor:
     pixels = transforms.center_crop(transforms.pil_to_tensor(picture), [min(picture.size)] * 2)
     resized: Tensor = transforms.resize(pixels, [image_size, image_size], antialias=True)
     return resized
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """8-bit RGB: 16-bit grey keeps its upper byte, transparency is laid over white."""
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture).astype(np.int64)
+        return Image.fromarray((grey // 256).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")

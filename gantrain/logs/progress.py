@@ -36,6 +36,7 @@ class Progress:
 
     def advance(self, step: int) -> None:
         """`step` steps are done."""
+        self.bar.set_postfix({**self.words, "images/s": f"{self.images_per_second(step):.0f}"}, refresh=False)
         self.bar.update()
         done = step - self.first
         if self.warn_slow and done == min(FIRST_LOOK, self.steps - self.first):
@@ -47,7 +48,6 @@ class Progress:
     def show(self, **words: str) -> None:
         """Figures that stand beside the bar until they are shown again."""
         self.words |= words
-        self.bar.set_postfix(self.words, refresh=False)
 
     def say(self, line: str) -> None:
         """A line above the bar."""

@@ -19,6 +19,7 @@ from torch.utils.tensorboard.summary import hparams
 from torchvision.utils import make_grid, save_image
 
 from gantrain.evidence.measurement import Measurement
+from gantrain.files import PART
 
 CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
 PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
@@ -42,10 +43,15 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
             if resume_step is None:
-                _write_new(path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+                with (path / CONFIG).open("x", encoding="utf-8") as file:
+                    file.write(text)
             else:
                 _keep_rows_until(path / METRICS, resume_step)
+                _replace(path / CONFIG, text)
+                for left in path.glob(f".*{PART}"):  # of a write that was killed
+                    left.unlink()
         except FileExistsError:
             raise _taken(path) from None
         except OSError as error:
@@ -97,42 +103,58 @@ class RunFolder:
         self._rows.close()
 
     def _row(self, row: dict[str, Any]) -> None:
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        self._rows.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
+        self._rows.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n")
         self._rows.flush()
 
 
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line cut off by a kill is left out."""
+    """The rows of a metrics.jsonl; a last line cut off by a kill is left out.
+
+    Raises:
+        RunFolderError: another line is damaged.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
-            break
+            if number < len(lines):
+                raise RunFolderError(
+                    f"{str(path)!r} is damaged in line {number} of {len(lines)}; repair or remove that line"
+                ) from None
     return rows
 
 
 def check_free(path: Path) -> None:
-    """Refuses a folder that holds a run.
+    """Refuses a folder for a new run that holds anything.
 
     Raises:
         RunFolderError: it does.
     """
-    if (path / CONFIG).exists():
+    if path.is_dir() and any(path.iterdir()):
         raise _taken(path)
 
 
 def _taken(path: Path) -> RunFolderError:
     return RunFolderError(
-        f"{str(path)!r} holds a run already, and nothing is overwritten: go on with it by "
+        f"{str(path)!r} is not empty, and nothing is overwritten: go on with the run in it by "
         f"resume={path}, or choose another folder with hydra.run.dir=..."
     )
 
 
-def _write_new(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+def _replace(path: Path, text: str) -> None:
+    """Writes beside the file, then renames over it."""
+    part = path.with_name(f".{path.name}{PART}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
 
 
 def _keep_rows_until(path: Path, step: int) -> None:
@@ -140,14 +162,17 @@ def _keep_rows_until(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_rows(path) if row["step"] <= step]
-    part = path.with_suffix(".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    os.replace(part, path)
+    _replace(path, "".join(kept))
 
 
 def _append_start(path: Path, device: str, resume_step: int | None) -> None:
     """run.json: one entry a start, with versions, commit, machine and command."""
-    starts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    starts = []
+    if path.is_file():
+        try:
+            starts = list(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            path.replace(path.with_name(f"{path.name}.damaged"))
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -166,9 +191,7 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> None:
             "cpu_threads": torch.get_num_threads(),
         }
     )
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(starts, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    _replace(path, json.dumps(starts, indent=1) + "\n")
 
 
 def git_commit() -> str | None:

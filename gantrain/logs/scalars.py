@@ -1,5 +1,7 @@
 """Scalars of an interval of training, computed from what its iterations recorded."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,8 @@ def pair_scalars(
     Returns:
         Means over the interval. `D/real` and `D/fake` are σ(log r), the probability that D gives to
         "real"; they, `log_ratio` and `ratio` are there for discriminators that estimate a ratio.
-        `ratio/E_p[r]` and `ratio/E_q[1/r]` are 1 for a calibrated ratio.
+        `ratio/E_p[r]` and `ratio/E_q[1/r]` are 1 for a calibrated ratio. All are of the ratio before
+        `max_log_ratio`, whose share of bound examples is `log_ratio/clipped`.
     """
     losses = updates.mean(dim=1)
     found = {
@@ -40,7 +43,8 @@ def pair_scalars(
     elif objective.needs_real_logits:
         found["accuracy"] = (real > fake).float().mean()
     if objective.has_log_ratio:
-        on_real, on_fake, on_generated = (objective.log_ratio(v) for v in (real, fake, generated))
+        unbounded = dataclasses.replace(objective, max_log_ratio=None)  # a bound would hide the ratio's drift
+        on_real, on_fake, on_generated = (unbounded.log_ratio(v) for v in (real, fake, generated))
         found |= {
             "D/real": _mean(torch.sigmoid(on_real)),
             "D/fake": _mean(torch.sigmoid(on_fake)),

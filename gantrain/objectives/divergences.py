@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.objectives.numerics import expm1_over, jeffreys_log_ratio, softplus
+from gantrain.objectives.numerics import exp_softplus, expm1_over, jeffreys_log_ratio, softplus
 
 LOG2 = math.log(2.0)
 TensorMap = Callable[[Tensor], Tensor]
@@ -113,7 +113,7 @@ _FIXED = (
         f_formula="u log u - (u+1) log(u+1)",
         h_formula="-log(1+u)",
         disc_formula="sp(-v), sp(v)",
-        f=lambda x: -x.exp() * softplus(-x) - softplus(x),
+        f=lambda x: -exp_softplus(x) - softplus(x),
         activation=lambda v: -softplus(-v),
         conjugate=softplus,
         h=lambda x: -softplus(x),

@@ -12,6 +12,27 @@ def softplus(x: Tensor) -> Tensor:
     return -F.logsigmoid(-x)
 
 
+class _ExpSoftplus(torch.autograd.Function):
+    """e^x·log(1 + e^{-x}), which goes to 1 where e^x overflows; its derivative is itself less σ(x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        inner = x.clamp(max=30)
+        y = torch.where(x > 30, 1 - (-x).exp() / 2, inner.exp() * softplus(-inner))
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        x, y = ctx.saved_tensors
+        return grad_outputs[0] * (y - torch.sigmoid(x))
+
+
+def exp_softplus(x: Tensor) -> Tensor:
+    """e^x·log(1 + e^{-x}), finite for every x; differentiable any number of times."""
+    return cast(Tensor, _ExpSoftplus.apply(x))
+
+
 class _Expm1Over(torch.autograd.Function):
     """(e^{order·x} - 1)/order with derivative e^{order·x}; autograd's own would divide by order first and overflow."""
 

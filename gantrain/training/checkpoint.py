@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gantrain.evidence.files import UnreadableFileError, load_safely, save_atomically
+from gantrain.files import UnreadableFileError, load_safely, save_atomically
 
 FORMAT = 1
+PARTS = {"step": int, "config": dict, "generator": dict, "discriminator": dict, "batches": dict}
 LAST, BEST = "last.pt", "best.pt"
 
 
@@ -30,13 +31,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = load_safely(path)
     except UnreadableFileError as error:
         raise CheckpointError(
-            f"{str(path)!r} cannot be read as a checkpoint ({error}); {BEST} in the same folder may be whole, "
-            "else start the run anew"
+            f"{str(path)!r} cannot be read as a checkpoint ({error}); copy {BEST} of the same folder "
+            f"over {LAST} to go on from there, or start the run anew"
         ) from None
     found = content.get("format") if isinstance(content, dict) else type(content).__name__
     if not isinstance(content, dict) or found != FORMAT:
         raise CheckpointError(
             f"{str(path)!r} has checkpoint format {found!r}, and this gantrain reads {FORMAT}; use the version "
             "that wrote it (run.json names it)"
+        )
+    lacks = [key for key, kind in PARTS.items() if not isinstance(content.get(key), kind)]
+    if lacks:
+        raise CheckpointError(
+            f"{str(path)!r} is no whole checkpoint: {', '.join(lacks)} missing or of the wrong kind; copy {BEST} of "
+            f"the same folder over {LAST} to go on from there, or start the run anew"
         )
     return content

@@ -33,8 +33,9 @@ class Records:
 
     @property
     def row(self) -> int:
-        """Where the present iteration is written; the newest overwrite the oldest."""
-        return self.count % self.capacity
+        """Where the present iteration is written."""
+        assert self.count < self.capacity, "cleared at every row of scalars"
+        return self.count
 
     def clear(self) -> None:
         """Starts a new interval."""
@@ -45,7 +46,7 @@ class Records:
 
         Reads from the device, so it waits for it.
         """
-        finite = self.updates[:, : min(self.count, self.capacity)].isfinite()
+        finite = self.updates[:, : self.count].isfinite()
         if bool(finite.all()):
             return None
         bad = (~finite.all(dim=2)).t().flatten().nonzero()[0].item()

@@ -16,6 +16,7 @@ from gantrain.evidence.measurement import Measurement, Metric, evaluating, gener
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
+from gantrain.objectives import DIVERGENCE_NAMES
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.iteration import Iteration
 
@@ -89,7 +90,7 @@ class Trainer:
         self.config = config
         self.flat_config = flat_config
         self.learning_rate_factor = learning_rate_factor
-        self.step = 0
+        self.step = self.saved_step = 0
         self.best: dict[str, Any] = {}
         self.figures: dict[str, float] = {}
         self._base_rates = {
@@ -107,9 +108,10 @@ class Trainer:
         records.clear()
         on_cpu = iteration.device.type == "cpu"
         if self.step == 0:
-            folder.grid(0, iteration.batches.images[: len(self.grid_z)], "real")
+            folder.grid(0, iteration.batches.images[iteration.batches.order[: len(self.grid_z)]], "real")
             self._grid(folder)
             self._checkpoint(folder.path / LAST)
+        self.saved_step = self.step
         progress = Progress(
             first=self.step,
             steps=plan.steps,
@@ -135,13 +137,17 @@ class Trainer:
                 if self.step % plan.grids_every == 0 or last:
                     self._grid(folder)
                 due = plan.measure_every and self.step % plan.measure_every == 0
-                improved = self._measure(folder, progress) if self.metrics and (due or last) else False
+                improved = False
+                if self.metrics and (due or last):
+                    self._refuse_not_finite()
+                    improved = self._measure(folder, progress)
                 if improved:
                     self._checkpoint(folder.path / BEST)
-                if self.step % plan.checkpoint_every == 0 or last:
+                if improved or self.step % plan.checkpoint_every == 0 or last:  # last knows of the best
                     self._refuse_not_finite()
                     folder.flush()
                     self._checkpoint(folder.path / LAST)
+                    self.saved_step = self.step
                 progress.exclude(time.monotonic() - pause)
                 progress.advance(self.step)
         folder.finish(self.flat_config, self.figures)
@@ -217,16 +223,15 @@ class Trainer:
         generator = update == k
         side = "generator" if generator else "discriminator"
         turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
-        hint = ""
-        if objective.disc == "pearson" and generator:
-            hint = " A pearson logit below -2 stands for no ratio: try loss.max_log_ratio=10 or loss.param=log_ratio."
-        elif objective.has_log_ratio:
-            hint = (
-                " A bound on the ratio (loss.max_log_ratio), a lower learning rate or model.d_norm=spectral may help."
-            )
+        ways = ["a lower learning rate (optimizer.lr_g, lr_d)"]
+        if objective.gen in DIVERGENCE_NAMES and objective.max_log_ratio is None:
+            ways.insert(0, "a bound on the ratio, loss.max_log_ratio=10")
+        if objective.disc == "pearson" and objective.param == "fgan":
+            ways.append("loss.param=log_ratio, since a pearson logit below -2 stands for no ratio")
         raise NotFiniteError(
             f"step {first_step + row}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{turn} is not finite "
-            f"with {objective}. The weights are those before that update.{hint}"
+            f"with {objective}. No weight was changed by it; last.pt holds step {self.saved_step}. "
+            f"Things to try: {'; '.join(ways)}."
         )
 
     def _log(self, folder: RunFolder, progress: Progress) -> None:
@@ -284,8 +289,4 @@ class Trainer:
         return improved
 
     def _checkpoint(self, path: Path) -> None:
-        try:
-            save_checkpoint(self.state_dict(), path)
-        except OSError as error:
-            print(f"the checkpoint {str(path)!r} cannot be written: {error}", file=sys.stderr)
-            raise
+        save_checkpoint(self.state_dict(), path)

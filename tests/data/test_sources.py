@@ -120,6 +120,14 @@ def test_a_folder_of_classes_cropped_and_resized(tmp_path: Path) -> None:
     assert load_folder(tmp_path, 64).images.shape == (3, 3, 64, 64)
 
 
+def test_16_bit_grey_and_transparency(tmp_path: Path) -> None:
+    Image.fromarray(np.full((32, 32), 128 * 256, dtype=np.uint16)).save(tmp_path / "a.png")
+    Image.new("RGBA", (32, 32), (0, 0, 0, 0)).save(tmp_path / "b.png")
+    grey, clear = load_folder(tmp_path, 32).images
+    assert grey.unique().tolist() == [128]
+    assert clear.unique().tolist() == [255]
+
+
 def test_resizing_is_antialiased(tmp_path: Path) -> None:
     """A fine chessboard becomes grey; without antialiasing it would keep its contrast."""
     board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)

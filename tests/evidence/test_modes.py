@@ -55,7 +55,8 @@ def test_generated_images_come_from_the_seed_in_eval_mode_whatever_the_batch() -
     assert first.shape == (10, 3, 32, 32)
     assert first.dtype == torch.uint8
     assert torch.equal(generate(1, 10), first)
-    assert generate(1, 3).shape == first.shape
+    apart = (generate(1, 3).int() - first.int()).abs()
+    assert int(apart.max()) <= 1  # convolutions round differently by batch size
     assert not torch.equal(generate(2, 10), first)
     assert generator.training
     assert all(torch.equal(a, b) for a, b in zip(before, generator.buffers(), strict=True))

@@ -131,6 +131,7 @@ def test_maxout_takes_the_larger_of_neighbours() -> None:
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("dcgan", -1.0, 1.0), ("poole", 0.0, 1.0)])
+@torch.no_grad()
 def test_images_stay_in_the_declared_range(name: str, low: float, high: float) -> None:
     pair = make_networks(
         name, width=4, latent_dim=8, prior="normal", d_norm="none", maxout_count="after", image_size=32

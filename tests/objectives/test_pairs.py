@@ -288,6 +288,48 @@ def test_every_possible_pair_gives_finite_scalars(disc: str, dtype: torch.dtype)
             assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("param", ["fgan", "log_ratio"])
+@pytest.mark.parametrize("disc", DISCRIMINATOR_NAMES)
+def test_composed_losses_in_float32_are_those_in_float64_wherever_representable(disc: str, param: str) -> None:
+    """Every pair and rule, example by example, for |v| ≤ 80, values and gradients."""
+    if param == "log_ratio" and disc not in RATIO_DISCRIMINATORS:
+        pytest.skip("log_ratio needs a discriminator that estimates r")
+    low = -1.9 if (disc, param) == ("pearson", "fgan") else -80.0
+    grid = torch.linspace(low, 80, 81)
+    limit = torch.finfo(torch.float32).max / 1e4
+    zero = torch.zeros(1)
+
+    def values(objective: Objective, v: Tensor, side: str) -> tuple[Tensor, Tensor]:
+        found = []
+        for one in v.split(1):
+            leaf = one.clone().requires_grad_()
+            other = zero.to(v.dtype)
+            losses = {
+                "real": lambda x, o=other: objective.discriminator_loss(x, o),
+                "fake": lambda x, o=other: objective.discriminator_loss(o, x),
+                "gen": lambda x, o=other: objective.generator_loss(x, real_logits=o),
+            }
+            loss = losses[side](leaf)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            found.append(torch.stack((loss.detach(), gradient[0])))
+        both = torch.stack(found, dim=1)
+        return both[0], both[1]
+
+    for gen in generators_for(disc):
+        rules = ("poole", "exact") if gen in RATIO_DISCRIMINATORS else ("poole",)
+        for rule in rules:
+            objective = make(disc, gen, rule=rule, param=param)
+            for side in ("gen",) if gen != "alt" else ("real", "fake", "gen"):
+                for found, truth in zip(
+                    values(objective, grid, side), values(objective, grid.double(), side), strict=True
+                ):
+                    representable = truth.abs() < limit
+                    assert found[representable].isfinite().all(), (disc, gen, rule, side)
+                    torch.testing.assert_close(
+                        found[representable].double(), truth[representable], rtol=1e-3, atol=1e-4, msg=f"{gen} {rule}"
+                    )
+
+
 @pytest.mark.parametrize("disc", [d for d in RATIO_DISCRIMINATORS if d != "pearson"])
 def test_losses_are_finite_under_bf16_autocast_at_extreme_logits(disc: str) -> None:
     v = torch.tensor([-80.0, -40.0, 0.0, 20.0, 39.0])

@@ -7,28 +7,42 @@ from typing import Any
 
 import torch
 
+PART = ".part"
+
 
 def cache_folder() -> Path:
     """$GANTRAIN_CACHE, else gantrain under the user's cache folder; made if it is not there."""
     base = os.environ.get("GANTRAIN_CACHE")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) if base else Path(home) / "gantrain"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableFolderError(
+            f"the cache folder {str(folder)!r} cannot be made ({error}); set GANTRAIN_CACHE to one that can be written"
+        ) from None
     return folder
 
 
 def save_atomically(content: object, path: Path) -> None:
     """`torch.save` under a temporary name beside `path`, flushed to disk, then renamed over it."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
         with os.fdopen(handle, "wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(part).chmod(0o666 & ~umask)  # mkstemp keeps everyone else out
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+class UnusableFolderError(ValueError):
+    """A folder that cannot be made or written, with the way out."""
 
 
 class UnreadableFileError(ValueError):
