@@ -26,12 +26,16 @@ def prepare_cifar10(root: Path) -> None:
     if _is_intact(root):
         return
     print(f"CIFAR-10 is not under {root.resolve()}: downloading it (170 MB)", file=sys.stderr)
+    new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(sys.stderr):
             CIFAR10(str(root), train=True, download=True)
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
         damaged = (root / CIFAR10.base_folder).is_dir()
+        if new:
+            with contextlib.suppress(OSError):
+                root.rmdir()  # only if it is empty
         raise DataError(
             f"data.root={str(root)!r} holds {'a damaged' if damaged else 'no'} CIFAR-10, and it cannot be downloaded "
             f"({error}). Ways out: copy cifar-10-python.tar.gz or cifar-10-batches-py/ from a machine that has "

@@ -76,7 +76,8 @@ def test_a_damaged_batch_is_named(cifar10: Path, tmp_path: Path, monkeypatch: py
 def test_no_cifar10_and_no_network_gives_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _no_network(monkeypatch)
     with pytest.raises(DataError) as caught:
-        prepare_cifar10(tmp_path)
+        prepare_cifar10(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     for words in ("holds no CIFAR-10", "cifar-10-python.tar.gz", "GANTRAIN_DATA", "data=digits"):
         assert words in str(caught.value)
 
