@@ -9,6 +9,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.build import USER_ERRORS, resumed_config, run
 from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register, remember_defaults
@@ -44,7 +45,7 @@ def _job(composed: DictConfig) -> None:
         code = BAD_INPUT
         _tell(str(error))
         _leave_reason(folder, str(error), mine=mine, keep=sweep)
-    except (NotFiniteError, OSError, RuntimeError) as error:
+    except (NotFiniteError, OSError, RuntimeError, MemoryError) as error:
         words = _words_for(error)
         if words is None:
             raise
@@ -75,6 +76,9 @@ def main() -> None:
         _job()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OmegaConfBaseException as error:  # of Hydra's own keys, which no schema of ours covers
+        _tell(str(error).splitlines()[0])
+        sys.exit(BAD_INPUT)
     failed = [(folder, code) for folder, code in _jobs if code]
     if len(_jobs) > 1:
         print(f"\n{len(_jobs) - len(failed)} of {len(_jobs)} jobs done", file=sys.stderr)
@@ -93,7 +97,7 @@ def _words_for(error: Exception) -> str | None:
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, NotFiniteError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return f"memory does not suffice ({first}); lower schedule.batch_size, model.width or metrics.samples"
     if isinstance(error, OSError):
         return f"a file cannot be read or written ({error}); what was saved before is whole"

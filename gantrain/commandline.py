@@ -66,7 +66,7 @@ def check_command_line(arguments: list[str]) -> None:
     if composed.resume is not None:
         if any(override.key_or_group == "hydra.run.dir" for override in overrides):
             raise ConfigError("resume goes on in the run's own folder; leave out hydra.run.dir")
-        if not (composed.resume and Path(composed.resume).is_dir()):
+        if not (composed.resume and os.path.isdir(composed.resume)):
             raise ConfigError(f"resume={composed.resume!r} is not a folder; give a run's, e.g. outputs/DATE/TIME-NAME")
     else:
         schema.from_omegaconf(composed)
@@ -78,8 +78,11 @@ def _check_writable(overrides: list[Override]) -> None:
     chosen = [key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in places]
     for key, place in [(key, places[key]) for key in chosen] or [("hydra.run.dir", "outputs")]:
         folder = Path(place).absolute()
-        while not folder.exists():
-            folder = folder.parent
+        try:
+            while not folder.exists():
+                folder = folder.parent
+        except OSError as error:
+            raise ConfigError(f"{key}={place[:80]!r} cannot be made: {error.strerror}") from None
         if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or _is_system(folder):
             raise ConfigError(f"{key}={place!r} cannot be made: {str(folder)!r} is no folder that can be written")
 

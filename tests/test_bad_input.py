@@ -100,6 +100,8 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a run to resume that is not there": (["resume=outputs/none"], ["resume='outputs/none'", "not a folder"]),
     "an empty run to resume": (["resume="], ["resume", "no"]),
     "a place that cannot be written": (["hydra.run.dir=/proc/nope"], ["hydra.run.dir='/proc/nope'", "written"]),
+    "a place with an endless name": (["hydra.run.dir=" + "a" * 300], ["hydra.run.dir", "cannot be made"]),
+    "a run with an endless name": (["resume=" + "a" * 300], ["not a folder"]),
     "an odd width counted before the maximum": (
         ["model=poole", "model.maxout_count=before", "model.width=3"],
         ["model.width=3", "even"],
