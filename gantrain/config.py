@@ -329,9 +329,6 @@ class Config:
         return tuple(self.metrics.names)
 
 
-SECTIONS = tuple(f.name for f in fields(Config) if is_dataclass(f.type))
-
-
 def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:
     """Every key as (dotted name, default, help), sections last."""
     section = cls()

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -142,7 +143,7 @@ def check_classifier(names: tuple[str, ...], weights: InceptionWeights) -> None:
         )
 
 
-def _read_features(path: Any, count: int) -> Tensor | None:
+def _read_features(path: Path, count: int) -> Tensor | None:
     """Cached features, or None where there are none or they are damaged (they are then computed anew)."""
     if not path.is_file():
         return None
