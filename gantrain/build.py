@@ -1,5 +1,6 @@
 """From a checked configuration to the parts of a run; the only file that knows both."""
 
+import math
 import resource
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from gantrain.config import (
     from_dict,
     to_dict,
 )
-from gantrain.data import BatchSampler, DataError, ImageSet
+from gantrain.data import BatchSampler, DataError, ImageSet, to_range
 from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
 from gantrain.data.digits import load_stacked_digits
 from gantrain.data.folder import list_images, load_folder
@@ -29,15 +30,20 @@ from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
 from gantrain.files import UnusableFolderError
 from gantrain.logs.run_folder import RunFolder, RunFolderError, check_free
-from gantrain.networks import NetworkPair, make_networks, sample_latent
-from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
+from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
+from gantrain.objectives import DIVERGENCE_NAMES, Objective, ObjectiveError
+from gantrain.training.augment import Augment
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
 from gantrain.training.ema import Ema
-from gantrain.training.iteration import Iteration, Records, linear_decay, no_decay
-from gantrain.training.trainer import Outcome, Plan, Sampling, Trainer
+from gantrain.training.iteration import Iteration, Records
+from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.regularizers import Regularizer
+from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
+from gantrain.training.trainer import Grid, Outcome, Plan, Sampling, Trainer
 
-STREAMS = ("weights", "data", "latents", "grid", "metrics")
+STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""
+CLASSES_IN_A_GRID = 10
 REFERENCE_SEED = 0  # of the choice of reference images: the same for every run
 USER_ERRORS = (
     ConfigError,
@@ -98,10 +104,18 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
 def warnings_for(config: Config) -> list[str]:
     """What is allowed and known to go wrong."""
     found = []
-    if config.loss.disc == "wasserstein" and config.model.d_norm != "spectral":
+    regularizer = config.regularizer
+    penalised = bool(regularizer.gp or regularizer.dragan or regularizer.r1 or regularizer.r2)
+    constrained = penalised or regularizer.clip or config.model.d_norm == "spectral"
+    if config.loss.disc == "wasserstein" and not constrained:
         found.append(
             "loss.disc=wasserstein is a distance only for a Lipschitz discriminator, and nothing constrains this one: "
-            "set model.d_norm=spectral"
+            "set model.d_norm=spectral, regularizer=gp or regularizer=clip"
+        )
+    if penalised and config.model.d_norm == "batch":
+        found.append(
+            "a gradient penalty is about each example's own gradient, and batch norm in the discriminator makes a "
+            "logit depend on the whole batch, so that no such gradient exists: set model.d_norm=layer, spectral or none"
         )
     if config.loss.disc == "pearson" and config.loss.param == "fgan":
         objective = config.loss.make()
@@ -130,17 +144,26 @@ def load_data(config: Config, split: str) -> ImageSet:
     return load_cifar10(cifar10_root(config.data.root), split)
 
 
-def build_networks(config: Config) -> NetworkPair:
-    """Fresh networks from the global RNG, on the CPU."""
+def build_networks(config: Config, classes: int) -> NetworkPair:
+    """Fresh networks from the global RNG, on the CPU; `classes` is how many the data have."""
     model = config.model
     return make_networks(
         model.name,
         width=model.width,
+        d_width=model.d_width,
         latent_dim=model.latent_dim,
         prior=model.prior,
         d_norm=model.d_norm,
+        g_norm=model.g_norm,
+        g_dropout=model.g_dropout,
+        d_dropout=model.d_dropout,
+        virtual_reference=model.virtual_reference,
         maxout_count=model.maxout_count,
+        d_pattern=model.d_pattern,
         image_size=config.data.image_size,
+        labels=config.cond.name,
+        g_labels=config.cond.generator,
+        classes=classes,
     )
 
 
@@ -163,12 +186,15 @@ def build_metrics(
     if weights is not None:
         split = config.metrics.reference_split
         reference = training_set if split == "train" else load_data(config, split)
-        images = choose_reference(reference, protocol.reference_samples)
+        images, labels = choose_reference(reference, protocol.reference_samples)
+        if "classes" in protocol.names:
+            check_classes("metrics.names=classes", reference, labels)
         metrics.append(
             InceptionMetric(
                 tuple(name for name in protocol.names if name in INCEPTION_METRICS),
                 weights,
                 reference=images,
+                reference_labels=labels,
                 reference_name=reference.name,
                 batch_size=config.metrics.batch_size,
                 device=device,
@@ -179,28 +205,41 @@ def build_metrics(
     return metrics
 
 
-def choose_reference(reference: ImageSet, count: int | None) -> Tensor:
-    """`count` images of a set, chosen at random but alike for every run; all of them for None.
+def check_classes(asker: str, images: ImageSet, labels: Tensor) -> None:
+    """Refuses images of a single class to what tells classes apart.
+
+    Raises:
+        ConfigError: there is only one.
+    """
+    if len(labels.unique()) < 2:
+        raise ConfigError(
+            f"{asker} needs images of at least two classes, and {images.name} has one: with data=folder each folder "
+            "inside data.root is a class"
+        )
+
+
+def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Tensor]:
+    """`count` images of a set and their labels, chosen at random but alike for every run; all of them for None.
 
     Raises:
         ConfigError: the set has fewer.
     """
     if count is None or count == len(reference):
-        return reference.images
+        return reference.images, reference.labels
     if count > len(reference):
         raise ConfigError(
             f"metrics.reference_samples={count}: {reference.name} has {len(reference)} images; choose at most as "
             "many (metrics.samples sets it where it is null, on a CPU)"
         )
     order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(REFERENCE_SEED))
-    return reference.images[order[:count]]
+    return reference.images[order[:count]], reference.labels[order[:count]]
 
 
 def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric], device: torch.device) -> Trainer:
     """Everything that trains, seeded."""
     torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule = config.schedule
-    networks = build_networks(config)
+    networks = build_networks(config, len(training_set.classes))
     for network in (networks.generator, networks.discriminator):
         network.to(device).train()
     optimizer = config.optimizer
@@ -219,26 +258,46 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
         checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
         measure_every=protocol.every,
     )
+    resident = training_set.to(device)
+    objective = config.loss.make()
+    batches = BatchSampler(
+        resident.images,
+        labels=resident.labels if networks.classes else None,
+        batch_size=schedule.batch_size,
+        image_range=networks.image_range,
+        flip=config.data.flip,
+        dequantize=config.data.dequantize,
+        seed=stream_seed(config.seed, "data"),
+    )
+    fix_references(config, networks, resident)
+    d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
+    acgan = config.cond.name == "acgan"
     iteration = Iteration(
         networks,
-        config.loss.make(),
+        objective,
         optimizer_g=optimizer_g,
         optimizer_d=optimizer_d,
-        batches=BatchSampler(
-            training_set.to(device).images,
-            batch_size=schedule.batch_size,
-            image_range=networks.image_range,
-            flip=config.data.flip,
-            seed=stream_seed(config.seed, "data"),
-        ),
+        batches=batches,
         latents=_generator(device, config.seed, "latents"),
         ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
-        d_steps=schedule.d_steps,
+        d_steps=d_steps,
         bf16=config.precision == "bf16",
-        records=Records(min(plan.log_every, steps), schedule.batch_size, schedule.d_steps, device),
+        records=Records(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device),
+        draws=_generator(device, config.seed, "draws"),
+        regularizer=build_regularizer(config),
+        augment=build_augment(config, objective, networks.image_range, device),
+        noise=build_noise(config, networks.image_range),
+        top_k=TopK(config.practice.top_k, config.practice.top_k_decay) if config.practice.top_k < 1 else None,
+        history=build_history(config, batches, device),
+        class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
+        clip_gradient=optimizer.clip_gradient,
     )
-    shape = (config.log.grid_images, config.model.latent_dim)
     tree = to_dict(config)
+    decays = {
+        "constant": no_decay,
+        "linear": linear_decay(steps, schedule.lr_decay_from),
+        "cosine": cosine_decay(steps, schedule.lr_decay_from),
+    }
     return Trainer(
         iteration,
         plan=plan,
@@ -249,11 +308,94 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
             networks=tuple(config.metrics.networks),
         ),
         metrics=metrics,
-        grid_z=sample_latent(config.model.prior, shape, _generator(device, config.seed, "grid")),
+        grid=build_grid(config, networks, batches, resident),
         config=tree,
         flat_config=flatten(tree),
-        learning_rate_factor=linear_decay(steps, schedule.lr_decay_from) if schedule.lr_decay == "linear" else no_decay,
+        learning_rate_factor=decays[schedule.lr_decay],
     )
+
+
+def build_regularizer(config: Config) -> Regularizer | None:
+    """The discriminator's constraints; None where all are off."""
+    made = Regularizer(
+        gp=config.regularizer.gp,
+        dragan=config.regularizer.dragan,
+        one_sided=config.regularizer.one_sided,
+        r1=config.regularizer.r1,
+        r2=config.regularizer.r2,
+        interval=config.regularizer.interval,
+        clip=config.regularizer.clip,
+    )
+    return None if made == Regularizer() else made
+
+
+def build_augment(
+    config: Config, objective: Objective, image_range: tuple[float, float], device: torch.device
+) -> Augment | None:
+    """The augmentation; None for an empty policy."""
+    if not config.augment.policy:
+        return None
+    return Augment(
+        tuple(config.augment.policy),
+        p=config.augment.p,
+        image_range=image_range,
+        device=device,
+        target=config.augment.target,
+        boundary=objective.boundary or 0.0,
+        speed_images=config.augment.speed_images,
+    )
+
+
+def build_noise(config: Config, image_range: tuple[float, float]) -> InstanceNoise | None:
+    """The instance noise; None where it is off."""
+    sigma = config.practice.instance_noise
+    until = max(1, round(config.practice.instance_noise_until * config.schedule.steps))
+    return InstanceNoise(sigma, until, (image_range[1] - image_range[0]) / 2) if sigma else None
+
+
+def build_history(config: Config, batches: BatchSampler, device: torch.device) -> History | None:
+    """The buffer of earlier fakes; None where it is off."""
+    capacity = config.practice.history
+    if not capacity:
+        return None
+    images = torch.zeros(capacity, *batches.images.shape[1:], device=device)
+    labels = None if batches.labels is None else torch.zeros(capacity, dtype=torch.long, device=device)
+    return History(images, labels)
+
+
+def fix_references(config: Config, networks: NetworkPair, resident: ImageSet) -> None:
+    """Fills the reference batches of virtual batch norm: training images, z and labels chosen by the seed."""
+    device = resident.images.device
+    source = _generator(device, config.seed, "reference")
+    for network, norm in (
+        (networks.generator, config.model.g_norm),
+        (getattr(networks.discriminator, "features", None), config.model.d_norm),
+    ):
+        if norm == "virtual":
+            assert isinstance(network, Network)
+            size = network.reference_size
+            chosen = torch.randint(len(resident), (size,), generator=source, device=device)
+            labels = resident.labels[chosen] if networks.classes else None
+            if network is networks.generator:
+                examples = sample_latent(networks.prior, (size, networks.latent_dim), source)
+            else:
+                examples = to_range(resident.images[chosen], networks.image_range)
+            network.set_reference(examples, labels)
+
+
+def build_grid(config: Config, networks: NetworkPair, batches: BatchSampler, resident: ImageSet) -> Grid:
+    """What the grids show; with labels a class a row, the first that there are, over the same z in each."""
+    columns = math.isqrt(config.log.grid_images)
+    source = _generator(resident.images.device, config.seed, "grid")
+    if not networks.classes:
+        z = sample_latent(networks.prior, (columns**2, networks.latent_dim), source)
+        return Grid(z, None, resident.images[batches.order[: columns**2]], columns)
+    rows = min(networks.classes, max(columns, CLASSES_IN_A_GRID))
+    z = sample_latent(networks.prior, (columns, networks.latent_dim), source).repeat(rows, 1)
+    labels = torch.arange(rows, device=z.device).repeat_interleave(columns)
+    of_class = [(resident.labels == label).nonzero()[:columns, 0] for label in range(rows)]
+    complete = [torch.cat((found, found.new_zeros(columns - len(found)))) for found in of_class]
+    return Grid(z, labels, resident.images[torch.cat(complete)], columns)
 
 
 def resumed_config(run: Path, asked: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
@@ -316,6 +458,8 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
     prepare_data(config)
     training_set = load_data(config, "train")
     metrics = build_metrics(config, weights, training_set, device)
+    if config.cond.name != "none":
+        check_classes(f"cond={config.cond.name}", training_set, training_set.labels)
     trainer = build_trainer(config, training_set, metrics, device)
     if state is not None:
         try:
@@ -345,6 +489,8 @@ def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.de
     lines += [f"  {name}: {value:.5g}" for name, value in outcome.figures.items()]
     if outcome.best:
         lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")
+    if config.about.source:
+        lines.append(f"  {config.about.source}: {config.about.published or 'no figure published'}")
     lines += [
         f"  samples      {folder.samples}/{outcome.step:07d}.png",
         f"  TensorBoard  tensorboard --logdir {folder.tensorboard}",

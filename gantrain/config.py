@@ -17,15 +17,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.objectives import Objective, ObjectiveError, make_objective
 
-MODEL_NAMES = ("dcgan", "poole")
+MODEL_NAMES = ("dcgan", "sngan", "resnet", "poole")
 PRIORS = ("normal", "uniform", "sphere")
-D_NORMS = {"dcgan": ("batch", "spectral", "none"), "poole": ("none", "spectral")}
-IMAGE_SIZES = {"dcgan": (32, 64), "poole": (32,)}
+G_NORMS = ("batch", "layer", "instance", "virtual", "none")
+D_NORMS = {
+    "dcgan": ("spectral", *G_NORMS),
+    "sngan": ("spectral", *G_NORMS),
+    "resnet": ("spectral", "none"),
+    "poole": ("none", "spectral"),
+}
+IMAGE_SIZES = {"dcgan": (32, 64), "sngan": (32,), "resnet": (32, 64), "poole": (32,)}
 MAXOUT_COUNTS = ("after", "before")
+D_PATTERNS = ("paper", "code")
+COND_NAMES = ("none", "acgan", "projection")
+COND_GENERATORS = ("batch_norm", "embedding")
+AUGMENT_POLICIES = ("color", "translation", "cutout")
 DATA_NAMES = ("cifar10", "digits", "folder")
 DATA_SIZES = {"cifar10": 32, "digits": 32}
-LR_DECAYS = ("constant", "linear")
-METRIC_NAMES = ("fid", "kid", "inception_score", "modes")
+LR_DECAYS = ("constant", "linear", "cosine")
+METRIC_NAMES = ("fid", "kid", "inception_score", "classes", "modes")
 SAMPLING_NETWORKS = ("ema", "raw")
 SPLITS = ("train", "test")
 PRECISIONS = ("float32", "bf16")
@@ -62,15 +72,37 @@ def _between(key: str, value: float | None, low: float, high: float, *, what: st
         _require(low <= value <= high, key, value, f"must lie between {low:g} and {high:g}{hint}")
 
 
+def _unread(key: str, value: object, unset: object, reader: str) -> None:
+    """Refuses a value that nothing would read."""
+    _require(value == unset, key, value, f"is read by {reader} only; leave it at {unset!r}")
+
+
+def _at_least_0(key: str, value: float, what: str) -> None:
+    _require(math.isfinite(value) and value >= 0, key, value, f"must be a finite number of at least 0; {what}")
+
+
 @dataclass(slots=True, kw_only=True)
 class ModelConfig:
     """The pair of networks."""
 
-    name: str = option("dcgan", "pair of networks: dcgan or poole")
-    width: int = option(128, "base number of feature maps (128 is DCGAN at 32 pixels, 32 is Poole's)")
+    name: str = option("dcgan", "pair of networks: dcgan, sngan (standard CNN), resnet (SNGAN's) or poole")
+    width: int = option(
+        128, "base number of feature maps (the papers': dcgan 128 at 32 pixels, sngan 64, resnet 256, poole 32)"
+    )
+    d_width: int | None = option(None, "the discriminator's, where it differs; null is model.width")
     latent_dim: int = option(100, "size of the latent z")
     prior: str = option("normal", "distribution of z: normal N(0, I), uniform [-1, 1], or sphere of radius √dim")
-    d_norm: str = option("spectral", "normalisation in the discriminator: batch, spectral or none (poole: no batch)")
+    d_norm: str = option(
+        "spectral",
+        "normalisation in the discriminator: spectral, none, and for dcgan and sngan batch, layer, instance or virtual",
+    )
+    g_norm: str = option("batch", "normalisation in the generator: batch, layer, instance, virtual or none")
+    g_dropout: float = option(0.0, "rate of dropout after the generator's activations, in training; 0 is off")
+    d_dropout: float = option(
+        0.0, "rate of dropout after the discriminator's activations (poole has its own already); 0 is off"
+    )
+    virtual_reference: int = option(64, "images in the reference batch of virtual batch norm")
+    d_pattern: str = option("paper", "sngan: the discriminator's widths of the paper's table or of its released code")
     maxout_count: str = option(
         "after", "poole: feature maps counted after the maximum (the paper) or before (ALI's code)"
     )
@@ -87,13 +119,24 @@ class ModelConfig:
             self.d_norm,
             f"does not exist for model.name={self.name}; choose one of [{', '.join(D_NORMS[self.name])}]",
         )
+        _between("model.d_width", self.d_width, 1, 2048)
+        _choice("model.g_norm", self.g_norm, G_NORMS)
+        _require(0 <= self.g_dropout < 1, "model.g_dropout", self.g_dropout, "must lie in [0, 1); 0 turns it off")
+        _require(0 <= self.d_dropout < 1, "model.d_dropout", self.d_dropout, "must lie in [0, 1); 0 turns it off")
+        if self.name == "poole":
+            _unread("model.d_dropout", self.d_dropout, 0.0, "the pairs whose tables have no dropout of their own")
+        _between("model.virtual_reference", self.virtual_reference, 2, 4096)
+        if "virtual" not in (self.d_norm, self.g_norm):
+            _unread("model.virtual_reference", self.virtual_reference, 64, "model.d_norm or g_norm=virtual")
+        _choice("model.d_pattern", self.d_pattern, D_PATTERNS)
+        if self.name != "sngan":
+            _unread("model.d_pattern", self.d_pattern, "paper", "model=sngan")
         _choice("model.maxout_count", self.maxout_count, MAXOUT_COUNTS)
         if self.maxout_count == "before":
-            _require(self.width % 2 == 0, "model.width", self.width, "must be even for model.maxout_count=before")
+            width = self.d_width or self.width
+            _require(width % 2 == 0, "model.width", width, "must be even for model.maxout_count=before")
         if self.name != "poole":
-            _require(
-                self.maxout_count == "after", "model.maxout_count", self.maxout_count, "is read by model=poole only"
-            )
+            _unread("model.maxout_count", self.maxout_count, "after", "model=poole")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,6 +166,121 @@ class LossConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class RegularizerConfig:
+    """Constraints on the discriminator beside its loss; spectral norm is model.d_norm=spectral."""
+
+    gp: float = option(0.0, "λ of WGAN-GP's gradient penalty, between real and fake; 10 is the paper's, 0 is off")
+    dragan: float = option(0.0, "λ of DRAGAN's gradient penalty, around real images; 10 is the paper's, 0 is off")
+    one_sided: bool = option(False, "gp and dragan: leave gradients below 1 alone")
+    r1: float = option(0.0, "γ of the zero-centred gradient penalty on real images; 0 is off")
+    r2: float = option(0.0, "γ of the zero-centred gradient penalty on fakes; 0 is off")
+    interval: int = option(1, "discriminator steps from one r1 and r2 to the next, weighed as many times (lazy)")
+    clip: float = option(0.0, "bound of the discriminator's weights after each step; 0.01 is WGAN's, 0 is off")
+
+    def __post_init__(self) -> None:
+        """Checks ranges, and which may stand together."""
+        for key in ("gp", "dragan", "r1", "r2", "clip"):
+            _at_least_0(f"regularizer.{key}", getattr(self, key), "0 turns it off")
+        _between("regularizer.interval", self.interval, 1, 10**6)
+        if not (self.r1 or self.r2):
+            _unread("regularizer.interval", self.interval, 1, "regularizer.r1 and r2")
+        if not (self.gp or self.dragan):
+            _unread("regularizer.one_sided", self.one_sided, False, "regularizer.gp and dragan")
+        asked = {"gp": self.gp, "dragan": self.dragan, "clip": self.clip, "r1 or r2": self.r1 or self.r2}
+        together = [name for name, strength in asked.items() if strength]
+        if len(together) > 1:
+            raise ConfigError(
+                f"regularizer: {' and '.join(together)} bound the same gradient at different values; choose one of "
+                "gp, dragan, clip, or r1 with r2 (model.d_norm=spectral goes with each but clip)"
+            )
+
+
+@dataclass(slots=True, kw_only=True)
+class CondConfig:
+    """Training with class labels."""
+
+    name: str = option("none", "how the discriminator reads labels: none, acgan or projection")
+    generator: str = option("batch_norm", "how the generator does: batch_norm (class-conditional) or embedding (by z)")
+    weight_d: float = option(1.0, "acgan: weight of the classification loss in the discriminator's")
+    weight_g: float = option(1.0, "acgan: weight of the classification loss in the generator's")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        _choice("cond.name", self.name, COND_NAMES)
+        _choice("cond.generator", self.generator, COND_GENERATORS)
+        if self.name == "none":
+            _unread("cond.generator", self.generator, "batch_norm", "cond=acgan and cond=projection")
+        for key in ("weight_d", "weight_g"):
+            weight = getattr(self, key)
+            _at_least_0(f"cond.{key}", weight, "1 is the paper's")
+            if self.name != "acgan":
+                _unread(f"cond.{key}", weight, 1.0, "cond=acgan")
+
+
+@dataclass(slots=True, kw_only=True)
+class AugmentConfig:
+    """Differentiable augmentation of all that the discriminator sees."""
+
+    policy: list[str] = option([], "DiffAugment's kinds, of color, translation, cutout; [] is off")
+    p: float = option(1.0, "probability of each kind on each image; where an adaptive one starts")
+    target: float | None = option(
+        None, "ADA: p rises while E[sign D(real)] is above it and falls below; 0.6 is the paper's, null keeps p"
+    )
+    speed_images: int = option(500_000, "ADA: real images in which p can go from 0 to 1")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        for name in self.policy:
+            _choice("augment.policy", name, AUGMENT_POLICIES)
+        _require(len(set(self.policy)) == len(self.policy), "augment.policy", self.policy, "names a kind twice")
+        _between("augment.p", self.p, 0, 1)
+        _between("augment.speed_images", self.speed_images, 1, 10**12)
+        if self.target is not None:
+            _require(-1 < self.target < 1, "augment.target", self.target, "must lie between -1 and 1")
+        else:
+            _unread("augment.speed_images", self.speed_images, 500_000, "augment.target")
+        if not self.policy:
+            _unread("augment.p", self.p, 1.0, "a policy such as augment=diffaugment")
+            _unread("augment.target", self.target, None, "a policy such as augment=ada")
+
+
+@dataclass(slots=True, kw_only=True)
+class PracticeConfig:
+    """Small practices around the step, each off unless asked for."""
+
+    instance_noise: float = option(0.0, "standard deviation of noise on all that D sees, 1 is half the range; 0 is off")
+    instance_noise_until: float = option(1.0, "share of the run over which it fades linearly to 0")
+    top_k: float = option(1.0, "share of its fakes, the most real, that G learns from in the end; 1 is off")
+    top_k_decay: float = option(0.99, "factor of that share an epoch, from 1 on")
+    history: int = option(0, "earlier fakes kept for half of D's batches; 0 is off")
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        _at_least_0("practice.instance_noise", self.instance_noise, "0 turns it off")
+        _require(
+            0 < self.instance_noise_until <= 1,
+            "practice.instance_noise_until",
+            self.instance_noise_until,
+            "must lie in (0, 1], a share of the run",
+        )
+        if not self.instance_noise:
+            _unread("practice.instance_noise_until", self.instance_noise_until, 1.0, "practice.instance_noise")
+        _require(0 < self.top_k <= 1, "practice.top_k", self.top_k, "must lie in (0, 1]; 1 turns it off")
+        _require(0 < self.top_k_decay < 1, "practice.top_k_decay", self.top_k_decay, "must lie in (0, 1)")
+        if self.top_k == 1:
+            _unread("practice.top_k_decay", self.top_k_decay, 0.99, "practice.top_k below 1")
+        _between("practice.history", self.history, 0, 10**6)
+
+
+@dataclass(slots=True, kw_only=True)
+class AboutConfig:
+    """Where an experiment comes from; printed beside what a run reached."""
+
+    source: str | None = option(None, "the paper that an experiment follows")
+    published: str | None = option(None, "what the paper reports, with its protocol")
+
+
+@dataclass(slots=True, kw_only=True)
 class OptimizerConfig:
     """Adam, with its own settings for each network."""
 
@@ -132,9 +290,11 @@ class OptimizerConfig:
     beta2_g: float = option(0.999, "Adam's β2 of the generator")
     beta1_d: float = option(0.5, "Adam's β1 of the discriminator")
     beta2_d: float = option(0.999, "Adam's β2 of the discriminator")
+    clip_gradient: float = option(0.0, "largest norm of either network's gradient; 0 is off")
 
     def __post_init__(self) -> None:
         """Checks ranges."""
+        _at_least_0("optimizer.clip_gradient", self.clip_gradient, "0 turns it off")
         for side in "gd":
             rate = getattr(self, f"lr_{side}")
             _require(0 < rate <= 1, f"optimizer.lr_{side}", rate, "must lie in (0, 1]; 2e-4 is DCGAN's")
@@ -149,25 +309,29 @@ class ScheduleConfig:
 
     steps: int = option(100_000, "generator steps")
     d_steps: int = option(1, "discriminator steps before each generator step (k in Goodfellow's Algorithm 1)")
+    early_d_steps: int = option(0, "discriminator steps in the first early_until generator steps; 0 is off")
+    early_until: int = option(25, "see early_d_steps")
+    early_every: int = option(0, "generator steps from one with early_d_steps to the next, later on; 0 is never")
     batch_size: int = option(64, "real images a discriminator step, and fakes a step of either network")
-    lr_decay: str = option("constant", "learning rates: constant, or linear to 0 at the last step")
-    lr_decay_from: float = option(0.0, "share of the run after which lr_decay=linear begins, in [0, 1)")
+    lr_decay: str = option("constant", "learning rates: constant, or linear or cosine to 0 at the last step")
+    lr_decay_from: float = option(0.0, "share of the run after which the decay begins, in [0, 1)")
     ema_decay: float = option(0.999, "decay a step of the generator's running average (EMA); 0 turns it off")
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
         _between("schedule.steps", self.steps, 1, 10**9)
         _between("schedule.d_steps", self.d_steps, 1, 1000)
+        _between("schedule.early_d_steps", self.early_d_steps, 0, 1000)
+        _between("schedule.early_until", self.early_until, 0, 10**9)
+        _between("schedule.early_every", self.early_every, 0, 10**9)
+        if not self.early_d_steps:
+            _unread("schedule.early_until", self.early_until, 25, "schedule.early_d_steps")
+            _unread("schedule.early_every", self.early_every, 0, "schedule.early_d_steps")
         _between("schedule.batch_size", self.batch_size, 2, 65536, what="batch norm needs at least 2")
         _choice("schedule.lr_decay", self.lr_decay, LR_DECAYS)
         _require(0 <= self.lr_decay_from < 1, "schedule.lr_decay_from", self.lr_decay_from, "must lie in [0, 1)")
         if self.lr_decay == "constant":
-            _require(
-                self.lr_decay_from == 0,
-                "schedule.lr_decay_from",
-                self.lr_decay_from,
-                "is read by schedule.lr_decay=linear only",
-            )
+            _unread("schedule.lr_decay_from", self.lr_decay_from, 0.0, "schedule.lr_decay=linear and cosine")
         _require(0 <= self.ema_decay < 1, "schedule.ema_decay", self.ema_decay, "must lie in [0, 1); 0 turns EMA off")
 
 
@@ -179,6 +343,7 @@ class DataConfig:
     root: str | None = option(None, "folder of the data; null is $GANTRAIN_DATA, else ./data (digits needs none)")
     image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan")
     flip: bool = option(True, "mirror half of the training images at random")
+    dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
@@ -206,7 +371,7 @@ class MetricsConfig:
     """What is measured, and its protocol."""
 
     names: list[str] = option(
-        ["auto"], "metrics, of fid, kid, inception_score, modes (digits); auto fits the data; [] is none"
+        ["auto"], "metrics, of fid, kid, inception_score, classes, modes (digits); auto fits the data; [] is none"
     )
     every_steps: int | None = option(
         None,
@@ -276,11 +441,16 @@ class Config:
     resume: str | None = option(None, "a run folder to go on with, exactly where its last checkpoint stands")
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    cond: CondConfig = field(default_factory=CondConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    practice: PracticeConfig = field(default_factory=PracticeConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataConfig = field(default_factory=DataConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    about: AboutConfig = field(default_factory=AboutConfig)
 
     def __post_init__(self) -> None:
         """Checks ranges, and what concerns two sections."""
@@ -306,6 +476,21 @@ class Config:
             self.data.image_size,
             f"does not fit model={self.model.name}, which is built for {list(sizes)} pixels",
         )
+        if self.cond.name != "none" and self.cond.generator == "batch_norm" and self.model.g_norm != "batch":
+            raise ConfigError(
+                f"cond.generator='batch_norm' puts class-conditional batch norm into the generator, and "
+                f"model.g_norm={self.model.g_norm!r} another one: set cond.generator=embedding, or model.g_norm=batch"
+            )
+        if self.regularizer.clip and self.model.d_norm == "spectral":
+            raise ConfigError(
+                f"regularizer.clip={self.regularizer.clip:g} changes nothing under model.d_norm='spectral', which "
+                "divides the weights by their norm: set model.d_norm=none or batch, or regularizer.clip=0"
+            )
+        if self.augment.target is not None and self.loss.make().boundary is None:
+            raise ConfigError(
+                f"augment.target={self.augment.target:g} adapts to the sign of D on real images, and a "
+                f"{self.loss.disc} discriminator's has no meaning: set augment.target=null, or another loss.disc"
+            )
         if "modes" in self.metrics.names and self.data.name != "digits":
             raise ConfigError(
                 f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "

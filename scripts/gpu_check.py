@@ -205,12 +205,13 @@ def fid_floor(check: Check) -> dict[str, Any]:
         ("fid", "kid"),
         find_inception_weights(None),
         reference=train.images[:count],
+        reference_labels=train.labels[:count],
         reference_name=train.name,
         batch_size=32 if check.rehearse else 250,
         device=torch.device(check.device),
     )
     started = time.monotonic()
-    figures = {figure.name: figure.value for figure in metric.measure(test.images[:count])}
+    figures = {figure.name: figure.value for figure in metric.measure(test.images[:count], None)}
     figures["seconds_for_test_images"] = round(time.monotonic() - started, 1)
     if count is None and abs(figures["fid"] - PUBLISHED_FLOOR) > 0.05:
         raise RuntimeError(f"FID {figures['fid']:.4f} is not the published {PUBLISHED_FLOOR}")

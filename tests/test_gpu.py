@@ -101,6 +101,7 @@ def test_fid_on_the_gpu_is_torch_fidelitys(inception_file: Path) -> None:
         ("fid",),
         weights,
         reference=one,
+        reference_labels=torch.zeros(len(one), dtype=torch.long),
         reference_name="random",
         batch_size=64,
         device=torch.device("cuda", 0),
@@ -116,6 +117,6 @@ def test_fid_on_the_gpu_is_torch_fidelitys(inception_file: Path) -> None:
         save_cpu_ram=True,
         verbose=False,
     )
-    fid = metric.measure(other)[0].value
+    fid = metric.measure(other, None)[0].value
     assert fid == pytest.approx(theirs["frechet_inception_distance"], abs=1e-2)
     assert fid > 1

@@ -48,6 +48,13 @@ def to_range(images: Tensor, image_range: tuple[float, float]) -> Tensor:
     return images.float() * ((high - low) / 255) + low
 
 
+def dequantize(images: Tensor, image_range: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """uint8 images as floats spread evenly over their level: (x + U[0, 1))/256 of the range (Theis et al. 2016)."""
+    low, high = image_range
+    noise = torch.rand(images.shape, generator=generator, device=images.device)
+    return (images.float() + noise) * ((high - low) / 256) + low
+
+
 def to_uint8(images: Tensor, image_range: tuple[float, float]) -> Tensor:
     """Float images in the range as uint8, rounded to the nearest level."""
     low, high = image_range
@@ -76,21 +83,32 @@ class BatchSampler:
     """
 
     def __init__(
-        self, images: Tensor, *, batch_size: int, image_range: tuple[float, float], flip: bool, seed: int
+        self,
+        images: Tensor,
+        *,
+        batch_size: int,
+        image_range: tuple[float, float],
+        flip: bool,
+        seed: int,
+        labels: Tensor | None = None,
+        dequantize: bool = False,
     ) -> None:
-        """Takes uint8 images (N, 3, H, W) on the device where the batches are wanted."""
+        """Takes uint8 images (N, 3, H, W) on the device where the batches are wanted, and labels (N,) if they are."""
         self.images = images
+        self.labels = labels
         self.batch_size = batch_size
         self.image_range = image_range
         self.flip = flip
+        self.dequantize = dequantize
         self.generator = torch.Generator(images.device).manual_seed(seed)
         self.epoch = 0
         self.cursor = 0
         self.order = self._permutation()
 
-    def next(self) -> Tensor:
-        """The next float images (batch_size, 3, H, W) in `image_range`."""
-        return self.images_at(self.next_indices())
+    def next(self) -> tuple[Tensor, Tensor | None]:
+        """The next float images (batch_size, 3, H, W) in `image_range`, and their labels if there are any."""
+        indices = self.next_indices()
+        return self.images_at(indices), None if self.labels is None else self.labels[indices]
 
     def next_indices(self) -> Tensor:
         """The next `batch_size` indices of the order."""
@@ -108,8 +126,12 @@ class BatchSampler:
         return taken[0] if len(taken) == 1 else torch.cat(taken)
 
     def images_at(self, indices: Tensor) -> Tensor:
-        """Those images as floats, each mirrored with probability ½ if `flip`."""
-        batch = to_range(self.images[indices], self.image_range)
+        """Those images as floats, dequantised if asked for, each mirrored with probability ½ if `flip`."""
+        levels = self.images[indices]
+        if self.dequantize:
+            batch = dequantize(levels, self.image_range, self.generator)
+        else:
+            batch = to_range(levels, self.image_range)
         if self.flip:
             coin = torch.rand(len(batch), 1, 1, 1, generator=self.generator, device=batch.device) < 0.5
             batch = torch.where(coin, batch.flip(3), batch)

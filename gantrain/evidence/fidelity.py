@@ -1,4 +1,4 @@
-"""FID, KID and Inception Score; every formula is torch-fidelity's, and this is its only import."""
+"""FID, KID and Inception Score, all by torch-fidelity (its only import), and class coverage by the same features."""
 
 import hashlib
 import sys
@@ -13,6 +13,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.utils import create_feature_extractor
 from tqdm import tqdm
 
+from gantrain.evidence.classes import FeatureClassifier
 from gantrain.evidence.inception import InceptionWeights, WeightsError
 from gantrain.evidence.measurement import Measurement
 from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically
@@ -20,7 +21,7 @@ from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_
 EXTRACTOR = "inception-v3-compat"
 FEATURES, LOGITS = "2048", "logits_unbiased"
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
-NAMES = ("fid", "kid", "inception_score")
+NAMES = ("fid", "kid", "inception_score", "classes")
 
 
 class InceptionMetric:
@@ -32,6 +33,7 @@ class InceptionMetric:
         weights: InceptionWeights,
         *,
         reference: Tensor,
+        reference_labels: Tensor,
         reference_name: str,
         batch_size: int,
         device: torch.device,
@@ -39,9 +41,10 @@ class InceptionMetric:
         """Prepares the reference's features, from the cache if they are there.
 
         Args:
-            names: which of fid, kid and inception_score.
+            names: which of NAMES.
             weights: the Inception's.
             reference: uint8 real images (N, 3, H, W).
+            reference_labels: their classes (N,), read by `classes`.
             reference_name: data set and split, for the protocol.
             batch_size: images a forward pass.
             device: where the Inception runs.
@@ -70,17 +73,21 @@ class InceptionMetric:
             "precision": "tf32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "float32",
         }
         self._reference: dict[str, Any] = {}
-        if "fid" in names or "kid" in names:
+        if {"fid", "kid", "classes"} & set(names):
             self._reference = self._reference_features(reference, reference_name)
+
+        self._classes = None
+        if "classes" in names:
+            self._classes = FeatureClassifier(self._reference["features"], reference_labels)
 
     @property
     def headline(self) -> tuple[str, bool]:
         """The figure that decides which checkpoint is best, and whether lower is better."""
         name = next(name for name in NAMES if name in self.names)
-        return name, name != "inception_score"
+        return ("classes_kl" if name == "classes" else name), name != "inception_score"
 
-    def measure(self, images: Tensor) -> list[Measurement]:
-        """The figures of uint8 images (N, 3, H, W)."""
+    def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
+        """The figures of uint8 images (N, 3, H, W); `classes` also reads the labels (N,) that they were asked for."""
         features = self.features(images)
         subset = min(KID_SUBSET_SIZE, len(images), self._protocol["reference_samples"])
         protocol = {**self._protocol, "samples": len(images)}
@@ -105,6 +112,10 @@ class InceptionMetric:
             protocol_isc = {key: protocol[key] for key in ("samples", "weights", "weights_origin")}
             protocol_isc["inception_score_std"] = score[KEY_METRIC_ISC_STD]
             found.append(Measurement("inception_score", score[KEY_METRIC_ISC_MEAN], protocol_isc))
+        if self._classes is not None:
+            protocol_classes = {**protocol, "classifier": "ridge", "held_out_accuracy": self._classes.accuracy}
+            figures = self._classes.figures(features[FEATURES], labels)
+            found += [Measurement(name, value, protocol_classes) for name, value in figures.items()]
         return found
 
     @torch.no_grad()

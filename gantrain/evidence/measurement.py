@@ -28,8 +28,8 @@ class Metric(Protocol):
     def headline(self) -> tuple[str, bool]:
         """The figure that decides which checkpoint is best, and whether lower is better."""
 
-    def measure(self, images: Tensor) -> list[Measurement]:
-        """Figures of uint8 images (N, 3, H, W)."""
+    def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
+        """Figures of uint8 images (N, 3, H, W), and of the labels (N,) that they were asked for, if any."""
 
 
 @contextlib.contextmanager
@@ -54,9 +54,35 @@ def generate_images(
     batch_size: int,
     seed: int,
     device: torch.device,
-) -> Tensor:
-    """uint8 images (count, 3, H, W) on the device, from z of that seed; the generator is in eval mode meanwhile."""
+    classes: int = 0,
+) -> tuple[Tensor, Tensor | None]:
+    """Images of z of that seed, and of labels drawn evenly from `classes` if there are any.
+
+    The generator is in eval mode meanwhile.
+
+    Returns:
+        uint8 images (count, 3, H, W) and labels (count,), on the device.
+    """
     source = torch.Generator(device).manual_seed(seed)
     z = sample_latent(prior, (count, latent_dim), source)  # at once, so that batch_size changes nothing
+    labels = torch.randint(classes, (count,), generator=source, device=device) if classes else None
+    return draw_images(generator, z, labels, image_range=image_range, batch_size=batch_size), labels
+
+
+@torch.no_grad()
+def draw_images(
+    generator: nn.Module,
+    z: Tensor,
+    labels: Tensor | None,
+    *,
+    image_range: tuple[float, float],
+    batch_size: int,
+) -> Tensor:
+    """uint8 images (N, 3, H, W) of z (N, dim), and of labels (N,) where the generator reads them; in eval mode."""
     with evaluating(generator):
-        return torch.cat([to_uint8(generator(part), image_range) for part in z.split(batch_size)])
+        if labels is None:
+            images = [generator(part) for part in z.split(batch_size)]
+        else:
+            parts = zip(z.split(batch_size), labels.split(batch_size), strict=True)
+            images = [generator(part, of_part) for part, of_part in parts]
+    return torch.cat([to_uint8(part, image_range) for part in images])

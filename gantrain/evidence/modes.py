@@ -28,8 +28,12 @@ class ModesMetric:
         """Trains the classifier."""
         self._classifier = DigitClassifier()
 
-    def measure(self, images: Tensor) -> list[Measurement]:
-        """The figures of uint8 images (N, 3, 32, 32)."""
-        covered, kl = mode_statistics(self._classifier.modes(images))
+    def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
+        """The figures of uint8 images (N, 3, 32, 32); with labels also how many show the mode asked for."""
+        modes = self._classifier.modes(images)
+        covered, kl = mode_statistics(modes)
         protocol = {"samples": len(images), "of": MODES, "classifier": "SVM on 8×8 scans"}
-        return [Measurement("modes", float(covered), protocol), Measurement("modes_kl", kl, protocol)]
+        found = [Measurement("modes", float(covered), protocol), Measurement("modes_kl", kl, protocol)]
+        if labels is not None:
+            found.append(Measurement("class_accuracy", float((modes == labels.cpu()).float().mean()), protocol))
+        return found

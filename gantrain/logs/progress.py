@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
@@ -13,9 +14,9 @@ FIRST_LOOK = 10  # steps before the length of the run is estimated
 class Progress:
     """A bar on a terminal; elsewhere (a log file, a notebook's pipe) a line every 15 seconds."""
 
-    def __init__(self, *, first: int, steps: int, images_a_step: int, warn_slow: bool) -> None:
-        """Starts at step `first` of `steps`; `images_a_step` real images reach D in a step."""
-        self.first, self.steps, self.images_a_step = first, steps, images_a_step
+    def __init__(self, *, first: int, steps: int, images: Callable[[int], int], warn_slow: bool) -> None:
+        """Starts at step `first` of `steps`; `images(step)` real images reach D in that many steps."""
+        self.first, self.steps, self.images = first, steps, images
         self.warn_slow = warn_slow
         self.words: dict[str, str] = {}
         self.started = self.last_line = time.monotonic()
@@ -59,11 +60,11 @@ class Progress:
 
     def images_per_second(self, step: int) -> float:
         """Real images that reached D a second, in training alone."""
-        return (step - self.first) * self.images_a_step / max(time.monotonic() - self.started, 1e-9)
+        return (self.images(step) - self.images(self.first)) / max(time.monotonic() - self.started, 1e-9)
 
     def _line(self, step: int) -> str:
         rate = self.images_per_second(step)
-        left = (self.steps - step) * self.images_a_step / max(rate, 1e-9)
+        left = (self.images(self.steps) - self.images(step)) / max(rate, 1e-9)
         words = "  ".join(f"{name} {value}" for name, value in self.words.items())
         return f"step {step}/{self.steps}  {rate:.0f} images/s  {tqdm.format_interval(left)} left  {words}"
 

@@ -76,9 +76,9 @@ class RunFolder:
                 {"step": step, "kind": "metric", "name": figure.name, "value": figure.value, "protocol": protocol}
             )
 
-    def grid(self, step: int, images: Tensor, name: str) -> Path:
-        """uint8 images (n², 3, H, W) as samples/NAME.png and in TensorBoard."""
-        picture = make_grid(images.float() / 255, nrow=math.isqrt(len(images)), padding=2, pad_value=1.0)
+    def grid(self, step: int, images: Tensor, name: str, columns: int) -> Path:
+        """uint8 images (N, 3, H, W) as samples/NAME.png and in TensorBoard."""
+        picture = as_grid(images, columns)
         path = self.samples / f"{name}.png"
         save_image(picture, path)
         self._writer.add_image("samples/real" if name == "real" else "samples/generated", picture, step)
@@ -105,6 +105,12 @@ class RunFolder:
     def _row(self, row: dict[str, Any]) -> None:
         self._rows.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n")
         self._rows.flush()
+
+
+def as_grid(images: Tensor, columns: int) -> Tensor:
+    """uint8 images (N, 3, H, W) side by side with a white line between them, as floats (3, H', W') in [0, 1]."""
+    picture: Tensor = make_grid(images.float() / 255, nrow=columns, padding=2, pad_value=1.0)
+    return picture
 
 
 def _finite(value: Any) -> Any:

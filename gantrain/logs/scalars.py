@@ -10,7 +10,14 @@ from gantrain.objectives import Objective
 
 @torch.no_grad()
 def pair_scalars(
-    objective: Objective, real: Tensor, fake: Tensor, generated: Tensor, updates: Tensor
+    objective: Objective,
+    real: Tensor,
+    fake: Tensor,
+    generated: Tensor,
+    updates: Tensor,
+    *,
+    d_updates: int,
+    notes: dict[str, Tensor],
 ) -> dict[str, float]:
     """The scalars that a run logs; waits for the device.
 
@@ -19,7 +26,10 @@ def pair_scalars(
         real: v on real images in the discriminator step, (steps, batch).
         fake: v on the same step's fakes.
         generated: v on the generator step's fakes, after the discriminator's update.
-        updates: loss and gradient norm of each update, (k + 1, steps, 2), the generator's last.
+        updates: loss and gradient norm of each update, (k + 1, steps, 2), the generator's last; 0 where an
+            iteration made fewer than k.
+        d_updates: how many discriminator updates there were.
+        notes: (steps,) of other scalars by name, NaN where there was none.
 
     Returns:
         Means over the interval. `D/real` and `D/fake` are σ(log r), the probability that D gives to
@@ -27,12 +37,12 @@ def pair_scalars(
         `ratio/E_p[r]` and `ratio/E_q[1/r]` are 1 for a calibrated ratio. All are of the ratio before
         `max_log_ratio`, whose share of bound examples is `log_ratio/clipped`.
     """
-    losses = updates.mean(dim=1)
+    of_d, of_g = updates[:-1].sum(dim=(0, 1)) / d_updates, updates[-1].mean(dim=0)
     found = {
-        "loss/discriminator": losses[:-1, 0].mean(),
-        "loss/generator": losses[-1, 0],
-        "gradient_norm/discriminator": losses[:-1, 1].mean(),
-        "gradient_norm/generator": losses[-1, 1],
+        "loss/discriminator": of_d[0],
+        "loss/generator": of_g[0],
+        "gradient_norm/discriminator": of_d[1],
+        "gradient_norm/generator": of_g[1],
         "logit/real": real.mean(),
         "logit/fake": fake.mean(),
         "logit/generated": generated.mean(),
@@ -61,6 +71,7 @@ def pair_scalars(
         outside = torch.cat((on_real, on_fake, on_generated)).isnan().float().mean()
         if objective.disc == "pearson" and objective.param == "fgan":
             found["log_ratio/undefined"] = outside
+    found |= {name: _mean(values) for name, values in notes.items()}
     names = list(found)
     return dict(zip(names, torch.stack([found[name].double() for name in names]).tolist(), strict=True))
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gantrain.networks.dcgan import dcgan_discriminator, dcgan_generator
-from gantrain.networks.layers import count_parameters, sample_latent
-from gantrain.networks.poole import poole_discriminator, poole_generator
+from gantrain.networks.conditional import Discriminator, LabelledDiscriminator, Network
+from gantrain.networks.layers import add_spectral_norm, count_parameters, init_normal_, init_xavier_, sample_latent
+from gantrain.networks.plain import PLAIN, plain_features, plain_generator
+from gantrain.networks.resnet import resnet_features, resnet_generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class NetworkPair:
     """A generator and the discriminator made for it.
 
     The generator takes z (N, latent_dim) and gives images (N, 3, size, size) in `image_range`; the
-    discriminator takes images in the same range and gives logits (N,).
+    discriminator takes images in the same range and gives logits (N,). With `classes` both take labels (N,)
+    as well, and the discriminator gives (logits, class scores (N, classes)).
     """
 
     generator: nn.Module
@@ -22,6 +24,7 @@ class NetworkPair:
     image_range: tuple[float, float]
     latent_dim: int
     prior: str
+    classes: int = 0
 
 
 def make_networks(
@@ -31,26 +34,89 @@ def make_networks(
     latent_dim: int,
     prior: str,
     d_norm: str,
-    maxout_count: str,
     image_size: int,
+    d_width: int | None = None,
+    g_norm: str = "batch",
+    g_dropout: float = 0.0,
+    d_dropout: float = 0.0,
+    maxout_count: str = "after",
+    d_pattern: str = "paper",
+    virtual_reference: int = 64,
+    labels: str = "none",
+    g_labels: str = "batch_norm",
+    classes: int = 0,
 ) -> NetworkPair:
-    """Builds a pair with fresh weights from the global RNG, on the CPU; `name` is dcgan or poole."""
-    if name == "poole":
-        return NetworkPair(
-            generator=poole_generator(width, latent_dim),
-            discriminator=poole_discriminator(width, maxout_count, d_norm),
-            image_range=(0.0, 1.0),
+    """Builds a pair with fresh weights from the global RNG, on the CPU.
+
+    Args:
+        name: dcgan, sngan, resnet or poole.
+        width: base number of feature maps.
+        latent_dim: size of z.
+        prior: distribution of z, see `sample_latent`.
+        d_norm: spectral, or one of NORMS, in the discriminator.
+        image_size: height and width.
+        d_width: the discriminator's width, where it differs.
+        g_norm: one of NORMS, in the generator.
+        g_dropout: rate after the generator's activations.
+        d_dropout: rate after the discriminator's.
+        maxout_count: poole: feature maps counted `after` the maximum or `before` it.
+        d_pattern: sngan: the discriminator's widths of the `paper` or of its released `code`.
+        virtual_reference: size of the reference batch of virtual batch norm.
+        labels: one of LABEL_KINDS: how the discriminator reads labels.
+        g_labels: one of GENERATOR_LABELS: how the generator does.
+        classes: how many there are; read where `labels` is not none.
+    """
+    side_width = d_width or width
+    classes = 0 if labels == "none" else classes
+    pair = PLAIN.get(name)
+    if pair is None:
+        assert name == "resnet", name
+        make, range_ = resnet_generator, (-1.0, 1.0)
+        generator = make(
+            width=width,
             latent_dim=latent_dim,
-            prior=prior,
+            image_size=image_size,
+            norm=g_norm,
+            dropout=g_dropout,
+            classes=classes,
+            labels=g_labels,
+            reference_size=virtual_reference,
         )
-    assert name == "dcgan", name
-    return NetworkPair(
-        generator=dcgan_generator(width, latent_dim, image_size),
-        discriminator=dcgan_discriminator(width, image_size, d_norm),
-        image_range=(-1.0, 1.0),
-        latent_dim=latent_dim,
-        prior=prior,
-    )
+        features, channels, size = resnet_features(side_width, image_size, d_dropout)
+    else:
+        range_ = pair.image_range
+        generator = plain_generator(
+            pair,
+            width=width,
+            latent_dim=latent_dim,
+            image_size=image_size,
+            norm=g_norm,
+            dropout=g_dropout,
+            classes=classes,
+            labels=g_labels,
+            reference_size=virtual_reference,
+        )
+        features, channels, size = plain_features(
+            pair,
+            width=side_width,
+            image_size=image_size,
+            norm=d_norm,
+            dropout=d_dropout,
+            maxout_count=maxout_count,
+            pattern=d_pattern,
+            reference_size=virtual_reference,
+        )
+    if classes:
+        discriminator: nn.Module = LabelledDiscriminator(features, channels, size, classes=classes, kind=labels)
+    else:
+        discriminator = Discriminator(features, channels, size)
+    if pair is None:
+        init_xavier_(discriminator)
+    else:
+        init_normal_(discriminator, pair.std, pair.gain_std)
+    if d_norm == "spectral":
+        add_spectral_norm(discriminator)
+    return NetworkPair(generator, discriminator, range_, latent_dim, prior, classes)
 
 
-__all__ = ["NetworkPair", "count_parameters", "make_networks", "sample_latent"]
+__all__ = ["Network", "NetworkPair", "count_parameters", "make_networks", "sample_latent"]

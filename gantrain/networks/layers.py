@@ -1,8 +1,13 @@
-"""Layers shared by the network pairs."""
+"""Layers shared by the network pairs, their normalisations and their first weights."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+NORMS = ("batch", "layer", "instance", "virtual", "none")
 
 
 class Maxout(nn.Module):
@@ -19,12 +24,84 @@ class Maxout(nn.Module):
         return pieces.amax(dim=2)
 
 
+class AsImages(nn.Module):
+    """Views vectors (N, C·size²) as (N, C, size, size)."""
+
+    def __init__(self, size: int = 1) -> None:
+        """`size` is the height and width."""
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C·size²) -> (N, C, size, size)."""
+        images: Tensor = x.unflatten(1, (-1, self.size, self.size))
+        return images
+
+
+class SumOverPixels(nn.Module):
+    """Global sum pooling."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return x.sum(dim=(2, 3), keepdim=True)
+
+
+class VirtualBatchNorm2d(nn.Module):
+    """Normalises by a reference batch joined with each example's own pixels (Salimans et al. 2016, §3.4).
+
+    The first `reference_size` examples of a batch are the reference: they are normalised by their own statistics,
+    and every other example by those of the reference and itself, weighed reference_size : 1. An example's
+    output thus does not depend on the rest of its batch.
+    """
+
+    def __init__(self, channels: int, reference_size: int, eps: float = 1e-5) -> None:
+        """Takes (reference_size + N, C, H, W), as `Network` prepares it."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.reference_size = reference_size
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(reference_size + N, C, H, W) -> the same shape."""
+        x32 = x.float()
+        own_mean = x32.mean(dim=(2, 3))
+        own_square = x32.square().mean(dim=(2, 3))
+        of_reference = slice(self.reference_size)
+        mean, square = own_mean[of_reference].mean(dim=0), own_square[of_reference].mean(dim=0)
+        share = torch.full((len(x), 1), 1 / (self.reference_size + 1), device=x.device)
+        share[of_reference] = 0  # the reference knows itself only
+        mean = torch.lerp(mean.expand_as(own_mean), own_mean, share)
+        square = torch.lerp(square.expand_as(own_square), own_square, share)
+        scale = self.weight * (square - mean.square() + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        return torch.addcmul(shift[:, :, None, None], x32, scale[:, :, None, None]).to(x.dtype)
+
+
+def make_norm(kind: str, channels: int, *, reference_size: int = 0) -> nn.Module:
+    """The normalisation of that name, each with a gain and a bias a channel; `none` is the identity.
+
+    `layer` normalises over channels and pixels of an example (Ba et al. 2016), `instance` over the pixels of
+    a channel of an example (Ulyanov et al. 2016).
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "layer":
+        return nn.GroupNorm(1, channels)
+    if kind == "instance":
+        return nn.GroupNorm(channels, channels)
+    if kind == "virtual":
+        return VirtualBatchNorm2d(channels, reference_size)
+    assert kind == "none", kind
+    return nn.Identity()
+
+
 def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:
-    """Weights N(0, std²), biases 0, batch-norm gains N(1, gain_std²); draws from the global RNG."""
+    """Weights N(0, std²), biases 0, the gains of norms N(1, gain_std²); draws from the global RNG."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
             nn.init.normal_(layer.weight, 0.0, std)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | VirtualBatchNorm2d) and layer.weight is not None:
             nn.init.normal_(layer.weight, 1.0, gain_std)
         else:
             continue
@@ -32,19 +109,20 @@ def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def init_xavier_(module: nn.Module) -> None:
+    """Glorot's uniform weights, with a gain of √2 in what is called `residual`, biases 0; from the global RNG."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if "residual" in name else 1.0)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def add_spectral_norm(module: nn.Module) -> None:
     """Divides every convolution's and linear layer's weight by its largest singular value (Miyato et al. 2018)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             spectral_norm(layer)
-
-
-class AsImages(nn.Module):
-    """Views latents (N, dim) as (N, dim, 1, 1)."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(N, dim) -> (N, dim, 1, 1)."""
-        return z[:, :, None, None]
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -5,8 +5,8 @@ from typing import Any
 
 from gantrain.files import UnreadableFileError, load_safely, save_atomically
 
-FORMAT = 1
-PARTS = {"step": int, "config": dict, "generator": dict, "discriminator": dict, "batches": dict}
+FORMAT = 2
+PARTS = {"step": int, "config": dict, "generator": dict, "discriminator": dict, "batches": dict, "iteration": dict}
 LAST, BEST = "last.pt", "best.pt"
 
 

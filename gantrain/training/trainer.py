@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gantrain.data import restore_generator, to_uint8
-from gantrain.evidence.measurement import Measurement, Metric, evaluating, generate_images
+from gantrain.evidence.measurement import Measurement, Metric, draw_images, generate_images
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
@@ -46,6 +45,23 @@ class Sampling:
     networks: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What the sample grids show: the same z over all of training.
+
+    Attributes:
+        z: latents (N, latent_dim).
+        labels: classes (N,), a class a row, for networks that read them.
+        real: uint8 training images (M, 3, H, W), shown once.
+        columns: images in a row.
+    """
+
+    z: Tensor
+    labels: Tensor | None
+    real: Tensor
+    columns: int
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a run reached."""
@@ -65,7 +81,7 @@ class Trainer:
         plan: Plan,
         sampling: Sampling,
         metrics: list[Metric],
-        grid_z: Tensor,
+        grid: Grid,
         config: dict[str, Any],
         flat_config: dict[str, Any],
         learning_rate_factor: Callable[[int], float],
@@ -77,7 +93,7 @@ class Trainer:
             plan: when to write what.
             sampling: how to generate images.
             metrics: what to measure; [] for nothing. The first one's headline decides which checkpoint is best.
-            grid_z: the fixed latents of the sample grids, (n², latent_dim).
+            grid: what the sample grids show.
             config: the configuration, nested, for the checkpoint.
             flat_config: the same with dotted keys, for hparams.
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
@@ -86,16 +102,21 @@ class Trainer:
         self.plan = plan
         self.sampling = sampling
         self.metrics = metrics
-        self.grid_z = grid_z
+        self.grid = grid
         self.config = config
         self.flat_config = flat_config
         self.learning_rate_factor = learning_rate_factor
-        self.step = self.saved_step = 0
+        self.saved_step = 0
         self.best: dict[str, Any] = {}
         self.figures: dict[str, float] = {}
         self._base_rates = {
             side: [group["lr"] for group in optimizer.param_groups] for side, optimizer in self._optimizers().items()
         }
+
+    @property
+    def step(self) -> int:
+        """Generator steps done."""
+        return self.iteration.step
 
     def fit(self, folder: RunFolder) -> Outcome:
         """Trains from the present step to the last.
@@ -108,14 +129,14 @@ class Trainer:
         records.clear()
         on_cpu = iteration.device.type == "cpu"
         if self.step == 0:
-            folder.grid(0, iteration.batches.images[iteration.batches.order[: len(self.grid_z)]], "real")
-            self._grid(folder)
+            folder.grid(0, self.grid.real.cpu(), "real", self.grid.columns)
+            self._draw_grid(folder)
             self._checkpoint(folder.path / LAST)
         self.saved_step = self.step
         progress = Progress(
             first=self.step,
             steps=plan.steps,
-            images_a_step=iteration.batches.batch_size * iteration.d_steps,
+            images=lambda step: iteration.batches.batch_size * iteration.d_steps.total(step),
             warn_slow=on_cpu,
         )
         with progress:
@@ -126,7 +147,6 @@ class Trainer:
             while self.step < plan.steps:
                 self._set_learning_rates()
                 iteration.run()
-                self.step += 1
                 last = self.step == plan.steps
                 if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
                     self._refuse_not_finite()
@@ -135,7 +155,7 @@ class Trainer:
                     self._log(folder, progress)
                 pause = time.monotonic()
                 if self.step % plan.grids_every == 0 or last:
-                    self._grid(folder)
+                    self._draw_grid(folder)
                 due = plan.measure_every and self.step % plan.measure_every == 0
                 improved = False
                 if self.metrics and (due or last):
@@ -164,7 +184,7 @@ class Trainer:
             "optimizer_g": iteration.optimizer_g.state_dict(),
             "optimizer_d": iteration.optimizer_d.state_dict(),
             "batches": iteration.batches.state_dict(),
-            "latents": iteration.latents.get_state(),
+            "iteration": iteration.state_dict(),
             "rng_cpu": torch.get_rng_state(),
             "best": self.best,
             "figures": self.figures,
@@ -184,7 +204,7 @@ class Trainer:
         iteration.optimizer_g.load_state_dict(state["optimizer_g"])
         iteration.optimizer_d.load_state_dict(state["optimizer_d"])
         iteration.batches.load_state_dict(state["batches"])
-        if not restore_generator(iteration.latents, state["latents"], seed=state["step"]):
+        if not iteration.load_state_dict(state["iteration"]):
             print(
                 "the run was trained on another kind of device: it goes on with the same networks and data order, "
                 "and with z, flips and dropout drawn anew",
@@ -196,7 +216,7 @@ class Trainer:
         if iteration.ema is not None:
             iteration.ema.network.load_state_dict(state["ema"])
             iteration.ema.updates = state["ema_updates"]
-        self.step, self.best, self.figures = state["step"], state["best"], state["figures"]
+        self.best, self.figures = state["best"], state["figures"]
 
     def sampling_network(self, name: str) -> nn.Module:
         """The generator called `ema` or `raw`."""
@@ -218,9 +238,10 @@ class Trainer:
         if found is None:
             return
         row, update, loss_was_finite = found
-        objective, k = self.iteration.objective, self.iteration.d_steps
-        first_step = self.step - self.iteration.records.count + 1
-        generator = update == k
+        objective, records = self.iteration.objective, self.iteration.records
+        first_step = self.step - records.count + 1
+        k = records.made[row]
+        generator = update == len(records.updates) - 1
         side = "generator" if generator else "discriminator"
         turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
         ways = ["a lower learning rate (optimizer.lr_g, lr_d)"]
@@ -238,7 +259,15 @@ class Trainer:
         records = self.iteration.records
         count = records.count
         real, fake, generated = records.logits[:, :count]
-        values = pair_scalars(self.iteration.objective, real, fake, generated, records.updates[:, :count])
+        values = pair_scalars(
+            self.iteration.objective,
+            real,
+            fake,
+            generated,
+            records.updates[:, :count],
+            d_updates=sum(records.made),
+            notes={name: of_note[:count] for name, of_note in records.notes.items()},
+        )
         for side, optimizer in self._optimizers().items():
             values[f"learning_rate/{side}"] = optimizer.param_groups[0]["lr"]
         values["images_per_second"] = progress.images_per_second(self.step)
@@ -249,20 +278,22 @@ class Trainer:
             progress.show(**{"v(x)": f"{values['logit/real']:.2f}", "v(G(z))": f"{values['logit/generated']:.2f}"})
         records.clear()
 
-    @torch.no_grad()
-    def _grid(self, folder: RunFolder) -> None:
-        network = self.sampling_network("ema")
-        with evaluating(network):
-            images = network(self.grid_z)
-        pixels = to_uint8(images, self.iteration.networks.image_range)
-        folder.grid(self.step, pixels.cpu(), f"{self.step:07d}")
+    def _draw_grid(self, folder: RunFolder) -> None:
+        pixels = draw_images(
+            self.sampling_network("ema"),
+            self.grid.z,
+            self.grid.labels,
+            image_range=self.iteration.networks.image_range,
+            batch_size=self.sampling.batch_size,
+        )
+        folder.grid(self.step, pixels.cpu(), f"{self.step:07d}", self.grid.columns)
 
     def _measure(self, folder: RunFolder, progress: Progress) -> bool:
         """Measures every network asked for; whether the first one is the best so far."""
         improved = False
         networks = self.iteration.networks
         for name in self.sampling.networks:
-            images = generate_images(
+            images, labels = generate_images(
                 self.sampling_network(name),
                 count=self.sampling.count,
                 latent_dim=networks.latent_dim,
@@ -271,10 +302,11 @@ class Trainer:
                 batch_size=self.sampling.batch_size,
                 seed=self.sampling.seed,
                 device=self.iteration.device,
+                classes=networks.classes,
             )
             found: list[Measurement] = []
             for metric in self.metrics:
-                found += metric.measure(images)
+                found += metric.measure(images, labels)
             folder.measurements(self.step, name, found)
             self.figures |= {f"{figure.name}_{name}": figure.value for figure in found}
             progress.say(f"step {self.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))

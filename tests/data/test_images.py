@@ -31,15 +31,15 @@ def test_every_image_is_seen_once_an_epoch(count: int, batch: int) -> None:
 
 def test_order_and_flips_come_from_the_seed() -> None:
     first, same, other = (sampler(50, 8, flip=True, seed=s) for s in (3, 3, 4))
-    drawn = [torch.stack([s.next() for _ in range(20)]) for s in (first, same, other)]
+    drawn = [torch.stack([s.next()[0] for _ in range(20)]) for s in (first, same, other)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
 
 def test_half_of_the_images_are_mirrored() -> None:
     batches = BatchSampler(numbered(100).clamp(min=1), batch_size=100, image_range=(0.0, 255.0), flip=True, seed=0)
-    left = torch.cat([batches.next()[:, 0, 0, 0] for _ in range(20)])
-    right = torch.cat([batches.next()[:, 0, 0, 3] for _ in range(20)])
+    left = torch.cat([batches.next()[0][:, 0, 0, 0] for _ in range(20)])
+    right = torch.cat([batches.next()[0][:, 0, 0, 3] for _ in range(20)])
     assert float((left == 1).float().mean()) == pytest.approx(0.5, abs=0.05)
     assert float((right == 1).float().mean()) == pytest.approx(0.5, abs=0.05)
     plain = sampler(100, 100)
@@ -51,10 +51,10 @@ def test_state_continues_order_and_flips_exactly() -> None:
     for _ in range(4):
         batches.next()
     state = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in batches.state_dict().items()}
-    wanted = torch.stack([batches.next() for _ in range(10)])
+    wanted = torch.stack([batches.next()[0] for _ in range(10)])
     resumed = sampler(13, 5, flip=True, seed=99)
     resumed.load_state_dict(state)
-    assert torch.equal(torch.stack([resumed.next() for _ in range(10)]), wanted)
+    assert torch.equal(torch.stack([resumed.next()[0] for _ in range(10)]), wanted)
     assert resumed.epoch == batches.epoch
     with pytest.raises(DataError, match="13 images and the data set now has 14"):
         sampler(14, 5).load_state_dict(state)

@@ -30,6 +30,7 @@ def metric_of(
         names,
         weights,
         reference=reference,
+        reference_labels=torch.arange(len(reference)) % 2,
         reference_name=label,
         batch_size=32,
         device=torch.device("cpu"),
@@ -145,7 +146,7 @@ def test_fid_and_kid_of_disjoint_real_images_are_torch_fidelitys(weights: Incept
     images = load_cifar10(cifar10, "train").images
     one, other = images[:count], images[count : 2 * count]
     metric = metric_of(weights, one, ("fid", "kid"), "cifar10-train")
-    mine = {figure.name: figure for figure in metric.measure(other)}
+    mine = {figure.name: figure for figure in metric.measure(other, None)}
     theirs = calculate_metrics(
         input1=Images(other),
         input2=Images(one),
@@ -171,15 +172,15 @@ def test_fid_and_kid_of_disjoint_real_images_are_torch_fidelitys(weights: Incept
 def test_fid_of_a_set_with_itself_is_zero(weights: InceptionWeights) -> None:
     images = some_images(16, seed=2)
     metric = metric_of(weights, images)
-    (fid,) = metric.measure(images)
+    (fid,) = metric.measure(images, None)
     assert fid.value == pytest.approx(0.0, abs=1e-3)
-    (far,) = metric.measure(images // 3)
+    (far,) = metric.measure(images // 3, None)
     assert far.value > 10
 
 
 def test_an_inception_score_is_refused_without_the_classifier(weights: InceptionWeights) -> None:
     if weights.has_classifier:
-        score = metric_of(weights, some_images(20, seed=3), ("inception_score",)).measure(some_images(20, seed=3))
+        score = metric_of(weights, some_images(20, seed=3), ("inception_score",)).measure(some_images(20, seed=3), None)
         assert [figure.name for figure in score] == ["inception_score"]
         assert score[0].value >= 1.0
         return

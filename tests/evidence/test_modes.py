@@ -23,24 +23,22 @@ def test_mode_statistics_by_hand() -> None:
 def test_real_images_cover_nearly_all_modes_and_one_image_covers_one() -> None:
     metric = ModesMetric()
     images = load_stacked_digits("train").images[:10_000]
-    figures = {figure.name: figure for figure in metric.measure(images)}
+    figures = {figure.name: figure for figure in metric.measure(images, None)}
     assert figures["modes"].value >= 995  # 1,000·(1 - e^-10) by chance alone
     assert figures["modes_kl"].value == pytest.approx(999 / 20_000, rel=0.5)
     assert figures["modes"].protocol["samples"] == 10_000
-    alone = {figure.name: figure.value for figure in metric.measure(images[:1].expand(50, -1, -1, -1))}
+    alone = {figure.name: figure.value for figure in metric.measure(images[:1].expand(50, -1, -1, -1), None)}
     assert alone == {"modes": 1.0, "modes_kl": pytest.approx(math.log(1000))}
 
 
 def test_generated_images_come_from_the_seed_in_eval_mode_whatever_the_batch() -> None:
     torch.manual_seed(0)
-    pair = make_networks(
-        "dcgan", width=2, latent_dim=4, prior="normal", d_norm="none", maxout_count="after", image_size=32
-    )
+    pair = make_networks("dcgan", width=2, latent_dim=4, prior="normal", d_norm="none", image_size=32)
     generator = pair.generator.train()
     before = [b.clone() for b in generator.buffers()]
 
     def generate(seed: int, batch: int) -> torch.Tensor:
-        return generate_images(
+        images, labels = generate_images(
             generator,
             count=10,
             latent_dim=4,
@@ -50,6 +48,8 @@ def test_generated_images_come_from_the_seed_in_eval_mode_whatever_the_batch() -
             seed=seed,
             device=torch.device("cpu"),
         )
+        assert labels is None
+        return images
 
     first = generate(1, 10)
     assert first.shape == (10, 3, 32, 32)

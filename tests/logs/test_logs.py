@@ -23,7 +23,15 @@ UPDATES = torch.tensor([[[1.0, 10.0], [3.0, 30.0]], [[5.0, 50.0], [7.0, 90.0]], 
 
 
 def scalars(**options: Any) -> dict[str, float]:
-    return pair_scalars(make_objective(**options), REAL, FAKE, GENERATED, UPDATES)
+    return pair_scalars(
+        make_objective(**options),
+        REAL,
+        FAKE,
+        GENERATED,
+        UPDATES,
+        d_updates=(len(UPDATES) - 1) * UPDATES.shape[1],
+        notes={},
+    )
 
 
 def test_scalars_of_a_gan_discriminator_by_hand() -> None:
@@ -110,7 +118,7 @@ def test_a_slow_run_on_a_cpu_says_so_after_its_first_steps(
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: clock[0])
-    with Progress(first=0, steps=1000, images_a_step=64, warn_slow=True) as bar:
+    with Progress(first=0, steps=1000, images=lambda step: 64 * step, warn_slow=True) as bar:
         for step in range(1, 21):
             clock[0] += seconds
             bar.advance(step)

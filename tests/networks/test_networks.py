@@ -1,13 +1,18 @@
 """Layer shapes and parameter counts, from the papers' tables."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from gantrain.networks import count_parameters, make_networks, sample_latent
-from gantrain.networks.dcgan import dcgan_discriminator, dcgan_generator
+from gantrain.networks import NetworkPair, count_parameters, make_networks, sample_latent
 from gantrain.networks.layers import Maxout
-from gantrain.networks.poole import poole_discriminator, poole_generator
+
+
+def make(name: str, width: int, *, latent_dim: int = 100, d_norm: str = "batch", **options: Any) -> NetworkPair:
+    options = {"prior": "normal", "image_size": 32} | options
+    return make_networks(name, width=width, latent_dim=latent_dim, d_norm=d_norm, **options)
 
 
 def shapes(network: nn.Module, example: torch.Tensor, kinds: tuple[type[nn.Module], ...]) -> list[tuple[int, ...]]:
@@ -28,7 +33,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def test_dcgan_at_32_pixels() -> None:
-    generator = dcgan_generator(128, 100, 32)
+    generator = make("dcgan", 128).generator
     assert shapes(generator, torch.randn(2, 100), CONVOLUTIONS) == [
         (512, 4, 4),
         (256, 8, 8),
@@ -37,7 +42,7 @@ def test_dcgan_at_32_pixels() -> None:
     ]
     weights = 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
     assert count_parameters(generator) == weights + 2 * (512 + 256 + 128) + 3
-    discriminator = dcgan_discriminator(128, 32, "batch")
+    discriminator = make("dcgan", 128).discriminator
     assert shapes(discriminator, torch.randn(2, 3, 32, 32), CONVOLUTIONS) == [
         (128, 16, 16),
         (256, 8, 8),
@@ -50,14 +55,14 @@ def test_dcgan_at_32_pixels() -> None:
 
 
 def test_dcgan_at_64_pixels_has_one_level_more() -> None:
-    assert shapes(dcgan_generator(64, 100, 64), torch.randn(2, 100), CONVOLUTIONS) == [
+    assert shapes(make("dcgan", 64, image_size=64).generator, torch.randn(2, 100), CONVOLUTIONS) == [
         (512, 4, 4),
         (256, 8, 8),
         (128, 16, 16),
         (64, 32, 32),
         (3, 64, 64),
     ]
-    discriminator = dcgan_discriminator(64, 64, "none")
+    discriminator = make("dcgan", 64, image_size=64, d_norm="none").discriminator
     assert shapes(discriminator, torch.randn(2, 3, 64, 64), CONVOLUTIONS)[-2:] == [(512, 4, 4), (1, 1, 1)]
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
 
@@ -65,8 +70,8 @@ def test_dcgan_at_64_pixels_has_one_level_more() -> None:
 @torch.no_grad()
 def test_dcgan_starts_from_the_papers_distribution() -> None:
     torch.manual_seed(0)
-    generator = dcgan_generator(128, 100, 32)
-    layer, norm = generator[4], generator[5]
+    generator = make("dcgan", 128).generator
+    layer, norm = list(generator.modules())[5:7]
     assert isinstance(layer, nn.ConvTranspose2d)
     assert isinstance(norm, nn.BatchNorm2d)
     assert float(layer.weight.std()) == pytest.approx(0.02, rel=0.01)
@@ -78,7 +83,7 @@ def test_dcgan_starts_from_the_papers_distribution() -> None:
 
 def test_spectral_norm_brings_every_layer_to_unit_norm() -> None:
     torch.manual_seed(0)
-    discriminator = dcgan_discriminator(16, 32, "spectral")
+    discriminator = make("dcgan", 16, d_norm="spectral").discriminator
     for _ in range(100):
         discriminator(torch.randn(2, 3, 32, 32))
     layers = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)]
@@ -89,7 +94,7 @@ def test_spectral_norm_brings_every_layer_to_unit_norm() -> None:
 
 
 def test_poole_generator() -> None:
-    generator = poole_generator(32, 64)
+    generator = make("poole", 32, latent_dim=64, d_norm="none").generator
     assert shapes(generator, torch.randn(2, 64), CONVOLUTIONS) == [
         (256, 4, 4),
         (128, 10, 10),
@@ -105,7 +110,7 @@ def test_poole_generator() -> None:
 
 
 def test_poole_discriminator() -> None:
-    discriminator = poole_discriminator(32, "after", "none")
+    discriminator = make("poole", 32, d_norm="none").discriminator
     images = torch.rand(2, 3, 32, 32)
     maps = [(32, 28, 28), (64, 13, 13), (128, 10, 10), (256, 4, 4), (512, 1, 1), (1024, 1, 1), (1024, 1, 1)]
     assert shapes(discriminator, images, (Maxout,)) == maps
@@ -116,12 +121,14 @@ def test_poole_discriminator() -> None:
 
 
 def test_poole_discriminator_counted_before_the_maximum() -> None:
-    discriminator = poole_discriminator(32, "before", "none")
+    discriminator = make("poole", 32, d_norm="none", maxout_count="before").discriminator
     maps = shapes(discriminator, torch.rand(2, 3, 32, 32), (Maxout,))
     assert [m[0] for m in maps] == [16, 32, 64, 128, 256, 512, 512]
     first_five = [layer for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)][:5]
     assert sum(count_parameters(layer) for layer in first_five) == pytest.approx(1.40e6, rel=0.005)
-    after = [layer for layer in poole_discriminator(32, "after", "none").modules() if isinstance(layer, nn.Conv2d)]
+    after = [
+        layer for layer in make("poole", 32, d_norm="none").discriminator.modules() if isinstance(layer, nn.Conv2d)
+    ]
     assert sum(count_parameters(layer) for layer in after[:5]) == pytest.approx(5.58e6, rel=0.005)
 
 
@@ -130,12 +137,10 @@ def test_maxout_takes_the_larger_of_neighbours() -> None:
     assert Maxout()(x).flatten().tolist() == [5.0, -2.0]
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("dcgan", -1.0, 1.0), ("poole", 0.0, 1.0)])
+@pytest.mark.parametrize(("name", "low", "high"), [("dcgan", -1.0, 1.0), ("sngan", -1.0, 1.0), ("poole", 0.0, 1.0)])
 @torch.no_grad()
 def test_images_stay_in_the_declared_range(name: str, low: float, high: float) -> None:
-    pair = make_networks(
-        name, width=4, latent_dim=8, prior="normal", d_norm="none", maxout_count="after", image_size=32
-    )
+    pair = make(name, 4, latent_dim=8, d_norm="none")
     assert pair.image_range == (low, high)
     nn.init.constant_(list(pair.generator.parameters())[-1], 40.0)
     images = pair.generator(torch.randn(4, 8))

@@ -1,5 +1,6 @@
 """The training step: Algorithm 1, its randomness, its refusal of what is not finite, its host-freedom."""
 
+import math
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gantrain.data import BatchSampler
 from gantrain.networks import NetworkPair, make_networks
 from gantrain.objectives import Objective, make_objective
+from gantrain.training.augment import Augment
 from gantrain.training.ema import Ema
-from gantrain.training.iteration import Iteration, Records, linear_decay, no_decay
+from gantrain.training.iteration import Iteration, Records
+from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.regularizers import Regularizer
+from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
 
 BATCH, LATENT = 4, 3
 
@@ -43,7 +48,9 @@ class Discriminator(nn.Module):
         return self.linear(x.flatten(1))[:, 0]
 
 
-def make_iteration(objective: Objective, *, d_steps: int = 1, capacity: int = 10, lr: float = 0.01) -> Iteration:
+def make_iteration(
+    objective: Objective, *, d_steps: int = 1, capacity: int = 10, lr: float = 0.01, **options: Any
+) -> Iteration:
     torch.manual_seed(0)
     networks = NetworkPair(Generator(), Discriminator(), (-1.0, 1.0), LATENT, "normal")
     generator = torch.Generator().manual_seed(5)
@@ -56,9 +63,11 @@ def make_iteration(objective: Objective, *, d_steps: int = 1, capacity: int = 10
         batches=BatchSampler(images, batch_size=BATCH, image_range=(-1.0, 1.0), flip=True, seed=1),
         latents=torch.Generator().manual_seed(2),
         ema=Ema(networks.generator, 0.9),
-        d_steps=d_steps,
+        d_steps=DiscriminatorSteps(d_steps),
         bf16=False,
         records=Records(capacity, BATCH, d_steps, torch.device("cpu")),
+        draws=torch.Generator().manual_seed(3),
+        **options,
     )
 
 
@@ -109,13 +118,13 @@ def test_one_iteration_equals_the_same_written_by_hand(objective: Objective) -> 
     for step in range(3):
         iteration.run()
         for _ in range(2):
-            real = reference.batches.next()
+            real, _ = reference.batches.next()
             fake = generator(z()).detach()
             adam_d.zero_grad()
             objective.discriminator_loss(discriminator(real), discriminator(fake)).backward()
             adam_d.step()
         fake = generator(z())
-        real_logits = discriminator(reference.batches.next()).detach() if objective.needs_real_logits else None
+        real_logits = discriminator(reference.batches.next()[0]).detach() if objective.needs_real_logits else None
         adam_g.zero_grad()
         objective.generator_loss(discriminator(fake), real_logits=real_logits).backward()
         adam_g.step()
@@ -211,10 +220,25 @@ def test_the_step_never_waits_for_the_device() -> None:
             seen.append(str(func))
             return func(*args, **(kwargs or {}))
 
-    for name, norm in (("dcgan", "spectral"), ("dcgan", "batch"), ("poole", "none")):
+    device = torch.device("cpu")
+    for name, norm, labels in (
+        ("dcgan", "spectral", "acgan"),
+        ("dcgan", "batch", "none"),
+        ("sngan", "virtual", "projection"),
+        ("resnet", "none", "projection"),
+        ("poole", "none", "none"),
+    ):
         iteration = make_iteration(make_objective("gan", "kl", normalize_ratio=True, max_log_ratio=9.0))
         networks = make_networks(
-            name, width=2, latent_dim=LATENT, prior="sphere", d_norm=norm, maxout_count="after", image_size=32
+            name,
+            width=2,
+            latent_dim=LATENT,
+            prior="sphere",
+            d_norm=norm,
+            image_size=32,
+            labels=labels,
+            classes=4,
+            virtual_reference=2,
         )
         images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
         iteration = Iteration(
@@ -222,12 +246,30 @@ def test_the_step_never_waits_for_the_device() -> None:
             iteration.objective,
             optimizer_g=torch.optim.Adam(networks.generator.parameters(), fused=True),
             optimizer_d=torch.optim.Adam(networks.discriminator.parameters(), fused=True),
-            batches=BatchSampler(images, batch_size=BATCH, image_range=(-1.0, 1.0), flip=True, seed=1),
+            batches=BatchSampler(
+                images,
+                labels=torch.arange(40) % 4 if networks.classes else None,
+                batch_size=BATCH,
+                image_range=(-1.0, 1.0),
+                flip=True,
+                dequantize=True,
+                seed=1,
+            ),
             latents=torch.Generator().manual_seed(2),
             ema=Ema(networks.generator, 0.9),
-            d_steps=2,
+            d_steps=DiscriminatorSteps(2),
             bf16=True,
-            records=Records(5, BATCH, 2, torch.device("cpu")),
+            records=Records(5, BATCH, 2, device),
+            draws=torch.Generator().manual_seed(3),
+            regularizer=Regularizer(r1=1.0, r2=1.0, interval=2) if name == "resnet" else Regularizer(gp=1.0, clip=0.1),
+            augment=Augment(
+                ("color", "translation", "cutout"), p=0.5, image_range=(-1.0, 1.0), device=device, target=0.6
+            ),
+            noise=InstanceNoise(0.1, 100),
+            top_k=TopK(0.5, 0.9),
+            history=History(torch.zeros(8, 3, 32, 32), torch.zeros(8, dtype=torch.long) if networks.classes else None),
+            class_loss=ClassLoss(1.0, 1.0) if labels == "acgan" else None,
+            clip_gradient=1.0,
         )
         with Watch():
             for _ in range(3):
@@ -283,4 +325,7 @@ def test_learning_rate_schedules() -> None:
     assert [no_decay(step) for step in (0, 5, 99)] == [1.0, 1.0, 1.0]
     whole, late = linear_decay(100, 0.0), linear_decay(100, 0.5)
     assert [whole(0), whole(50), whole(99)] == pytest.approx([1.0, 0.5, 0.01])
+    cosine = cosine_decay(100, 0.5)
+    assert [cosine(0), cosine(50), cosine(75), cosine(100)] == pytest.approx([1.0, 1.0, 0.5, 0.0])
+    assert cosine(90) == pytest.approx((1 + math.cos(math.pi * 0.8)) / 2)
     assert [late(0), late(49), late(50), late(75), late(99)] == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.02])

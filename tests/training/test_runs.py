@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gantrain import build
 from gantrain.config import ConfigError, to_dict
 from gantrain.logs.run_folder import RunFolderError, read_rows
-from gantrain.training.checkpoint import CheckpointError, load_checkpoint
+from gantrain.training.checkpoint import FORMAT, CheckpointError, load_checkpoint
 from gantrain.training.trainer import NotFiniteError
 from tests.conftest import TINY, compose, python_path
 
@@ -128,9 +128,23 @@ def test_the_best_checkpoint_is_the_best_one(tmp_path: Path) -> None:
         ("model.d_norm=spectral", "loss.gen=kl"),
         ("model.d_norm=batch", "schedule.d_steps=2", "loss.disc=hinge"),
         ("model=poole", "model.width=2", "loss.disc=relativistic", "schedule.ema_decay=0", "metrics=none"),
+        ("cond=acgan", "augment=ada", "augment.speed_images=200", "practice.history=20", "practice.instance_noise=0.1"),
+        (
+            "cond=projection",
+            "cond.generator=embedding",
+            "model.g_norm=virtual",
+            "model.d_norm=virtual",
+            "model.virtual_reference=3",
+            "regularizer=r1",
+            "regularizer.interval=3",
+            "schedule.early_d_steps=2",
+            "schedule.early_until=3",
+            "data.dequantize=true",
+            "metrics=none",
+        ),
         ("schedule.lr_decay=linear", "precision=bf16", "model.prior=sphere", "loss.disc=jeffreys", "loss.gen=rkl"),
     ],
-    ids=["spectral", "batch", "poole", "decay"],
+    ids=["spectral", "batch", "poole", "labels", "virtual", "decay"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     every = "log.checkpoint_every_steps=4"
@@ -203,7 +217,7 @@ def test_a_longer_run_takes_up_a_finished_one(tmp_path: Path) -> None:
         resume(short)
     resume(short, schedule__steps=9)
     assert yaml.safe_load((short / "config.yaml").read_text())["schedule"]["steps"] == 9
-    for part in ("generator", "discriminator", "ema", "optimizer_g", "batches", "latents", "rng_cpu"):
+    for part in ("generator", "discriminator", "ema", "optimizer_g", "batches", "iteration", "rng_cpu"):
         assert_same(trained_state(short)[part], trained_state(whole)[part], part)
 
 
@@ -262,7 +276,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_unopened(tmp_path: Path) ->
         def __reduce__(self) -> Any:
             return (os.mkdir, (str(tmp_path / "exploded"),))
 
-    torch.save({"format": 1, "bomb": Bomb()}, tmp_path / "last.pt")
+    torch.save({"format": FORMAT, "bomb": Bomb()}, tmp_path / "last.pt")
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
         load_checkpoint(tmp_path / "last.pt")
     assert not (tmp_path / "exploded").exists()
@@ -272,7 +286,7 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
     from gantrain.training.checkpoint import save_checkpoint
 
     path = tmp_path / "last.pt"
-    parts: dict[str, Any] = {"config": {}, "generator": {}, "discriminator": {}, "batches": {}}
+    parts: dict[str, Any] = {"config": {}, "generator": {}, "discriminator": {}, "batches": {}, "iteration": {}}
     save_checkpoint({"step": 1, **parts}, path)
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

@@ -1,0 +1,147 @@
+"""Small practices around the step, each off unless asked for."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceNoise:
+    """Gaussian noise on all that D sees, fading linearly (Sønderby et al. 2017; Arjovsky & Bottou 2017).
+
+    Attributes:
+        sigma: its standard deviation at the start, in units of the image range's half (1 for [-1, 1]).
+        until: generator steps after which it is 0.
+        scale: half the length of the images' range.
+    """
+
+    sigma: float
+    until: int
+    scale: float = 1.0
+
+    def at(self, step: int) -> float:
+        """Its standard deviation after `step` generator steps, in the images' own units."""
+        return self.sigma * self.scale * max(0.0, 1 - step / self.until)
+
+    def __call__(self, images: Tensor, step: int, draws: torch.Generator) -> Tensor:
+        """The images (N, 3, H, W) with fresh noise."""
+        sigma = self.at(step)
+        if sigma == 0:
+            return images
+        return images + sigma * torch.randn(images.shape, generator=draws, device=images.device)
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """The generator learns from the fakes that the discriminator finds most real (Sinha et al. 2020).
+
+    Attributes:
+        least: the share of the batch that is always kept, ν.
+        decay: factor of the share an epoch, γ.
+    """
+
+    least: float
+    decay: float
+
+    def count(self, batch_size: int, epoch: int) -> int:
+        """How many of a batch are kept after so many epochs."""
+        return max(1, round(batch_size * max(self.least, self.decay**epoch)))
+
+    def __call__(self, logits: Tensor, epoch: int) -> Tensor:
+        """The largest of the logits (N,), with their graph."""
+        kept: Tensor = logits.topk(self.count(len(logits), epoch), sorted=False).values
+        return kept
+
+
+class History:
+    """A buffer of earlier fakes (Shrivastava et al. 2017, §2.3).
+
+    Once it is full, half of every batch that the discriminator sees is drawn from it, and the other half of
+    the generator's fakes take the place of what was drawn.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor | None) -> None:
+        """Takes the storage: images (capacity, 3, H, W), and labels (capacity,) where there are any."""
+        self.images = images
+        self.labels = labels
+        self.filled = 0
+
+    @torch.no_grad()
+    def mix(self, fake: Tensor, labels: Tensor | None, draws: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """What the discriminator sees in place of fresh fakes (N, 3, H, W) and their labels."""
+        room = len(self.images) - self.filled
+        if room:
+            taken = slice(self.filled, self.filled + len(fake))
+            self.images[taken] = fake[:room].to(self.images.dtype)
+            if self.labels is not None and labels is not None:
+                self.labels[taken] = labels[:room]
+            self.filled += min(room, len(fake))
+            return fake, labels
+        half = min(len(fake) // 2, len(self.images))
+        places = torch.randperm(len(self.images), generator=draws, device=self.images.device)[:half]
+        mixed = torch.cat((self.images[places].to(fake.dtype), fake[half:]))
+        self.images[places] = fake[:half].to(self.images.dtype)
+        if self.labels is None or labels is None:
+            return mixed, labels
+        mixed_labels = torch.cat((self.labels[places], labels[half:]))
+        self.labels[places] = labels[:half]
+        return mixed, mixed_labels
+
+    def state_dict(self) -> dict[str, Tensor | int | None]:
+        """The buffer."""
+        return {"images": self.images, "labels": self.labels, "filled": self.filled}
+
+    def load_state_dict(self, state: dict[str, Tensor | int | None]) -> None:
+        """Goes on where `state_dict` was taken."""
+        assert isinstance(state["images"], Tensor)
+        self.images.copy_(state["images"])
+        if self.labels is not None:
+            assert isinstance(state["labels"], Tensor)
+            self.labels.copy_(state["labels"])
+        assert isinstance(state["filled"], int)
+        self.filled = state["filled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLoss:
+    """AC-GAN's classification loss, added to the objective of either side (Odena et al. 2016)."""
+
+    weight_d: float
+    weight_g: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminatorSteps:
+    """How many discriminator steps come before each generator step.
+
+    Attributes:
+        usual: k.
+        early: k in the first `until` generator steps and at every `every`-th one (Arjovsky et al. 2017's code: 100,
+            25 and 500); 0 is off.
+        until: see `early`.
+        every: see `early`; 0 is never.
+    """
+
+    usual: int
+    early: int = 0
+    until: int = 0
+    every: int = 0
+
+    @property
+    def most(self) -> int:
+        """The largest k."""
+        return max(self.usual, self.early)
+
+    def at(self, step: int) -> int:
+        """K before generator step number `step` (from 0)."""
+        if self.early and (step < self.until or (self.every and step % self.every == 0)):
+            return self.early
+        return self.usual
+
+    def total(self, steps: int) -> int:
+        """Discriminator steps in the first `steps` generator steps."""
+        early = min(self.until, steps)
+        if self.every:
+            early += -(-steps // self.every) - -(-early // self.every)  # multiples of `every` after `until`
+        return self.usual * steps + (self.early - self.usual) * (early if self.early else 0)

@@ -1,0 +1,405 @@
+"""Runs the comparisons of docs/results and writes their tables: python -m scripts.tables NAME.
+
+A table is rows × columns × seeds, each a run of gantrain. A finished run is one line of
+docs/results/runs-DATA.jsonl, under its overrides and seed: it is never run again, and tables share it. A command
+that is cut off, or ends because its `--minutes` are up, goes on when it is given again: runs that were under
+way continue from their last checkpoint.
+
+    python -m scripts.tables pairs                                # five seeds on the digits, a process a core
+    python -m scripts.tables all --data cifar10 --minutes 8.5     # a part of the GPU's tables
+    python -m scripts.tables --write                              # docs/results anew from the runs that there are
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import queue
+import re
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+RUNS = ROOT / "outputs" / "tables"
+SEEDS = (0, 1, 2, 3, 4)
+MARK = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- /table -->", re.DOTALL)
+
+Overrides = tuple[str, ...]
+Lines = dict[str, Overrides]
+"""Label -> overrides of a row or column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What every run of a data set's tables has in common, and which figures its tables show."""
+
+    length: Overrides
+    measuring: Overrides
+    figures: dict[str, str]
+    """Name of a figure in the run's results -> its head in the table."""
+    seeds: int
+
+
+BUDGETS = {
+    "digits": Budget(
+        length=("experiment=demo", "schedule.steps=800", "schedule.batch_size=32"),
+        measuring=("metrics.every_steps=400",),
+        figures={"modes_ema": "modes of 1,000", "modes_kl_ema": "KL"},
+        seeds=5,
+    ),
+    "cifar10": Budget(
+        length=("schedule.steps=10000",),
+        measuring=(
+            "metrics.names=[fid,classes]",
+            "metrics.samples=50000",
+            "metrics.reference_samples=50000",
+            "metrics.every_steps=0",
+        ),
+        figures={"fid_ema": "FID", "classes_ema": "classes of 10", "classes_kl_ema": "class KL"},
+        seeds=3,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows × columns of runs that differ in the named overrides.
+
+    Attributes:
+        question: what it answers.
+        rows: what differs down.
+        columns: what differs across.
+        data: which data sets it is made for.
+        own_length: its runs are as long as they say themselves, not as the budget says.
+        left_out: cells (row, column) that would be no other run than their neighbours.
+    """
+
+    question: str
+    rows: Lines
+    columns: Lines
+    data: tuple[str, ...] = ("digits", "cifar10")
+    own_length: bool = False
+    left_out: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+
+    def cell(self, row: str, column: str) -> Overrides | None:
+        """The overrides of a cell; None where there is nothing to run."""
+        if (row, column) in self.left_out:
+            return None
+        return (*self.rows[row], *self.columns[column])
+
+    def cells(self) -> Iterator[Overrides]:
+        """The overrides of every cell that is run."""
+        for row in self.rows:
+            for column in self.columns:
+                overrides = self.cell(row, column)
+                if overrides is not None:
+                    yield overrides
+
+
+EXACT = ("loss.rule=exact",)
+NORMALISED = (*EXACT, "loss.normalize_ratio=true")
+BATCH_NORM, SPECTRAL_NORM = ("model.d_norm=batch",), ("model.d_norm=spectral",)
+NORMS: Lines = {"batch norm in D": BATCH_NORM, "spectral norm in D": SPECTRAL_NORM}
+
+
+def _pairs() -> Lines:
+    """The generators by each rule; alt has none, and rkl's three have one gradient."""
+    rules = {"Poole": (), "exact": EXACT, "exact, normalised": NORMALISED}
+    lines: Lines = {"alt": ("loss.gen=alt",), "rkl, any rule": ("loss.gen=rkl",)}
+    for gen in ("js", "hellinger", "kl"):
+        lines |= {f"{gen}, {rule}": (f"loss.gen={gen}", *words) for rule, words in rules.items()}
+    return lines
+
+
+GENERATORS: Lines = {gen: (f"loss.gen={gen}",) for gen in ("kl", "hellinger", "pearson")}
+WAYS: Lines = {
+    "Poole's rule": BATCH_NORM,
+    "and |log r| within 3": ("loss.max_log_ratio=3", *BATCH_NORM),
+    "and label smoothing 0.1": ("loss.label_smoothing=0.1", *BATCH_NORM),
+    "and instance noise 0.2": ("practice.instance_noise=0.2", *BATCH_NORM),
+    "and dropout 0.3 in D": ("model.d_dropout=0.3", *BATCH_NORM),
+    "and D five times slower": ("optimizer.lr_d=1e-4", *BATCH_NORM),
+    "and r normalised": ("loss.normalize_ratio=true", *BATCH_NORM),
+    "and spectral norm in D": SPECTRAL_NORM,
+    "exact rule": (*EXACT, *BATCH_NORM),
+    "exact rule, r normalised (the preset)": (*NORMALISED, *BATCH_NORM),
+    "the preset, spectral norm in D": (*NORMALISED, *SPECTRAL_NORM),
+}
+
+TABLES = {
+    "pairs": Table("Which generator objective covers the data, by which rule, against which D?", _pairs(), NORMS),
+    "ways": Table(
+        "What lets the mode-covering objectives train?",
+        WAYS,
+        GENERATORS,
+        left_out=frozenset((row, "pearson") for row in WAYS if row.startswith("and ")),
+    ),
+    "constraints": Table(
+        "Does a constraint on D help every loss (Kurach et al. 2019, Figure 2)?",
+        {
+            "non-saturating": ("loss.disc=gan",),
+            "least squares": ("loss=lsgan",),
+            "Wasserstein": ("loss=wasserstein",),
+        },
+        {
+            "none": ("model.d_norm=none",),
+            "spectral norm": SPECTRAL_NORM,
+            "gradient penalty": ("model.d_norm=none", "regularizer=gp"),
+        },
+    ),
+    "hinge": Table(
+        "Hinge's linear generator, or the non-saturating hinge that Jackson (2021) asks about?",
+        {"linear": ("loss=hinge",), "hinge_ns": ("loss=hinge", "loss.gen=hinge_ns")},
+        {**NORMS, "no norm in D": ("model.d_norm=none",)},
+    ),
+    "best": Table(
+        "What does the aimed-at pair reach, and which of its parts help?",
+        {
+            "best_cnn": ("experiment=best_cnn",),
+            "and DiffAugment": ("experiment=best_cnn", "augment=diffaugment"),
+            "relativistic, R1 and R2 in place of hinge": (
+                "experiment=best_cnn",
+                "loss=relativistic",
+                "regularizer=r1r2",
+                "model.d_norm=none",
+            ),
+        },
+        {"its own length": ()},
+        data=("cifar10",),
+        own_length=True,
+    ),
+}
+
+
+def key_of(overrides: Overrides, seed: int) -> str:
+    """What a run is found by."""
+    return " ".join((*overrides, f"seed={seed}"))
+
+
+def words_of(table: Table, data: str) -> Overrides:
+    """What stands before a cell's own overrides."""
+    budget = BUDGETS[data]
+    return budget.measuring if table.own_length else (*budget.length, *budget.measuring)
+
+
+def runs_file(data: str) -> Path:
+    """The finished runs of a data set."""
+    return RESULTS / f"runs-{data}.jsonl"
+
+
+def finished_runs(data: str) -> dict[str, dict[str, Any]]:
+    """Every finished run by its key."""
+    path = runs_file(data)
+    if not path.is_file():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return {row["run"]: row for row in rows}
+
+
+def train(words: Overrides, key: str, data: str) -> dict[str, Any]:
+    """One run in this process, from its last checkpoint if there is one, as one line of the results."""
+    import torch
+
+    from gantrain import build
+    from gantrain.commandline import compose_config
+    from gantrain.config import from_omegaconf
+    from gantrain.logs.run_folder import git_commit
+    from gantrain.training.checkpoint import LAST
+    from gantrain.training.trainer import NotFiniteError
+
+    folder = RUNS / data / f"{hashlib.sha1(' '.join(words).encode()).hexdigest()[:10]}"
+    state, started = None, time.monotonic()
+    row: dict[str, Any] = {"run": key}
+    try:
+        with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            if (folder / LAST).is_file():
+                config, state = build.resumed_config(folder, {})
+            else:
+                shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
+                config = from_omegaconf(compose_config([*words, "log.grids_every_steps=1000000000"]))
+            outcome = build.run(config, folder, state)
+        row["figures"] = {name: round(value, 6) for name, value in outcome.figures.items()}
+    except NotFiniteError as error:
+        row["failed"] = str(error).split(". No weight")[0]
+    device = build.make_device("auto")
+    row |= {
+        "seconds": round(time.monotonic() - started, 1),
+        "resumed": state is not None,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__.split("+")[0],
+        "commit": git_commit(),
+    }
+    return row
+
+
+def _work(tasks: Any, results: Any, data: str, threads: int) -> None:
+    """A worker: runs tasks until there are none."""
+    import torch
+
+    torch.set_num_threads(threads)
+    while True:
+        task = tasks.get()
+        if task is None:
+            return
+        words, key = task
+        try:
+            results.put(train(words, key, data))
+        except Exception as error:
+            results.put({"run": key, "error": f"{type(error).__name__}: {error}"})
+
+
+def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, minutes: float) -> list[str]:
+    """Runs what the tables lack, seed by seed; the keys that are still missing when the time is up.
+
+    A run that ends in an error of gantrain's own is said and stays missing.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    done = finished_runs(data)
+    missing: dict[str, Overrides] = {}
+    for seed in seeds:  # all of a seed first: what is cut off has whole tables of fewer seeds
+        for name in names:
+            for overrides in TABLES[name].cells():
+                key = key_of(overrides, seed)
+                if key not in done:
+                    missing[key] = (*words_of(TABLES[name], data), *overrides, f"seed={seed}")
+    print(f"{len(missing)} runs to do, {len(done)} done", file=sys.stderr)
+    jobs = min(jobs, len(missing))
+    if not jobs:
+        return []
+    context = multiprocessing.get_context("spawn")
+    tasks, results = context.Queue(), context.Queue()
+    for key, words in missing.items():
+        tasks.put((words, key))
+    for _ in range(jobs):
+        tasks.put(None)
+    arguments = (tasks, results, data, max(1, (os.cpu_count() or 1) // jobs))
+    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
+    for worker in workers:
+        worker.start()
+    left = dict(missing)
+    answers = 0
+    while answers < len(missing) and time.monotonic() < deadline:
+        try:
+            row = results.get(timeout=1)
+        except queue.Empty:
+            if not any(worker.is_alive() for worker in workers):
+                break
+            continue
+        answers += 1
+        if "error" in row:
+            print(f"{row['run']}: {row['error']}", file=sys.stderr, flush=True)
+            continue
+        del left[row["run"]]
+        with runs_file(data).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        figures = row.get("failed") or ", ".join(f"{name} {value:.4g}" for name, value in row["figures"].items())
+        print(f"[{len(left)} left] {row['run']}: {figures} ({row['seconds']} s)", flush=True)
+    for worker in workers:
+        worker.kill()  # a run's checkpoint is whole at any moment
+    return list(left)
+
+
+def cell_text(rows: list[dict[str, Any]], figure: str) -> str:
+    """Mean ± standard deviation over the seeds that finished, and how many of them did not."""
+    values = [row["figures"][figure] for row in rows if figure in row.get("figures", {})]
+    failed = sum("failed" in row for row in rows)
+    parts = []
+    if values:
+        digits = 0 if max(abs(value) for value in values) >= 100 else 2
+        spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+        parts.append(f"{statistics.mean(values):.{digits}f}{spread}")
+    if failed:
+        parts.append(f"{failed} of {len(rows)} not finite")
+    return ", ".join(parts) or "–"
+
+
+def as_markdown(name: str, data: str) -> str:
+    """A table from the runs that there are, under the command that makes it."""
+    table, budget = TABLES[name], BUDGETS[data]
+    done = finished_runs(data)
+    found = {
+        (row, column): [done[key] for key in (key_of(overrides, seed) for seed in SEEDS) if key in done]
+        for row in table.rows
+        for column in table.columns
+        if (overrides := table.cell(row, column)) is not None
+    }
+    head = ["", *(f"{column}: {title}" for column in table.columns for title in budget.figures.values())]
+    lines = [head, ["---"] * len(head)]
+    for row in table.rows:
+        cells = [cell_text(found.get((row, column), []), name) for column in table.columns for name in budget.figures]
+        lines.append([row, *cells])
+    seeds = sorted({len(rows) for rows in found.values()})
+    rows_of_all = [row for rows in found.values() for row in rows]
+    where = ", ".join(sorted({f"{row['device']}, PyTorch {row['torch']}" for row in rows_of_all})) or "not run yet"
+    command = f"python -m scripts.tables {name}" + ("" if data == "digits" else f" --data {data}")
+    example = " ".join(("python -m gantrain", *words_of(table, data), *next(table.cells()), "seed=0"))
+    span = " to ".join(str(count) for count in dict.fromkeys((seeds[0], seeds[-1])))
+    return "\n".join(
+        [
+            f"`{command}`, mean ± standard deviation over {span} seeds ({where}); its first run is",
+            f"`{example}`.",
+            "",
+            *("| " + " | ".join(line) + " |" for line in lines),
+        ]
+    )
+
+
+def with_tables(text: str) -> str:
+    """The text with every table between its marks made anew."""
+    return MARK.sub(
+        lambda mark: f"<!-- table {mark[1]} {mark[2]} -->\n{as_markdown(mark[1], mark[2])}\n<!-- /table -->", text
+    )
+
+
+def write() -> None:
+    """Every page of docs/results anew."""
+    for page in sorted(RESULTS.glob("*.md")):
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def main() -> int:
+    """0 when every run asked for is there, 3 when some are still missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(TABLES)}, or all")
+    parser.add_argument("--data", choices=list(BUDGETS), default="digits")
+    parser.add_argument("--seeds", type=int, help="how many of the five seeds; the data set's own number otherwise")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the same command goes on later")
+    parser.add_argument("--out", type=Path, help="folder for a copy of the finished runs and of the tables")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/results, run nothing")
+    chosen = parser.parse_args()
+    if chosen.write:
+        write()
+        return 0
+    fitting = [name for name, table in TABLES.items() if chosen.data in table.data]
+    names = fitting if chosen.names == ["all"] else chosen.names
+    unknown = [name for name in names if name not in fitting]
+    if unknown or not names:
+        parser.error(f"{unknown or 'no table named'}: choose from {fitting} for --data {chosen.data}, or all")
+    seeds = SEEDS[: chosen.seeds or BUDGETS[chosen.data].seeds]
+    missing = run_missing(names, chosen.data, seeds, chosen.jobs, chosen.minutes)
+    text = "\n\n".join(f"## {TABLES[name].question}\n\n{as_markdown(name, chosen.data)}" for name in names)
+    print(f"\n{text}\n")
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        (chosen.out / f"tables-{chosen.data}.md").write_text(text + "\n", encoding="utf-8")
+        if runs_file(chosen.data).is_file():
+            shutil.copy(runs_file(chosen.data), chosen.out)
+    write()
+    if missing:
+        print(f"{len(missing)} runs are still missing; the same command goes on", file=sys.stderr)
+    return 3 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
