@@ -1,4 +1,4 @@
-"""The command line: `python -m gantrain key=value ...` trains."""
+"""The command line: `python -m gantrain key=value ...` trains, `python -m gantrain sample RUN` draws."""
 
 import contextlib
 import sys
@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gantrain.build import USER_ERRORS, resumed_config, run
 from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register, remember_defaults
 from gantrain.config import from_omegaconf
+from gantrain.sample import run_command as run_sample
 from gantrain.training.trainer import NotFiniteError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -62,6 +63,9 @@ def _job(composed: DictConfig) -> None:
 
 def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
+    if sys.argv[1:2] == ["sample"]:
+        _sample(sys.argv[2:])
+        return
     register()
     if "--help" in sys.argv:
         remember_defaults()
@@ -86,6 +90,20 @@ def main() -> None:
             print(f"  failed: {folder} (error.txt says why)", file=sys.stderr)
     if failed:
         sys.exit(FAILED if len(_jobs) > 1 else failed[0][1])
+
+
+def _sample(arguments: list[str]) -> None:
+    try:
+        run_sample(arguments)
+    except USER_ERRORS as error:
+        _tell(str(error))
+        sys.exit(BAD_INPUT)
+    except (OSError, RuntimeError, MemoryError) as error:
+        words = _words_for(error)
+        if words is None:
+            raise
+        _tell(words)
+        sys.exit(FAILED)
 
 
 def _tell(words: str) -> None:

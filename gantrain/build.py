@@ -310,6 +310,7 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
         metrics=metrics,
         grid=build_grid(config, networks, batches, resident),
         config=tree,
+        classes=training_set.classes,
         flat_config=flatten(tree),
         learning_rate_factor=decays[schedule.lr_decay],
     )

@@ -182,8 +182,8 @@ TABLES = {
 
 
 def key_of(overrides: Overrides, seed: int) -> str:
-    """What a run is found by."""
-    return " ".join((*overrides, f"seed={seed}"))
+    """What a run is found by: its overrides in alphabetical order."""
+    return " ".join((*sorted(overrides), f"seed={seed}"))
 
 
 def words_of(table: Table, data: str) -> Overrides:

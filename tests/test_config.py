@@ -11,10 +11,20 @@ import torch
 from gantrain import build, config
 from gantrain.commandline import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
-from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
+from gantrain.objectives import DISCRIMINATOR_NAMES, DIVERGENCE_NAMES, GENERATOR_NAMES
 from tests.conftest import REPOSITORY, compose
 
-EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+FOLDER = CONFIGS / "experiment"
+EXPERIMENTS = sorted(
+    str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml") if path.stem[0] != "_"
+)
+LITERATURE = {
+    *("dcgan", "wgan_clip", "wgan_gp", "sngan_cnn", "sngan_resnet", "acgan", "projection", "ucla_notes", "best_cnn"),
+    *(f"poole2016/{gen}" for gen in ("alt", "rkl", "hellinger", "kl", "js", "gan")),
+    *(f"{folder}/{name}" for folder in ("fgan", "fgan_minimax") for name in DIVERGENCE_NAMES),
+    *(f"jackson/{name}" for name in ("minimax", "nonsaturating", "hinge", "hinge_ns", "wgan")),
+    *(f"kurach/{loss}_{constraint}" for loss in ("ns", "ls", "w") for constraint in ("none", "sn", "gp")),
+}
 
 
 def test_the_default_is_cifar10_dcgan_and_the_non_saturating_gan() -> None:
@@ -50,6 +60,7 @@ def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) 
         f"experiment={name}",
         "data=digits",
         "model.width=2",
+        "model.d_width=null",
         "schedule.steps=2",
         "schedule.batch_size=4",
         "metrics=none",
@@ -57,6 +68,33 @@ def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) 
         "device=cpu",
     )
     assert build.run(made, tmp_path / "run").step == 2
+
+
+def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come_from() -> None:
+    assert set(EXPERIMENTS) == LITERATURE | {"demo"}
+    for name in LITERATURE:
+        about = compose(f"experiment={name}").about
+        assert about.source, name
+        assert about.published, name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("poole2016/kl", {"model.name": "poole", "schedule.batch_size": 128, "loss.gen": "kl", "optimizer.lr_g": 1e-4}),
+        ("fgan_minimax/pearson", {"loss.disc": "pearson", "loss.gen": "minimax", "model.d_norm": "batch"}),
+        ("jackson/hinge_ns", {"loss.disc": "hinge", "loss.gen": "hinge_ns"}),
+        ("kurach/w_gp", {"loss.disc": "wasserstein", "regularizer.gp": 10.0, "model.d_norm": "none"}),
+        ("kurach/ns_sn", {"loss.gen": "alt", "model.d_norm": "spectral", "schedule.steps": 200_000}),
+        ("wgan_clip", {"regularizer.clip": 0.01, "schedule.d_steps": 5, "schedule.early_d_steps": 100}),
+        ("sngan_cnn", {"loss.disc": "hinge", "optimizer.beta1_d": 0.0, "schedule.lr_decay": "linear"}),
+        ("acgan", {"cond.name": "acgan", "cond.generator": "embedding"}),
+        ("ucla_notes", {"loss.label_smoothing": 0.1, "practice.history": 1024, "model.g_dropout": 0.5}),
+    ],
+)
+def test_what_experiments_set(name: str, expected: dict[str, object]) -> None:
+    flat = config.flatten(to_dict(compose(f"experiment={name}")))
+    assert {key: flat[key] for key in expected} == expected
 
 
 def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
@@ -77,6 +115,12 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
 
     assert "Lipschitz" in warnings("loss.disc=wasserstein", "model.d_norm=batch")
     assert warnings("loss.disc=wasserstein") == ""
+    for constraint in ("regularizer=gp", "regularizer=dragan", "regularizer=clip", "regularizer=r1"):
+        assert "Lipschitz" not in warnings("loss.disc=wasserstein", "model.d_norm=none", constraint)
+    for penalty in ("gp", "dragan", "r1", "r1r2"):
+        assert "batch norm in the discriminator" in warnings("model.d_norm=batch", f"regularizer={penalty}")
+        assert "batch norm" not in warnings("model.d_norm=layer", f"regularizer={penalty}")
+    assert warnings("model.d_norm=batch", "regularizer=clip") == ""
     assert "max_log_ratio=10" in warnings("loss.disc=pearson", "loss.gen=kl")
     assert warnings("loss.disc=pearson", "loss.gen=kl", "loss.max_log_ratio=5") == ""
     assert warnings("loss.disc=pearson") == ""

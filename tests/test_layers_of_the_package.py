@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "training": {"files", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
     "build": {"files", "config", "training", "logs", "evidence", "networks", "data", "objectives"},
-    "__main__": {"build", "commandline", "config", "training"},
+    "sample": {"files", "config", "build", "training", "logs", "evidence", "networks"},
+    "__main__": {"sample", "build", "commandline", "config", "training"},
 }
 
 

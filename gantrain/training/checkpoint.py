@@ -6,7 +6,15 @@ from typing import Any
 from gantrain.files import UnreadableFileError, load_safely, save_atomically
 
 FORMAT = 2
-PARTS = {"step": int, "config": dict, "generator": dict, "discriminator": dict, "batches": dict, "iteration": dict}
+PARTS = {
+    "step": int,
+    "config": dict,
+    "classes": list,
+    "generator": dict,
+    "discriminator": dict,
+    "batches": dict,
+    "iteration": dict,
+}
 LAST, BEST = "last.pt", "best.pt"
 
 

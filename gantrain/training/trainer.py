@@ -83,6 +83,7 @@ class Trainer:
         metrics: list[Metric],
         grid: Grid,
         config: dict[str, Any],
+        classes: tuple[str, ...],
         flat_config: dict[str, Any],
         learning_rate_factor: Callable[[int], float],
     ) -> None:
@@ -95,6 +96,7 @@ class Trainer:
             metrics: what to measure; [] for nothing. The first one's headline decides which checkpoint is best.
             grid: what the sample grids show.
             config: the configuration, nested, for the checkpoint.
+            classes: the names of the data set's classes, for the checkpoint.
             flat_config: the same with dotted keys, for hparams.
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
         """
@@ -104,6 +106,7 @@ class Trainer:
         self.metrics = metrics
         self.grid = grid
         self.config = config
+        self.classes = classes
         self.flat_config = flat_config
         self.learning_rate_factor = learning_rate_factor
         self.saved_step = 0
@@ -179,6 +182,7 @@ class Trainer:
         state = {
             "step": self.step,
             "config": self.config,
+            "classes": list(self.classes),
             "generator": iteration.networks.generator.state_dict(),
             "discriminator": iteration.networks.discriminator.state_dict(),
             "optimizer_g": iteration.optimizer_g.state_dict(),

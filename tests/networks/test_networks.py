@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gantrain.networks import NetworkPair, count_parameters, make_networks, sample_latent
-from gantrain.networks.layers import Maxout
+from gantrain.networks.conditional import ConditionalBatchNorm2d
+from gantrain.networks.layers import Maxout, VirtualBatchNorm2d, make_norm
+from gantrain.networks.resnet import DownBlock, UpBlock
 
 
 def make(name: str, width: int, *, latent_dim: int = 100, d_norm: str = "batch", **options: Any) -> NetworkPair:
@@ -161,3 +163,200 @@ def test_priors() -> None:
     torch.testing.assert_close(sphere.norm(dim=1), torch.full((4000,), 4.0))
     assert float(sphere.mean()) == pytest.approx(0.0, abs=0.02)
     assert torch.equal(draw("normal"), normal)
+
+
+def test_sngan_standard_cnn() -> None:
+    generator = make("sngan", 64, latent_dim=128).generator
+    assert shapes(generator, torch.randn(2, 128), CONVOLUTIONS) == [
+        (256, 8, 8),
+        (128, 16, 16),
+        (64, 32, 32),
+        (3, 32, 32),
+    ]
+    linear = 128 * 8192 + 8192
+    ups = 16 * (512 * 256 + 256 * 128 + 128 * 64)
+    assert count_parameters(generator) == linear + ups + 2 * (512 + 256 + 128 + 64) + 64 * 3 * 9 + 3 == 3_812_931
+
+
+@pytest.mark.parametrize(
+    ("pattern", "maps", "count"),
+    [("paper", (64, 64, 128, 128, 256, 256, 512), 2_935_873), ("code", (64, 128, 128, 256, 256, 512, 512), 5_860_865)],
+)
+def test_sngan_discriminator_in_both_widths(pattern: str, maps: tuple[int, ...], count: int) -> None:
+    discriminator = make("sngan", 64, d_norm="none", d_pattern=pattern).discriminator
+    sides = (32, 16, 16, 8, 8, 4, 4)
+    wanted = [(m, side, side) for m, side in zip(maps, sides, strict=True)]
+    images = torch.randn(2, 3, 32, 32)
+    assert shapes(discriminator, images, CONVOLUTIONS) == [*wanted, (1, 1, 1)]
+    assert discriminator(images).shape == (2,)
+    assert count_parameters(discriminator) == count
+    slopes = {layer.negative_slope for layer in discriminator.modules() if isinstance(layer, nn.LeakyReLU)}
+    assert slopes == {0.1}
+
+
+def test_resnet_pair() -> None:
+    pair = make("resnet", 256, latent_dim=128, d_norm="none", d_width=128)
+    block = 2 * (256 * 256 * 9 + 256) + 256 * 256 + 256 + 4 * 256
+    assert count_parameters(pair.generator) == 129 * 4096 + 3 * block + 2 * 256 + 256 * 27 + 3 == 4_276_739
+    first = (27 + 1) * 128 + (128 * 9 + 1) * 128 + 4 * 128
+    plain = 2 * (128 * 9 + 1) * 128
+    assert count_parameters(pair.discriminator) == first + (plain + 129 * 128) + 2 * plain + 129 == 1_053_825
+    small = make("resnet", 8, latent_dim=16, d_norm="none")
+    images = small.generator(torch.randn(2, 16))
+    assert images.shape == (2, 3, 32, 32)
+    assert images.abs().max().item() <= 1
+    assert small.discriminator(images).shape == (2,)
+    assert shapes(small.discriminator, images, (DownBlock,)) == [(8, 16, 16), (8, 8, 8), (8, 8, 8), (8, 8, 8)]
+
+
+@torch.no_grad()
+def test_resnet_blocks_by_hand() -> None:
+    """The branches in the order of the paper, where upsampling and averaging have not been moved."""
+    torch.manual_seed(0)
+    up, down = UpBlock(4, "none", 0, 0), DownBlock(3, 4, halves=True, first=False)
+    x = torch.randn(2, 4, 8, 8)
+    twice = nn.Upsample(scale_factor=2)
+    branch = up.residual[1](up.residual[0](twice(x.relu())).relu())
+    torch.testing.assert_close(up(x, None), branch + up.shortcut(twice(x)), atol=1e-5, rtol=1e-5)
+    x = torch.randn(2, 3, 8, 8)
+    half = nn.AvgPool2d(2)
+    branch = down.residual[1](down.residual[0](x.relu()).relu())
+    torch.testing.assert_close(down(x), half(branch) + half(down.shortcut(x)), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_resnet_starts_from_glorots_distribution() -> None:
+    torch.manual_seed(0)
+    generator = make("resnet", 64, d_norm="none").generator
+    block = next(layer for layer in generator.modules() if isinstance(layer, UpBlock))
+    fan = 64 * 9 + 64 * 9
+    assert float(block.residual[0].weight.std()) == pytest.approx((2 * 2 / fan) ** 0.5, rel=0.02)  # gain √2
+    assert float(block.shortcut.weight.std()) == pytest.approx((2 / 128) ** 0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan"])
+@pytest.mark.parametrize(("norm", "kind"), [("layer", nn.GroupNorm), ("instance", nn.GroupNorm), ("none", nn.Identity)])
+def test_norms_follow_every_layer_but_the_first_of_d(name: str, norm: str, kind: type[nn.Module]) -> None:
+    pair = make(name, 4, latent_dim=8, d_norm=norm, g_norm=norm)
+    for network, convolutions in ((pair.discriminator, 8 if name == "sngan" else 4), (pair.generator, None)):
+        found = [layer for layer in network.modules() if isinstance(layer, nn.GroupNorm | nn.BatchNorm2d)]
+        if norm == "none":
+            assert not found
+        else:
+            assert all(isinstance(layer, kind) for layer in found)
+            assert len(found) == (convolutions - 2 if convolutions else len(found)) > 0
+            groups = {(layer.num_groups, layer.num_channels) for layer in found if isinstance(layer, nn.GroupNorm)}
+            assert all(g == (1 if norm == "layer" else c) for g, c in groups)
+
+
+@pytest.mark.parametrize(("norm", "dims"), [("layer", (1, 2, 3)), ("instance", (2, 3))])
+def test_layer_and_instance_norm_by_hand(norm: str, dims: tuple[int, ...]) -> None:
+    x = 3 * torch.randn(2, 4, 5, 5) + 1
+    mean, variance = x.mean(dim=dims, keepdim=True), x.var(dim=dims, keepdim=True, unbiased=False)
+    torch.testing.assert_close(make_norm(norm, 4)(x), (x - mean) / (variance + 1e-5).sqrt(), atol=1e-5, rtol=1e-5)
+
+
+def test_virtual_batch_norm_by_hand() -> None:
+    """Each example by the statistics of the reference and its own, weighed as one example more."""
+    torch.manual_seed(0)
+    reference, x = torch.randn(3, 2, 4, 4) + 1, 5 * torch.randn(2, 2, 4, 4)
+    norm = VirtualBatchNorm2d(2, 3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([2.0, 0.5]))
+        norm.bias.copy_(torch.tensor([0.1, -1.0]))
+    found = norm(torch.cat((reference, x)))
+
+    def normalised(example: Tensor, statistics_of: Tensor) -> Tensor:
+        mean = statistics_of.mean(dim=(0, 2, 3), keepdim=True)
+        variance = statistics_of.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
+        scaled = (example - mean) / (variance + 1e-5).sqrt()
+        return scaled * torch.tensor([2.0, 0.5]).view(1, 2, 1, 1) + torch.tensor([0.1, -1.0]).view(1, 2, 1, 1)
+
+    torch.testing.assert_close(found[:3], normalised(reference, reference), atol=1e-5, rtol=1e-5)
+    for k, example in enumerate(x):
+        joined = torch.cat((reference, example[None]))
+        torch.testing.assert_close(found[3 + k], normalised(example[None], joined)[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["generator", "discriminator"])
+def test_virtual_batch_norm_reads_its_reference_and_no_other_example(side: str) -> None:
+    torch.manual_seed(0)
+    pair = make("dcgan", 4, latent_dim=8, d_norm="virtual", g_norm="virtual", virtual_reference=3)
+    network = getattr(pair, side)
+    inner = network if side == "generator" else network.features
+    x, reference = (
+        (torch.randn(5, 8), torch.randn(3, 8))
+        if side == "generator"
+        else (torch.randn(5, 3, 32, 32), torch.randn(3, 3, 32, 32))
+    )
+    inner.set_reference(reference, None)
+    together = network(x)
+    assert len(together) == 5
+    torch.testing.assert_close(network(x[1:2])[0], together[1], atol=1e-5, rtol=1e-4)
+    changed = x.clone()
+    changed[0] += 10
+    torch.testing.assert_close(network(changed)[1:], together[1:], atol=1e-5, rtol=1e-4)
+    inner.set_reference(reference * 2 + 1, None)
+    assert float((network(x) - together).abs().max()) > 1e-3
+    assert any(name.endswith("reference") for name in network.state_dict())  # it is saved with the weights
+
+
+def test_dropout_of_either_side_is_off_in_eval() -> None:
+    pair = make("dcgan", 8, latent_dim=8, d_norm="none", g_dropout=0.5, d_dropout=0.25)
+    for network, rate, layers in ((pair.generator, 0.5, 3), (pair.discriminator, 0.25, 3)):
+        rates = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)]
+        assert rates == [rate] * layers
+    images = torch.randn(4, 3, 32, 32)
+    assert not torch.equal(pair.discriminator(images), pair.discriminator(images))
+    pair.discriminator.eval()
+    assert torch.equal(pair.discriminator(images), pair.discriminator(images))
+    assert not any(isinstance(layer, nn.Dropout) for layer in make("dcgan", 8).generator.modules())
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan", "resnet", "poole"])
+@pytest.mark.parametrize("kind", ["acgan", "projection"])
+@pytest.mark.parametrize("g_labels", ["batch_norm", "embedding"])
+def test_pairs_with_labels(name: str, kind: str, g_labels: str) -> None:
+    torch.manual_seed(0)
+    pair = make(name, 4, latent_dim=8, d_norm="none", labels=kind, g_labels=g_labels, classes=5)
+    pair.discriminator.eval()
+    if g_labels == "batch_norm":
+        for layer in pair.generator.modules():
+            if isinstance(layer, ConditionalBatchNorm2d):
+                nn.init.normal_(layer.gain.weight)
+    z = torch.randn(3, 8).repeat(2, 1)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    images = pair.generator(z, labels)
+    assert images.shape == (6, 3, 32, 32)
+    assert float((images[:3] - images[3:]).abs().flatten(1).amax(dim=1).min()) > 0  # the class changes the image
+    logits, scores = pair.discriminator(images, labels)
+    other_logits, other_scores = pair.discriminator(images, (labels + 1) % 5)
+    assert logits.shape == (6,)
+    assert scores.shape == (6, 5)
+    torch.testing.assert_close(scores, other_scores)
+    by_label = scores.gather(1, torch.stack((labels, (labels + 1) % 5), dim=1))
+    wanted = by_label[:, 0] - by_label[:, 1] if kind == "projection" else torch.zeros(6)
+    torch.testing.assert_close(logits - other_logits, wanted, atol=1e-5, rtol=1e-4)  # e_y·φ(x), or nothing
+    assert (pair.discriminator.class_scores.bias is None) == (kind == "projection")
+
+
+def test_conditional_batch_norm_by_hand() -> None:
+    torch.manual_seed(0)
+    norm = ConditionalBatchNorm2d(2, 3)
+    nn.init.normal_(norm.gain.weight)
+    nn.init.normal_(norm.bias.weight)
+    x, labels = torch.randn(4, 2, 3, 3) * 2 + 1, torch.tensor([0, 2, 2, 1])
+    mean, variance = x.mean(dim=(0, 2, 3), keepdim=True), x.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
+    normal = (x - mean) / (variance + 1e-5).sqrt()
+    for k, label in enumerate(labels):
+        gain, bias = norm.gain.weight[label][:, None, None], norm.bias.weight[label][:, None, None]
+        torch.testing.assert_close(norm(x, labels)[k], normal[k] * gain + bias, atol=1e-5, rtol=1e-5)
+
+
+def test_spectral_norm_holds_the_class_scores_too() -> None:
+    torch.manual_seed(0)
+    discriminator = make("dcgan", 8, d_norm="spectral", labels="projection", classes=7).discriminator
+    for _ in range(100):
+        discriminator(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
+    largest = torch.linalg.matrix_norm(discriminator.class_scores.weight.detach().flatten(1), ord=2)
+    assert float(largest) == pytest.approx(1.0, rel=1e-3)

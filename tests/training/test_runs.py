@@ -286,7 +286,14 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
     from gantrain.training.checkpoint import save_checkpoint
 
     path = tmp_path / "last.pt"
-    parts: dict[str, Any] = {"config": {}, "generator": {}, "discriminator": {}, "batches": {}, "iteration": {}}
+    parts: dict[str, Any] = {
+        "config": {},
+        "generator": {},
+        "discriminator": {},
+        "batches": {},
+        "iteration": {},
+        "classes": [],
+    }
     save_checkpoint({"step": 1, **parts}, path)
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

@@ -1,0 +1,150 @@
+"""Training with labels: every objective, what is added to it, and what is drawn from a trained run."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gantrain import build
+from gantrain.data import ImageSet
+from gantrain.logs.run_folder import read_rows
+from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for
+from gantrain.training.trainer import Trainer
+from tests.conftest import TINY, compose
+
+CPU = torch.device("cpu")
+CLASSES = 4
+
+
+def images(count: int = 60) -> ImageSet:
+    """Each class has its own brightness, so that a discriminator can tell them apart."""
+    labels = torch.arange(count) % CLASSES
+    pixels = (labels * 60).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
+    return ImageSet("shades", pixels.to(torch.uint8).contiguous(), labels, tuple("abcd"))
+
+
+def trainer(*overrides: str) -> Trainer:
+    words = [w for w in TINY if not w.startswith("metrics")]
+    return build.build_trainer(compose(*words, "metrics=none", *overrides), images(), [], CPU)
+
+
+PAIRS = [(disc, gen) for disc in DISCRIMINATOR_NAMES for gen in generators_for(disc)]
+
+
+@pytest.mark.parametrize("kind", ["acgan", "projection"])
+def test_labels_go_with_every_objective(kind: str) -> None:
+    for disc, gen in PAIRS:
+        orders = [f"loss.alpha_{side}=0.5" for side, name in (("disc", disc), ("gen", gen)) if name == "alpha"]
+        made = trainer(f"cond={kind}", f"loss.disc={disc}", f"loss.gen={gen}", "model.width=2", *orders)
+        made.iteration.run()
+        assert made.iteration.records.first_bad_update() is None, (disc, gen)
+        notes = made.iteration.records.notes
+        assert ("class_loss/real" in notes) == (kind == "acgan")
+        assert "class_accuracy/real" in notes
+
+
+def test_acgans_class_loss_is_added_to_both_objectives_not_substituted() -> None:
+    made = trainer("cond=acgan", "cond.weight_d=0.5", "cond.weight_g=2", "loss.disc=hinge", "optimizer.lr_g=1e-9")
+    iteration = made.iteration
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    iteration.networks.discriminator.register_forward_hook(
+        lambda _, inputs, out: seen.append((inputs[1], out[0].detach(), out[1].detach()))
+    )
+    iteration.run()
+    (real_y, real_v, real_s), (fake_y, fake_v, fake_s), (made_y, made_v, made_s) = seen
+    objective, updates = iteration.objective, iteration.records.updates[:, 0, 0]
+    class_d = F.cross_entropy(real_s, real_y) + F.cross_entropy(fake_s, fake_y)
+    wanted_d = objective.discriminator_loss(real_v, fake_v) + 0.5 * class_d
+    wanted_g = objective.generator_loss(made_v) + 2 * F.cross_entropy(made_s, made_y)
+    torch.testing.assert_close(updates, torch.stack((wanted_d, wanted_g)))
+    accuracy = (real_s.argmax(dim=1) == real_y).float().mean()
+    assert float(iteration.records.notes["class_accuracy/real"][0]) == float(accuracy)
+
+
+def test_real_labels_belong_to_their_images_and_fakes_get_all_classes() -> None:
+    made = trainer("cond=projection", "log.every_steps=6")
+    seen: list[tuple[Tensor, Tensor]] = []
+    made.iteration.networks.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    for _ in range(6):
+        made.iteration.run()
+    for x, y in seen[::3]:
+        torch.testing.assert_close(x[:, 0, 0, 0], y * 60 * (2 / 255) - 1)
+    fakes = torch.cat([y for k, (_, y) in enumerate(seen) if k % 3])
+    assert set(fakes.tolist()) == set(range(CLASSES))
+
+
+@pytest.mark.parametrize("kind", ["acgan", "projection"])
+def test_a_class_decides_what_is_drawn_after_training(kind: str) -> None:
+    """Three hundred steps on four shades of grey: the brightness of samples follows the class asked for."""
+    made = trainer(
+        f"cond={kind}",
+        "model.width=8",
+        "schedule.steps=300",
+        "schedule.batch_size=16",
+        "optimizer.lr_g=2e-3",
+        "optimizer.lr_d=2e-3",
+        "log.every_steps=300",
+    )
+    for _ in range(300):
+        made.iteration.run()
+    assert made.iteration.records.first_bad_update() is None
+    labels = torch.arange(CLASSES).repeat_interleave(20)
+    with torch.no_grad():
+        generator = made.iteration.networks.generator.eval()
+        drawn = generator(torch.randn(80, 8, generator=torch.Generator().manual_seed(0)), labels)
+    brightness = drawn.mean(dim=(1, 2, 3)).view(CLASSES, 20).mean(dim=1)
+    assert brightness.tolist() == sorted(brightness.tolist())
+    assert float(brightness[-1] - brightness[0]) > 0.5
+
+
+def test_grids_show_a_class_a_row_over_the_same_z() -> None:
+    grid = trainer("cond=acgan", "log.grid_images=9").grid
+    assert grid.columns == 3
+    assert grid.labels is not None
+    assert grid.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert torch.equal(grid.z[:3], grid.z[9:12])
+    assert not torch.equal(grid.z[0], grid.z[1])
+    assert grid.real[:, 0, 0, 0].tolist() == [0] * 3 + [60] * 3 + [120] * 3 + [180] * 3
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(build.ConfigError, match="at least two classes"):
+        build.check_classes("cond=acgan", images(), torch.zeros(60, dtype=torch.long))
+
+
+def test_sampling_from_a_run(gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    words = [*TINY, "model.latent_dim=4", "hydra.run.dir=run", "log.grid_images=9"]
+    assert gantrain(*words, "cond=projection", "schedule.steps=2").returncode == 0
+    rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "metric"]
+    assert {"modes", "class_accuracy"} <= {row["name"] for row in rows}
+    drawn = gantrain("sample", "run", "--label", "007", "--count", "5")
+    assert drawn.returncode == 0, drawn.stderr
+    picture = tmp_path / drawn.stdout.strip()
+    first = picture.read_bytes()
+    again = gantrain("sample", "run", "--label", "7", "--count", "5", "--out", "again.png")
+    assert again.returncode == 0
+    assert (tmp_path / "again.png").read_bytes() == first
+    for words, expected in (
+        (("--label", "007", "--count", "5"), "nothing is overwritten"),
+        (("--label", "cat"), "--label 'cat' is no class of the run"),
+        (("--label", "1000"), "is no class"),
+        (("--count", "0"), "--count 0"),
+        (("--out", "no/where.png"), "does not exist"),
+    ):
+        refused = gantrain("sample", "run", *words)
+        assert refused.returncode == 2
+        assert expected in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert "does not exist" in gantrain("sample", "nowhere").stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.png", "run"]
+
+
+def test_sampling_without_labels(gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    assert gantrain(*TINY, "metrics=none", "schedule.steps=2", "hydra.run.dir=run").returncode == 0
+    assert "trained without labels" in gantrain("sample", "run", "--label", "1").stderr
+    drawn = gantrain("sample", "run", "--network", "raw", "--count", "10", "--seed", "3")
+    assert (tmp_path / drawn.stdout.strip()).is_file()
