@@ -10,7 +10,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format type check test-fast gpu-check gpu-test tensorboard weights lock readme clean check-python
+.PHONY: help install demo test lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ check: lint type test ## lint, types and tests
 gpu-check: $(READY) ## everything that waits for a GPU, under 9 minutes; results in $$OUT or outputs/gpu-check
 	$(PY) -m scripts.gpu_check
 
+gpu-tables: $(READY) ## 8.5 minutes of the comparisons on CIFAR-10 on a GPU; give it again until none is missing
+	$(PY) -m scripts.tables $(or $(TABLES),all) --data cifar10 --minutes 8.5 --jobs 4 --out $${OUT:-outputs/gpu-tables}
+
+tables: $(READY) ## the comparisons on the digits, five seeds each (two hours on two cores; goes on where it was)
+	$(PY) -m scripts.tables all
+
 gpu-test: $(READY) ## the tests that need a GPU
 	$(PY) -m pytest -m gpu
 
@@ -65,8 +71,9 @@ lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
 
-readme: $(READY) ## write the table of objectives into README.md
+readme: $(READY) ## write the generated tables into README.md and docs/results
 	$(PY) -m scripts.readme_table
+	$(PY) -m scripts.tables --write
 
 clean: ## remove what tools left; .venv and outputs/ stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

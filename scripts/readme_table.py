@@ -1,25 +1,38 @@
-"""Writes the table of objectives between its marks in README.md; --check only says whether it is current."""
+"""Writes the generated tables between their marks in README.md; --check only says whether they are current."""
 
 import sys
 from pathlib import Path
 
 from gantrain.objectives.table import as_markdown
+from scripts.tables import cell_text, experiments, finished_runs
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- objectives: make readme -->", "<!-- /objectives -->"
 
 
-def with_table(text: str) -> str:
-    """The text with the present table between the marks."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{as_markdown()}\n{END}{tail}"
+def experiments_as_markdown() -> str:
+    """Every experiment with its source, its published figure and ours on CIFAR-10."""
+    done = finished_runs("cifar10")
+    lines = [["experiment=", "after", "published", "our FID"], ["---"] * 4]
+    for name, about in experiments().items():
+        rows = [row for key, row in done.items() if key.split(" seed=")[0] == f"experiment={name}"]
+        lines.append([f"`{name}`", about["source"], about["published"], cell_text(rows, "fid_ema")])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def with_tables(text: str) -> str:
+    """The text with the present tables between their marks."""
+    for name, table in (("objectives", as_markdown()), ("experiments", experiments_as_markdown())):
+        begin, end = f"<!-- {name}: make readme -->", f"<!-- /{name} -->"
+        head, rest = text.split(begin)
+        _, tail = rest.split(end)
+        text = f"{head}{begin}\n{table}\n{end}{tail}"
+    return text
 
 
 def main() -> int:
     """0 if README.md is current or was written, 1 if --check finds it out of date."""
     old = README.read_text(encoding="utf-8")
-    new = with_table(old)
+    new = with_tables(old)
     if "--check" in sys.argv[1:]:
         return int(old != new)
     README.write_text(new, encoding="utf-8")

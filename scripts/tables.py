@@ -28,9 +28,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 RUNS = ROOT / "outputs" / "tables"
+EXPERIMENTS = ROOT / "configs" / "experiment"
 SEEDS = (0, 1, 2, 3, 4)
 MARK = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- /table -->", re.DOTALL)
 
@@ -80,6 +83,7 @@ class Table:
         rows: what differs down.
         columns: what differs across.
         data: which data sets it is made for.
+        on_request: whether `all` leaves it out.
         own_length: its runs are as long as they say themselves, not as the budget says.
         left_out: cells (row, column) that would be no other run than their neighbours.
     """
@@ -88,6 +92,7 @@ class Table:
     rows: Lines
     columns: Lines
     data: tuple[str, ...] = ("digits", "cifar10")
+    on_request: bool = False
     own_length: bool = False
     left_out: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
@@ -104,6 +109,19 @@ class Table:
                 overrides = self.cell(row, column)
                 if overrides is not None:
                     yield overrides
+
+
+def experiments() -> dict[str, dict[str, str]]:
+    """What every experiment of the literature says of itself, by name: source and published."""
+    found = {}
+    for path in sorted(EXPERIMENTS.rglob("*.yaml")):
+        if path.stem[0] != "_":
+            family = path.with_name("_pair.yaml")
+            pages = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (family, path) if file.is_file()]
+            about = {key: text for page in pages for key, text in page.get("about", {}).items()}
+            if about:
+                found[str(path.relative_to(EXPERIMENTS).with_suffix(""))] = about
+    return found
 
 
 EXACT = ("loss.rule=exact",)
@@ -178,6 +196,14 @@ TABLES = {
         data=("cifar10",),
         own_length=True,
     ),
+    "experiments": Table(
+        "What does each experiment of the literature reach, at its own length?",
+        {name: (f"experiment={name}",) for name in experiments()},
+        {"its own length": ()},
+        data=("cifar10",),
+        on_request=True,
+        own_length=True,
+    ),
 }
 
 
@@ -206,7 +232,12 @@ def finished_runs(data: str) -> dict[str, dict[str, Any]]:
     return {row["run"]: row for row in rows}
 
 
-def train(words: Overrides, key: str, data: str) -> dict[str, Any]:
+def folder_of(words: Overrides, data: str) -> Path:
+    """Where a run lies: the same place whenever it is taken up."""
+    return RUNS / data / hashlib.sha1(" ".join(words).encode()).hexdigest()[:10]
+
+
+def train(words: Overrides, key: str, folder: Path) -> dict[str, Any]:
     """One run in this process, from its last checkpoint if there is one, as one line of the results."""
     import torch
 
@@ -217,7 +248,6 @@ def train(words: Overrides, key: str, data: str) -> dict[str, Any]:
     from gantrain.training.checkpoint import LAST
     from gantrain.training.trainer import NotFiniteError
 
-    folder = RUNS / data / f"{hashlib.sha1(' '.join(words).encode()).hexdigest()[:10]}"
     state, started = None, time.monotonic()
     row: dict[str, Any] = {"run": key}
     try:
@@ -242,7 +272,7 @@ def train(words: Overrides, key: str, data: str) -> dict[str, Any]:
     return row
 
 
-def _work(tasks: Any, results: Any, data: str, threads: int) -> None:
+def _work(tasks: Any, results: Any, threads: int) -> None:
     """A worker: runs tasks until there are none."""
     import torch
 
@@ -251,9 +281,9 @@ def _work(tasks: Any, results: Any, data: str, threads: int) -> None:
         task = tasks.get()
         if task is None:
             return
-        words, key = task
+        words, key, folder = task
         try:
-            results.put(train(words, key, data))
+            results.put(train(words, key, folder))
         except Exception as error:
             results.put({"run": key, "error": f"{type(error).__name__}: {error}"})
 
@@ -279,10 +309,10 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
     context = multiprocessing.get_context("spawn")
     tasks, results = context.Queue(), context.Queue()
     for key, words in missing.items():
-        tasks.put((words, key))
+        tasks.put((words, key, folder_of(words, data)))
     for _ in range(jobs):
         tasks.put(None)
-    arguments = (tasks, results, data, max(1, (os.cpu_count() or 1) // jobs))
+    arguments = (tasks, results, max(1, (os.cpu_count() or 1) // jobs))
     workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
     for worker in workers:
         worker.start()
@@ -382,7 +412,8 @@ def main() -> int:
         write()
         return 0
     fitting = [name for name, table in TABLES.items() if chosen.data in table.data]
-    names = fitting if chosen.names == ["all"] else chosen.names
+    usual = [name for name in fitting if not TABLES[name].on_request]
+    names = usual if chosen.names == ["all"] else chosen.names
     unknown = [name for name in names if name not in fitting]
     if unknown or not names:
         parser.error(f"{unknown or 'no table named'}: choose from {fitting} for --data {chosen.data}, or all")

@@ -125,6 +125,11 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
     assert warnings("loss.disc=pearson", "loss.gen=kl", "loss.max_log_ratio=5") == ""
     assert warnings("loss.disc=pearson") == ""
     assert warnings() == ""
+    for gen in ("js", "hellinger", "kl", "pearson"):
+        assert f"loss=exact loss.gen={gen}" in warnings(f"loss.gen={gen}", "model.d_norm=batch")
+        assert warnings("loss=exact", f"loss.gen={gen}") == ""
+        assert warnings("model=poole", f"loss.gen={gen}") == ""
+    assert warnings("loss.gen=rkl") == warnings("loss.gen=alt") == ""
 
 
 def test_asked_keys_are_those_a_command_line_sets() -> None:
