@@ -37,15 +37,36 @@ def test_losses_are_those_of_the_cpu(autocast: bool) -> None:
                 torch.testing.assert_close(found.cpu(), loss(real, fake), rtol=2e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("loss.gen=kl",),
-        ("model=poole", "model.width=4", "loss.gen=hellinger", "metrics=none"),
-        ("precision=bf16", "loss.disc=hinge", "model.d_norm=batch"),
-    ],
-    ids=["kl", "poole", "bf16"],
-)
+RUNS = {
+    "kl": ("loss.gen=kl",),
+    "poole": ("model=poole", "model.width=4", "loss.gen=hellinger", "metrics=none"),
+    "bf16": ("precision=bf16", "loss.disc=hinge", "model.d_norm=batch"),
+    "bf16 under spectral norm": ("precision=bf16", "loss=exact"),
+    "labels, ADA, history": ("cond=acgan", "augment=ada", "practice.history=20", "practice.top_k=0.5"),
+    "residual, bf16, R1 and R2": (
+        "model=resnet",
+        "model.width=4",
+        "model.d_width=4",
+        "regularizer=r1r2",
+        "precision=bf16",
+    ),
+    "gradient penalty in bf16": (
+        "model=sngan",
+        "model.width=4",
+        "model.d_norm=none",
+        "regularizer=gp",
+        "precision=bf16",
+    ),
+    "virtual batch norm": (
+        *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
+        *("regularizer=dragan", "data.dequantize=true", "practice.instance_noise=0.1", "optimizer.clip_gradient=1"),
+    ),
+    "clipping": ("regularizer=clip", "model.d_norm=none", "loss=wasserstein", "schedule.early_d_steps=3"),
+}
+"""A run of every technique."""
+
+
+@pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     words = [*TINY, *overrides, "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
     build.run(compose(*words), tmp_path / "run")
@@ -62,9 +83,11 @@ def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
     assert build.run(config, tmp_path / "run", state).step == 9
 
 
-def test_the_step_does_not_synchronise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
+def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
     """CUDA itself raises on any synchronising call inside the step."""
-    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "loss.gen=kl", "log.every_steps=10")
+    words = (*TINY, *overrides, "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
+    config = compose(*words)
     device = build.make_device("cuda")
     trainer = build.build_trainer(config, build.load_data(config, "train"), [], device)
     for _ in range(3):
