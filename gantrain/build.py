@@ -120,7 +120,12 @@ def warnings_for(config: Config) -> list[str]:
             "logit depend on the whole batch, so that no such gradient exists: set model.d_norm=layer, spectral or none"
         )
     gen, rule = config.loss.gen, config.loss.rule
-    if gen in FAILS_BY_POOLES_RULE and rule == "poole" and config.loss.disc == "gan" and config.model.name != "poole":
+    if (
+        gen in FAILS_BY_POOLES_RULE
+        and rule == "poole"
+        and config.loss.disc in ("gan", "js")
+        and config.model.name != "poole"
+    ):
         found.append(
             f"loss.gen={gen} by Poole's rule covered a tenth of the digits' modes where alt covered nine (the "
             "discriminator wins and the gradient vanishes: docs/results/objectives.md); "

@@ -20,14 +20,22 @@ BATCH = 100
 
 
 def sample(
-    run: Path, *, label: str | None, count: int, seed: int, network: str, checkpoint: str, out: Path | None, device: str
+    run: Path,
+    *,
+    label: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    network: str = "ema",
+    checkpoint: str = "last",
+    out: Path | None = None,
+    device: str = "auto",
 ) -> Path:
     """Writes a grid of samples and returns its path.
 
     Args:
         run: the run's folder.
         label: name or number of the class; None draws one class a row, or nothing where there are no labels.
-        count: images; they stand in a square, or with all classes in rows of `count`.
+        count: images, in a square, or with all classes in rows of `count`; None is 64, or 8 a class.
         seed: of z.
         network: ema or raw.
         checkpoint: last or best.
@@ -38,14 +46,20 @@ def sample(
         ConfigError: a class, network or count that does not exist, or a picture that does.
         CheckpointError: no usable checkpoint.
     """
-    if not 1 <= count <= 100_000:
+    if count is not None and not 1 <= count <= 100_000:
         raise ConfigError(f"--count {count} must lie between 1 and 100000")
     if not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed} must lie between 0 and 2**63 - 1")
-    state = load_checkpoint(run / {"last": LAST, "best": BEST}[checkpoint])
+    file = run / {"last": LAST, "best": BEST}[checkpoint]
+    if not file.is_file():
+        raise CheckpointError(f"{str(file)!r} does not exist; give a run's folder, or another --checkpoint")
+    state = load_checkpoint(file)
     config = from_dict(state["config"])
     classes = [str(name) for name in state["classes"]]
-    labels = _labels(label, classes if config.cond.name != "none" else [], count)
+    with_labels = config.cond.name != "none"
+    if count is None:
+        count = 8 if with_labels and label is None else 64
+    labels = _labels(label, classes if with_labels else [], count)
     if network == "ema" and "ema" not in state:
         raise ConfigError(f"{str(run)!r} was trained with schedule.ema_decay=0 and has no EMA; take --network raw")
     chosen = "all" if label is None else label
@@ -109,14 +123,10 @@ def run_command(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, help="the picture; a new name in the run's samples/ otherwise")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     words = parser.parse_args(arguments)
-    count = words.count
-    if count is None:
-        state = load_checkpoint(words.run / LAST)
-        count = 8 if words.label is None and state["config"]["cond"]["name"] != "none" else 64
     path = sample(
         words.run,
         label=words.label,
-        count=count,
+        count=words.count,
         seed=words.seed,
         network=words.network,
         checkpoint=words.checkpoint,

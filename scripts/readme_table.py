@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from gantrain.objectives.table import as_markdown
-from scripts.tables import cell_text, experiments, finished_runs
+from scripts.tables import SEEDS, TABLES, cell_text, experiments, finished_runs, key_of
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -14,7 +14,8 @@ def experiments_as_markdown() -> str:
     done = finished_runs("cifar10")
     lines = [["experiment=", "after", "published", "our FID"], ["---"] * 4]
     for name, about in experiments().items():
-        rows = [row for key, row in done.items() if key.split(" seed=")[0] == f"experiment={name}"]
+        keys = [key_of(TABLES["experiments"], "cifar10", (f"experiment={name}",), seed) for seed in SEEDS]
+        rows = [done[key] for key in keys if key in done]
         lines.append([f"`{name}`", about["source"], about["published"], cell_text(rows, "fid_ema")])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

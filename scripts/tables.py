@@ -37,6 +37,9 @@ EXPERIMENTS = ROOT / "configs" / "experiment"
 SEEDS = (0, 1, 2, 3, 4)
 MARK = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- /table -->", re.DOTALL)
 
+WRITING = ("log.grids_every_steps=1000000000", "log.checkpoint_every_steps=500")
+"""What changes no figure: no grids, and checkpoints that a part of minutes reaches."""
+
 Overrides = tuple[str, ...]
 Lines = dict[str, Overrides]
 """Label -> overrides of a row or column."""
@@ -146,7 +149,7 @@ WAYS: Lines = {
     "and label smoothing 0.1": ("loss.label_smoothing=0.1", *BATCH_NORM),
     "and instance noise 0.2": ("practice.instance_noise=0.2", *BATCH_NORM),
     "and dropout 0.3 in D": ("model.d_dropout=0.3", *BATCH_NORM),
-    "and D five times slower": ("optimizer.lr_d=1e-4", *BATCH_NORM),
+    "and a learning rate of 1e-4 for D": ("optimizer.lr_d=1e-4", *BATCH_NORM),
     "and r normalised": ("loss.normalize_ratio=true", *BATCH_NORM),
     "and spectral norm in D": SPECTRAL_NORM,
     "exact rule": (*EXACT, *BATCH_NORM),
@@ -207,9 +210,9 @@ TABLES = {
 }
 
 
-def key_of(overrides: Overrides, seed: int) -> str:
-    """What a run is found by: its overrides in alphabetical order."""
-    return " ".join((*sorted(overrides), f"seed={seed}"))
+def key_of(table: Table, data: str, overrides: Overrides, seed: int) -> str:
+    """What a run is found by: its whole command line, a cell's own overrides in alphabetical order."""
+    return " ".join((*words_of(table, data), *sorted(overrides), f"seed={seed}"))
 
 
 def words_of(table: Table, data: str) -> Overrides:
@@ -232,20 +235,19 @@ def finished_runs(data: str) -> dict[str, dict[str, Any]]:
     return {row["run"]: row for row in rows}
 
 
-def folder_of(words: Overrides, data: str) -> Path:
+def folder_of(key: str, data: str) -> Path:
     """Where a run lies: the same place whenever it is taken up."""
-    return RUNS / data / hashlib.sha1(" ".join(words).encode()).hexdigest()[:10]
+    return RUNS / data / hashlib.sha1(key.encode()).hexdigest()[:10]
 
 
-def train(words: Overrides, key: str, folder: Path) -> dict[str, Any]:
+def train(key: str, folder: Path, commit: str | None) -> dict[str, Any]:
     """One run in this process, from its last checkpoint if there is one, as one line of the results."""
     import torch
 
     from gantrain import build
     from gantrain.commandline import compose_config
     from gantrain.config import from_omegaconf
-    from gantrain.logs.run_folder import git_commit
-    from gantrain.training.checkpoint import LAST
+    from gantrain.training.checkpoint import LAST, load_checkpoint
     from gantrain.training.trainer import NotFiniteError
 
     state, started = None, time.monotonic()
@@ -253,12 +255,14 @@ def train(words: Overrides, key: str, folder: Path) -> dict[str, Any]:
     try:
         with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             if (folder / LAST).is_file():
-                config, state = build.resumed_config(folder, {})
+                state = load_checkpoint(folder / LAST)
+                figures = state["figures"]
+                if state["step"] < state["config"]["schedule"]["steps"]:
+                    figures = build.run(*_resumed(build, folder)).figures
             else:
                 shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
-                config = from_omegaconf(compose_config([*words, "log.grids_every_steps=1000000000"]))
-            outcome = build.run(config, folder, state)
-        row["figures"] = {name: round(value, 6) for name, value in outcome.figures.items()}
+                figures = build.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).figures
+        row["figures"] = {name: round(value, 6) for name, value in figures.items()}
     except NotFiniteError as error:
         row["failed"] = str(error).split(". No weight")[0]
     device = build.make_device("auto")
@@ -267,23 +271,31 @@ def train(words: Overrides, key: str, folder: Path) -> dict[str, Any]:
         "resumed": state is not None,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__.split("+")[0],
-        "commit": git_commit(),
+        "commit": commit,
     }
     return row
+
+
+def _resumed(build: Any, folder: Path) -> tuple[Any, Path, dict[str, Any]]:
+    config, state = build.resumed_config(folder, {})
+    return config, folder, state
 
 
 def _work(tasks: Any, results: Any, threads: int) -> None:
     """A worker: runs tasks until there are none."""
     import torch
 
+    from gantrain.logs.run_folder import git_commit
+
     torch.set_num_threads(threads)
+    commit = git_commit()  # of the code that is loaded now
     while True:
         task = tasks.get()
         if task is None:
             return
-        words, key, folder = task
+        key, folder = task
         try:
-            results.put(train(words, key, folder))
+            results.put(train(key, folder, commit))
         except Exception as error:
             results.put({"run": key, "error": f"{type(error).__name__}: {error}"})
 
@@ -295,36 +307,38 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
     """
     deadline = time.monotonic() + 60 * minutes
     done = finished_runs(data)
-    missing: dict[str, Overrides] = {}
+    missing: list[str] = []
     for seed in seeds:  # all of a seed first: what is cut off has whole tables of fewer seeds
         for name in names:
             for overrides in TABLES[name].cells():
-                key = key_of(overrides, seed)
-                if key not in done:
-                    missing[key] = (*words_of(TABLES[name], data), *overrides, f"seed={seed}")
+                key = key_of(TABLES[name], data, overrides, seed)
+                if key not in done and key not in missing:
+                    missing.append(key)
     print(f"{len(missing)} runs to do, {len(done)} done", file=sys.stderr)
     jobs = min(jobs, len(missing))
     if not jobs:
         return []
     context = multiprocessing.get_context("spawn")
     tasks, results = context.Queue(), context.Queue()
-    for key, words in missing.items():
-        tasks.put((words, key, folder_of(words, data)))
+    for key in missing:
+        tasks.put((key, folder_of(key, data)))
     for _ in range(jobs):
         tasks.put(None)
     arguments = (tasks, results, max(1, (os.cpu_count() or 1) // jobs))
     workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
     for worker in workers:
         worker.start()
-    left = dict(missing)
-    answers = 0
-    while answers < len(missing) and time.monotonic() < deadline:
+    left = dict.fromkeys(missing)
+    answers, up = 0, False
+    while answers < len(missing):
         try:
             row = results.get(timeout=1)
         except queue.Empty:
-            if not any(worker.is_alive() for worker in workers):
-                break
+            if up or not any(worker.is_alive() for worker in workers):
+                break  # after a last look at what has been answered
+            up = time.monotonic() > deadline
             continue
+        up = time.monotonic() > deadline
         answers += 1
         if "error" in row:
             print(f"{row['run']}: {row['error']}", file=sys.stderr, flush=True)
@@ -336,6 +350,7 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
         print(f"[{len(left)} left] {row['run']}: {figures} ({row['seconds']} s)", flush=True)
     for worker in workers:
         worker.kill()  # a run's checkpoint is whole at any moment
+    tasks.cancel_join_thread()  # what nobody will read must not hold up the end
     return list(left)
 
 
@@ -358,7 +373,7 @@ def as_markdown(name: str, data: str) -> str:
     table, budget = TABLES[name], BUDGETS[data]
     done = finished_runs(data)
     found = {
-        (row, column): [done[key] for key in (key_of(overrides, seed) for seed in SEEDS) if key in done]
+        (row, column): [done[key] for key in (key_of(table, data, overrides, seed) for seed in SEEDS) if key in done]
         for row in table.rows
         for column in table.columns
         if (overrides := table.cell(row, column)) is not None
@@ -372,14 +387,14 @@ def as_markdown(name: str, data: str) -> str:
     rows_of_all = [row for rows in found.values() for row in rows]
     where = ", ".join(sorted({f"{row['device']}, PyTorch {row['torch']}" for row in rows_of_all})) or "not run yet"
     command = f"python -m scripts.tables {name}" + ("" if data == "digits" else f" --data {data}")
-    example = " ".join(("python -m gantrain", *words_of(table, data), *next(table.cells()), "seed=0"))
+    example = f"python -m gantrain {key_of(table, data, next(table.cells()), 0)}"
     span = " to ".join(str(count) for count in dict.fromkeys((seeds[0], seeds[-1])))
     return "\n".join(
         [
             f"`{command}`, mean ± standard deviation over {span} seeds ({where}); its first run is",
             f"`{example}`.",
             "",
-            *("| " + " | ".join(line) + " |" for line in lines),
+            *("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines),
         ]
     )
 

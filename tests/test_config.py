@@ -1,5 +1,6 @@
 """Configuration: what composes, what it means, and what a command line changes."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,11 @@ import torch
 from gantrain import build, config
 from gantrain.commandline import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
+from gantrain.data import to_uint8
 from gantrain.objectives import DISCRIMINATOR_NAMES, DIVERGENCE_NAMES, GENERATOR_NAMES
+from gantrain.training.practice import ClassLoss, DiscriminatorSteps, InstanceNoise, TopK
+from gantrain.training.regularizers import Regularizer
+from gantrain.training.trainer import Trainer
 from tests.conftest import REPOSITORY, compose
 
 FOLDER = CONFIGS / "experiment"
@@ -129,6 +134,7 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
         assert f"loss=exact loss.gen={gen}" in warnings(f"loss.gen={gen}", "model.d_norm=batch")
         assert warnings("loss=exact", f"loss.gen={gen}") == ""
         assert warnings("model=poole", f"loss.gen={gen}") == ""
+    assert "loss=exact" in warnings("loss.gen=js", "loss.disc=js")
     assert warnings("loss.gen=rkl") == warnings("loss.gen=alt") == ""
 
 
@@ -152,6 +158,64 @@ def test_streams_of_random_numbers_differ_from_each_other_and_by_seed() -> None:
     trainer = build.build_trainer(made, build.load_data(made, "test"), [], torch.device("cpu"))
     first_z = torch.randn(4, 8, generator=trainer.iteration.latents)
     assert not torch.equal(first_z, trainer.grid.z)
+
+
+def made(*overrides: str) -> Trainer:
+    config = compose("data=digits", "model.width=2", "schedule.batch_size=4", "log.grid_images=4", *overrides)
+    return build.build_trainer(config, build.load_data(config, "test"), [], torch.device("cpu"))
+
+
+def test_keys_reach_the_parts_that_they_name() -> None:
+    def factor(decay: str) -> float:
+        return made(f"schedule.lr_decay={decay}", "schedule.steps=100").learning_rate_factor(25)
+
+    assert [factor(name) for name in ("constant", "linear", "cosine")] == pytest.approx(
+        [1.0, 0.75, (1 + math.cos(math.pi / 4)) / 2]
+    )
+    noise = made(
+        "practice.instance_noise=0.3", "practice.instance_noise_until=0.5", "schedule.steps=100", "model=poole"
+    ).iteration.noise
+    assert noise == InstanceNoise(0.3, 50, 0.5)
+    early = ("schedule.early_d_steps=7", "schedule.early_until=3", "schedule.early_every=9", "schedule.d_steps=2")
+    assert made(*early).iteration.d_steps == DiscriminatorSteps(2, 7, 3, 9)
+    augment = made("augment=diffaugment", "augment.p=0.25", "loss=lsgan").iteration.augment
+    assert augment is not None
+    assert (float(augment.p), augment.target) == (0.25, None)
+    adaptive = made("augment=ada", "augment.speed_images=9", "loss=lsgan").iteration.augment
+    assert adaptive is not None
+    assert (float(adaptive.p), adaptive.target, adaptive.boundary, adaptive.speed_images) == (0.0, 0.6, 0.5, 9)
+    strengths = "r1: 2, r2: 3, interval: 4"
+    words = [f"regularizer.{pair.replace(': ', '=')}" for pair in strengths.split(", ")]
+    assert made(*words).iteration.regularizer == Regularizer(r1=2, r2=3, interval=4)
+    assert made("regularizer=gp", "regularizer.one_sided=true").iteration.regularizer == Regularizer(
+        gp=10, one_sided=True
+    )
+    assert made("practice.top_k=0.5", "practice.top_k_decay=0.9").iteration.top_k == TopK(0.5, 0.9)
+    assert made("cond=acgan", "cond.weight_d=2", "cond.weight_g=3").iteration.class_loss == ClassLoss(2, 3)
+    assert made("data.dequantize=true").iteration.batches.dequantize
+    assert made("optimizer.clip_gradient=5").iteration.clip_gradient == 5
+    plain = made().iteration
+    for part in ("regularizer", "augment", "noise", "top_k", "history", "class_loss"):
+        assert getattr(plain, part) is None, part
+
+
+def test_reference_batches_are_drawn_from_the_data_and_the_prior() -> None:
+    words = ("model.d_norm=virtual", "model.g_norm=virtual", "model.virtual_reference=6", "model.prior=sphere")
+    first, again, other = made(*words), made(*words), made(*words, "seed=1")
+    images = {image.numpy().tobytes() for image in first.iteration.batches.images}
+    for trainer in (first, other):
+        networks = trainer.iteration.networks
+        shown = networks.discriminator.features.reference  # type: ignore[union-attr]
+        assert shown.shape == (6, 3, 32, 32)  # type: ignore[union-attr]
+        levels = to_uint8(shown, networks.image_range)  # type: ignore[arg-type]
+        assert all(image.numpy().tobytes() in images for image in levels)
+        z = networks.generator.reference
+        torch.testing.assert_close(z.norm(dim=1), torch.full((6,), 10.0))  # type: ignore[operator, union-attr]
+    for side in ("generator", "discriminator"):
+        states = [getattr(t.iteration.networks, side).state_dict() for t in (first, again, other)]
+        (key,) = [name for name in states[0] if name.endswith("reference")]
+        assert torch.equal(states[0][key], states[1][key])
+        assert not torch.equal(states[0][key], states[2][key])
 
 
 def test_devices_have_their_number(monkeypatch: pytest.MonkeyPatch) -> None:

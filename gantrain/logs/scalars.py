@@ -1,6 +1,7 @@
 """Scalars of an interval of training, computed from what its iterations recorded."""
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ def pair_scalars(
         updates: loss and gradient norm of each update, (k + 1, steps, 2), the generator's last; 0 where an
             iteration made fewer than k.
         d_updates: how many discriminator updates there were.
-        notes: (steps,) of other scalars by name, NaN where there was none.
+        notes: (steps,) of other scalars by name, NaN where there was none; those without any are left out.
 
     Returns:
         Means over the interval. `D/real` and `D/fake` are σ(log r), the probability that D gives to
@@ -73,7 +74,8 @@ def pair_scalars(
             found["log_ratio/undefined"] = outside
     found |= {name: _mean(values) for name, values in notes.items()}
     names = list(found)
-    return dict(zip(names, torch.stack([found[name].double() for name in names]).tolist(), strict=True))
+    values = dict(zip(names, torch.stack([found[name].double() for name in names]).tolist(), strict=True))
+    return {name: value for name, value in values.items() if not (name in notes and math.isnan(value))}
 
 
 def _mean(values: Tensor) -> Tensor:

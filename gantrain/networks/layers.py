@@ -65,15 +65,16 @@ class VirtualBatchNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(reference_size + N, C, H, W) -> the same shape."""
         x32 = x.float()
-        own_mean = x32.mean(dim=(2, 3))
-        own_square = x32.square().mean(dim=(2, 3))
+        own_variance, own_mean = torch.var_mean(x32, dim=(2, 3), correction=0)
         of_reference = slice(self.reference_size)
-        mean, square = own_mean[of_reference].mean(dim=0), own_square[of_reference].mean(dim=0)
+        spread, mean = torch.var_mean(own_mean[of_reference], dim=0, correction=0)
+        variance = own_variance[of_reference].mean(dim=0) + spread
         share = torch.full((len(x), 1), 1 / (self.reference_size + 1), device=x.device)
         share[of_reference] = 0  # the reference knows itself only
+        apart = share * (1 - share) * (own_mean - mean).square()
+        variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + apart
         mean = torch.lerp(mean.expand_as(own_mean), own_mean, share)
-        square = torch.lerp(square.expand_as(own_square), own_square, share)
-        scale = self.weight * (square - mean.square() + self.eps).rsqrt()
+        scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
         return torch.addcmul(shift[:, :, None, None], x32, scale[:, :, None, None]).to(x.dtype)
 

@@ -218,7 +218,9 @@ class Iteration:
                 self.records.note(f"penalty/{name}", penalty)
         for side, scores, labels in (("real", real_scores, real_labels), ("fake", fake_scores, fake_labels)):
             if scores is not None and labels is not None:
-                self.records.note(f"class_accuracy/{side}", (scores.argmax(dim=1) == labels).float().mean())
+                right = (scores.argmax(dim=1) == labels).float().mean()
+                # A projection's scores are no classifier's, but their order tells whether D heeds the labels.
+                self.records.note(f"class_{'top_score' if self.class_loss is None else 'accuracy'}/{side}", right)
                 if self.class_loss is not None:
                     class_loss = F.cross_entropy(scores.float(), labels)
                     loss = loss + self.class_loss.weight_d * class_loss

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gantrain.data import BatchSampler, DataError, restore_generator, to_range, to_uint8
+from gantrain.data import BatchSampler, DataError, dequantize, restore_generator, to_range, to_uint8
 
 
 def numbered(count: int) -> torch.Tensor:
@@ -81,3 +81,19 @@ def test_a_generator_of_another_kind_of_device_is_seeded_anew() -> None:
     cuda_state = torch.zeros(16, dtype=torch.uint8)  # seed and offset: all that Philox needs
     assert not restore_generator(other, cuda_state, seed=5)
     assert torch.equal(torch.rand(3, generator=other), torch.rand(3, generator=torch.Generator().manual_seed(5)))
+
+
+def test_dequantised_levels_lie_evenly_within_their_own_width() -> None:
+    levels = torch.tensor([0, 100, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 60, 60)
+    found = dequantize(levels, (-1.0, 1.0), torch.Generator().manual_seed(0))
+    for level, values in zip((0, 100, 255), found, strict=True):
+        low, width = level / 128 - 1, 1 / 128
+        assert low <= float(values.min()) < low + 0.01 * width
+        assert low + 0.99 * width < float(values.max()) <= low + width
+        assert float(values.mean()) == pytest.approx(low + width / 2, abs=0.01 * width)
+    assert float(found.min()) >= -1
+    assert float(found.max()) <= 1
+    drawn, _ = BatchSampler(
+        numbered(20), batch_size=20, image_range=(0.0, 255.0), flip=False, seed=0, dequantize=True
+    ).next()
+    assert bool((drawn != drawn.round()).any())

@@ -44,16 +44,23 @@ def test_every_cell_of_every_table_composes(data: str) -> None:
 
 def test_cells_differ_and_overrides_in_another_order_are_the_same_run() -> None:
     for name, table in tables.TABLES.items():
-        keys = [tables.key_of(overrides, 0) for overrides in table.cells()]
+        keys = [tables.key_of(table, table.data[0], overrides, 0) for overrides in table.cells()]
         assert len(set(keys)) == len(keys), name
-    assert tables.key_of(("a=1", "b=2"), 3) == tables.key_of(("b=2", "a=1"), 3) == "a=1 b=2 seed=3"
+    pairs, ways = (tables.TABLES[name] for name in ("pairs", "ways"))
+    one = tables.key_of(pairs, "digits", ("a=1", "b=2"), 3)
+    assert one == tables.key_of(ways, "digits", ("b=2", "a=1"), 3)
+    assert one.endswith(" a=1 b=2 seed=3")
+    assert one != tables.key_of(pairs, "cifar10", ("a=1", "b=2"), 3)  # another budget is another run
 
 
 def test_finished_runs_are_means_and_spreads_in_the_table(results: Path) -> None:
+    def key(seed: int) -> str:
+        return tables.key_of(TINY_TABLE, "digits", ("loss.gen=alt",), seed)
+
     values = {0: 10.0, 1: 14.0, 2: 18.0}
     rows = [
         {
-            "run": f"loss.gen=alt seed={seed}",
+            "run": key(seed),
             "figures": {"modes_ema": value},
             "device": "cpu",
             "torch": "2",
@@ -61,7 +68,7 @@ def test_finished_runs_are_means_and_spreads_in_the_table(results: Path) -> None
         }
         for seed, value in values.items()
     ]
-    rows.append({"run": "loss.gen=alt seed=3", "failed": "step 9", "device": "cpu", "torch": "2", "seconds": 1})
+    rows.append({"run": key(3), "failed": "step 9", "device": "cpu", "torch": "2", "seconds": 1})
     (results / "runs-digits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = tables.as_markdown("tiny", "digits")
     assert f"| alt | 14.00 ± {statistics.stdev(values.values()):.2f}, 1 of 4 not finite | – |" in table
@@ -80,20 +87,26 @@ def test_finished_runs_are_means_and_spreads_in_the_table(results: Path) -> None
 @pytest.mark.slow
 def test_nothing_runs_twice_and_what_was_cut_off_goes_on(results: Path) -> None:
     assert len(tables.run_missing(["tiny"], "digits", (0,), 2, minutes=0.0)) == 4
-    words = (*tables.words_of(TINY_TABLE, "digits"), "loss.gen=kl", "seed=0")
-    folder = tables.folder_of(words, "digits")
-    _interrupt_at(folder, 5, *words, "log.checkpoint_every_steps=2")
+    key = tables.key_of(TINY_TABLE, "digits", ("loss.gen=kl",), 0)
+    folder = tables.folder_of(key, "digits")
+    _interrupt_at(folder, 5, *key.split(), "log.checkpoint_every_steps=2")
     assert load_checkpoint(folder / "last.pt")["step"] == 4
     assert tables.run_missing(["tiny"], "digits", (0,), 2, minutes=10.0) == []
     rows = {row["run"]: row for row in map(json.loads, (results / "runs-digits.jsonl").read_text().splitlines())}
     assert len(rows) == 4
-    assert {key: row["resumed"] for key, row in rows.items() if row["resumed"]} == {"loss.gen=kl seed=0": True}
+    assert {key: row["resumed"] for key, row in rows.items() if row["resumed"]} == {key: True}
     assert all("modes_ema" in row["figures"] for row in rows.values())
     before = (results / "runs-digits.jsonl").read_text()
     assert tables.run_missing(["tiny"], "digits", (0,), 2, minutes=10.0) == []
     assert (results / "runs-digits.jsonl").read_text() == before
-    whole = build.run(compose(*words), results / "whole")
-    assert rows["loss.gen=kl seed=0"]["figures"] == {k: round(v, 6) for k, v in whole.figures.items()}
+    whole = build.run(compose(*key.split()), results / "whole")
+    assert rows[key]["figures"] == {k: round(v, 6) for k, v in whole.figures.items()}
+    (results / "runs-digits.jsonl").write_text("")  # lost: the finished runs still know their figures
+    assert tables.run_missing(["tiny"], "digits", (0,), 1, minutes=10.0) == []
+    found = {
+        row["run"]: row["figures"] for row in map(json.loads, (results / "runs-digits.jsonl").read_text().splitlines())
+    }
+    assert found == {key: row["figures"] for key, row in rows.items()}
 
 
 def test_pages_of_results_are_current() -> None:

@@ -44,7 +44,7 @@ def test_labels_go_with_every_objective(kind: str) -> None:
         assert made.iteration.records.first_bad_update() is None, (disc, gen)
         notes = made.iteration.records.notes
         assert ("class_loss/real" in notes) == (kind == "acgan")
-        assert "class_accuracy/real" in notes
+        assert ("class_accuracy/real" if kind == "acgan" else "class_top_score/real") in notes
 
 
 def test_acgans_class_loss_is_added_to_both_objectives_not_substituted() -> None:

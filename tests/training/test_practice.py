@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from gantrain.objectives import make_objective
-from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.augment import Augment
+from gantrain.training.practice import DiscriminatorSteps, History, InstanceNoise, TopK
 from gantrain.training.regularizers import Regularizer
 from tests.training.test_iteration import BATCH, Discriminator, make_iteration, weights
 
@@ -150,5 +151,19 @@ def test_weights_are_clipped_after_each_discriminator_step() -> None:
     assert max(float(p.abs().max()) for p in weights(iteration.networks.discriminator)) == pytest.approx(0.01)
 
 
-def test_class_loss_weights_stand_apart() -> None:
-    assert ClassLoss(1.0, 0.1) != ClassLoss(0.1, 1.0)
+def test_augmentation_reaches_real_and_fake_in_both_steps() -> None:
+    augment = Augment(("cutout",), p=1.0, image_range=(9.0, 9.0), device=torch.device("cpu"))
+    seen = seen_by_d(augment=augment)
+    assert len(seen) == 3
+    for x in seen:
+        assert bool((x == 9.0).flatten(1).any(dim=1).all())  # a background that no image has
+
+
+def test_history_reaches_the_discriminator_and_not_the_generator() -> None:
+    history = History(torch.full((8, 3, 2, 2), 7.0), None)
+    history.filled = 8
+    real, fake, generated = seen_by_d(history=history)
+    old = (fake == 7.0).flatten(1).all(dim=1)
+    assert int(old.sum()) == BATCH // 2
+    assert not bool((real == 7.0).any() | (generated == 7.0).any())
+    assert int((history.images == 7.0).flatten(1).all(dim=1).sum()) == 8 - BATCH // 2
