@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gantrain.networks.conditional import Discriminator, LabelledDiscriminator, Network
+from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabelledDiscriminator, Network
 from gantrain.networks.layers import add_spectral_norm, count_parameters, init_normal_, init_xavier_, sample_latent
 from gantrain.networks.plain import PLAIN, plain_features, plain_generator
 from gantrain.networks.resnet import resnet_features, resnet_generator
@@ -68,34 +68,25 @@ def make_networks(
     """
     side_width = d_width or width
     classes = 0 if labels == "none" else classes
+    options = GeneratorOptions(
+        width=width,
+        latent_dim=latent_dim,
+        image_size=image_size,
+        norm=g_norm,
+        dropout=g_dropout,
+        classes=classes,
+        labels=g_labels,
+        reference_size=virtual_reference,
+    )
     pair = PLAIN.get(name)
     if pair is None:
         assert name == "resnet", name
-        make, range_ = resnet_generator, (-1.0, 1.0)
-        generator = make(
-            width=width,
-            latent_dim=latent_dim,
-            image_size=image_size,
-            norm=g_norm,
-            dropout=g_dropout,
-            classes=classes,
-            labels=g_labels,
-            reference_size=virtual_reference,
-        )
+        range_ = (-1.0, 1.0)
+        generator = resnet_generator(options)
         features, channels, size = resnet_features(side_width, image_size, d_dropout)
     else:
         range_ = pair.image_range
-        generator = plain_generator(
-            pair,
-            width=width,
-            latent_dim=latent_dim,
-            image_size=image_size,
-            norm=g_norm,
-            dropout=g_dropout,
-            classes=classes,
-            labels=g_labels,
-            reference_size=virtual_reference,
-        )
+        generator = plain_generator(pair, options)
         features, channels, size = plain_features(
             pair,
             width=side_width,

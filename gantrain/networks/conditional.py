@@ -1,5 +1,7 @@
 """Networks that may read labels: class-conditional layers of the generator, and the discriminator's class head."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +47,45 @@ class JoinedEmbedding(ReadsLabels):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """(N, dim), labels (N,) -> (N, dim + size)."""
         return torch.cat((z, self.embedding(labels)), dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorOptions:
+    """What every generator is built from.
+
+    Attributes:
+        width: base number of feature maps.
+        latent_dim: size of z.
+        image_size: height and width.
+        norm: one of NORMS, after every layer but the last.
+        dropout: rate after every activation, in training.
+        classes: 0 for a generator without labels.
+        labels: how it reads them: batch_norm (a gain and a bias a class) or embedding (joined with z).
+        reference_size: of norm=virtual.
+    """
+
+    width: int
+    latent_dim: int
+    image_size: int
+    norm: str = "batch"
+    dropout: float = 0.0
+    classes: int = 0
+    labels: str = "batch_norm"
+    reference_size: int = 0
+
+    @property
+    def normed_classes(self) -> int:
+        """Classes of the class-conditional batch norm; 0 where there is none."""
+        return self.classes if self.labels == "batch_norm" else 0
+
+    @property
+    def inputs(self) -> int:
+        """What the first layer takes: z, and the embedding beside it if there is one."""
+        return self.latent_dim * (2 if self.classes and not self.normed_classes else 1)
+
+    def joined(self) -> list[nn.Module]:
+        """The layer that joins the embedding with z, where there is one."""
+        return [JoinedEmbedding(self.classes, self.latent_dim)] if self.inputs > self.latent_dim else []
 
 
 class Network(nn.Sequential):

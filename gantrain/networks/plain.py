@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gantrain.networks.conditional import ConditionalBatchNorm2d, JoinedEmbedding, Network
+from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network
 from gantrain.networks.layers import AsImages, Maxout, init_normal_, make_norm
 
 
@@ -135,52 +135,29 @@ PLAIN = {
 }
 
 
-def plain_generator(
-    pair: Plain,
-    *,
-    width: int,
-    latent_dim: int,
-    image_size: int,
-    norm: str = "batch",
-    dropout: float = 0.0,
-    classes: int = 0,
-    labels: str = "batch_norm",
-    reference_size: int = 0,
-) -> Network:
+def plain_generator(pair: Plain, options: GeneratorOptions) -> Network:
     """Z (N, latent_dim) -> images (N, 3, size, size) in the pair's range.
 
     A layer has a bias where no batch norm follows (a linear one always: its bias differs by pixel).
-
-    Args:
-        pair: the tables.
-        width: feature maps of a layer of one multiple.
-        latent_dim: size of z.
-        image_size: height and width.
-        norm: one of NORMS, after every layer but the last.
-        dropout: rate after every activation, in training.
-        classes: 0 for a generator without labels.
-        labels: how it reads them: batch_norm (in place of every norm) or embedding (joined with z).
-        reference_size: of norm=virtual.
     """
-    joined = classes > 0 and labels == "embedding"
-    layers: list[nn.Module] = [JoinedEmbedding(classes, latent_dim)] if joined else []
-    rows = pair.generator(image_size)
-    before = 2 * latent_dim if joined else latent_dim
+    layers: list[nn.Module] = options.joined()
+    rows = pair.generator(options.image_size)
+    before = options.inputs
     if rows[0].kind != "linear":
         layers.append(AsImages())
     for row in rows[:-1]:
-        after = row.maps * width
-        layers += _convolution(row, before, after, bias=norm == "none")
-        if classes and not joined:
-            layers.append(ConditionalBatchNorm2d(after, classes))
-        elif norm != "none":
-            layers.append(make_norm(norm, after, reference_size=reference_size))
+        after = row.maps * options.width
+        layers += _convolution(row, before, after, bias=options.norm == "none")
+        if options.normed_classes:
+            layers.append(ConditionalBatchNorm2d(after, options.normed_classes))
+        elif options.norm != "none":
+            layers.append(make_norm(options.norm, after, reference_size=options.reference_size))
         layers.append(nn.LeakyReLU(pair.generator_slope, inplace=True) if pair.generator_slope else nn.ReLU(True))
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+        if options.dropout:
+            layers.append(nn.Dropout(options.dropout))
         before = after
     layers += [*_convolution(rows[-1], before, 3, bias=True), nn.Tanh() if pair.image_range[0] < 0 else nn.Sigmoid()]
-    generator = Network(*layers, input_shape=(latent_dim,))
+    generator = Network(*layers, input_shape=(options.latent_dim,))
     init_normal_(generator, pair.std, pair.gain_std)
     return generator
 

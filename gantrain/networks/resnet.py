@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.conditional import ConditionalBatchNorm2d, JoinedEmbedding, Network, ReadsLabels
+from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network, ReadsLabels
 from gantrain.networks.layers import AsImages, SumOverPixels, init_xavier_, make_norm
 from gantrain.networks.plain import levels
 
@@ -63,31 +63,20 @@ class DownBlock(nn.Module):
         return F.avg_pool2d(x, 2) if self.halves else x
 
 
-def resnet_generator(
-    *,
-    width: int,
-    latent_dim: int,
-    image_size: int,
-    norm: str = "batch",
-    dropout: float = 0.0,
-    classes: int = 0,
-    labels: str = "batch_norm",
-    reference_size: int = 0,
-) -> Network:
-    """Z (N, latent_dim) -> images (N, 3, size, size) in [-1, 1]; the arguments are those of `plain_generator`.
+def resnet_generator(options: GeneratorOptions) -> Network:
+    """Z (N, latent_dim) -> images (N, 3, size, size) in [-1, 1]; the paper's width is 256.
 
-    The paper's width is 256. Dropout follows each block.
+    Dropout follows each block.
     """
-    joined = classes > 0 and labels == "embedding"
-    layers: list[nn.Module] = [JoinedEmbedding(classes, latent_dim)] if joined else []
-    layers += [nn.Linear(2 * latent_dim if joined else latent_dim, 16 * width), AsImages(4)]
-    for _ in range(levels(image_size)):
-        layers.append(UpBlock(width, norm, 0 if joined else classes, reference_size))
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-    layers += [make_norm(norm, width, reference_size=reference_size), nn.ReLU(True)]
+    width, size = options.width, options.reference_size
+    layers = [*options.joined(), nn.Linear(options.inputs, 16 * width), AsImages(4)]
+    for _ in range(levels(options.image_size)):
+        layers.append(UpBlock(width, options.norm, options.normed_classes, size))
+        if options.dropout:
+            layers.append(nn.Dropout(options.dropout))
+    layers += [make_norm(options.norm, width, reference_size=size), nn.ReLU(True)]
     layers += [nn.Conv2d(width, 3, 3, padding=1), nn.Tanh()]
-    generator = Network(*layers, input_shape=(latent_dim,))
+    generator = Network(*layers, input_shape=(options.latent_dim,))
     init_xavier_(generator)
     return generator
 
