@@ -276,7 +276,9 @@ class PracticeConfig:
 class AboutConfig:
     """Where an experiment comes from; printed beside what a run reached."""
 
-    source: str | None = option(None, "the paper that an experiment follows")
+    source: str | None = option(
+        None, "the paper that an experiment follows; printed at the end beside what the run reached"
+    )
     published: str | None = option(None, "what the paper reports, with its protocol")
 
 
@@ -341,7 +343,7 @@ class DataConfig:
 
     name: str = option("cifar10", "data set: cifar10, digits (embedded) or folder")
     root: str | None = option(None, "folder of the data; null is $GANTRAIN_DATA, else ./data (digits needs none)")
-    image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan")
+    image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan or resnet")
     flip: bool = option(True, "mirror half of the training images at random")
     dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")
 

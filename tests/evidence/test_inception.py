@@ -1,5 +1,6 @@
 """Inception weights and the metrics computed with them, against torch-fidelity's own."""
 
+import math
 import os
 import warnings
 from pathlib import Path
@@ -186,3 +187,26 @@ def test_an_inception_score_is_refused_without_the_classifier(weights: Inception
         return
     with pytest.raises(WeightsError, match="hold no classifier"):
         metric_of(weights, some_images(4, seed=3), ("fid", "inception_score"))
+
+
+def test_classes_from_inception_features_and_the_labels_asked_for(weights: InceptionWeights) -> None:
+    """Dark and bright images are two classes; a generator that shows the dark ones only is seen to."""
+    labels = torch.arange(40) % 2
+    reference = some_images(40, seed=4) // 4 + 190 * labels.view(-1, 1, 1, 1).to(torch.uint8)
+    metric = InceptionMetric(
+        ("classes",),
+        weights,
+        reference=reference,
+        reference_labels=labels,
+        reference_name="shades",
+        batch_size=32,
+        device=torch.device("cpu"),
+    )
+    assert metric.headline == ("classes_kl", True)
+    dark = some_images(12, seed=5) // 4
+    asked = torch.tensor([0] * 9 + [1] * 3)
+    figures = {figure.name: figure for figure in metric.measure(dark, asked)}
+    assert figures["classes"].value == 1
+    assert figures["classes_kl"].value == pytest.approx(math.log(2), rel=1e-6)
+    assert figures["class_accuracy"].value == 0.75
+    assert figures["classes"].protocol["held_out_accuracy"] == 1.0
