@@ -57,6 +57,7 @@ def check_command_line(arguments: list[str]) -> None:
     words = [word for word in arguments if word not in MULTIRUN_FLAGS]
     overrides = _parse(words)
     _check_keys(overrides)
+    _check_experiment(overrides)
     _check_writable(overrides)
     if len(words) < len(arguments):
         if any(override.key_or_group == "resume" for override in overrides):
@@ -140,6 +141,17 @@ def _check_keys(overrides: list[Override]) -> None:
         near += [key for key in known if key.endswith(f".{name}")]
         hint = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
         raise ConfigError(f"{name!r} is not a key; {hint}python -m gantrain --help lists them all")
+
+
+def _check_experiment(overrides: list[Override]) -> None:
+    """Refuses an experiment that is not there, with all that are: Hydra lists those of one folder only."""
+    folder = CONFIGS / "experiment"
+    names = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("*.yaml"))]
+    known = [name for name in names if Path(name).name[0] != "_"]
+    for override in overrides:
+        name = override.value()
+        if override.key_or_group == "experiment" and isinstance(name, str) and name not in known:
+            raise ConfigError(f"experiment={name} (experiment/{name}) is not there; choose one of [{', '.join(known)}]")
 
 
 def _explain(error: BaseException) -> str:

@@ -89,7 +89,9 @@ class ModelConfig:
     width: int = option(
         128, "base number of feature maps (the papers': dcgan 128 at 32 pixels, sngan 64, resnet 256, poole 32)"
     )
-    d_width: int | None = option(None, "the discriminator's, where it differs; null is model.width")
+    d_width: int | None = option(
+        None, "the discriminator's, where it differs; null is model.width (model=resnet sets 128)"
+    )
     latent_dim: int = option(100, "size of the latent z")
     prior: str = option("normal", "distribution of z: normal N(0, I), uniform [-1, 1], or sphere of radius √dim")
     d_norm: str = option(
@@ -421,7 +423,9 @@ class LogConfig:
     every_steps: int | None = option(None, "steps between rows of scalars; null: a hundredth of the run, at most 100")
     grids_every_steps: int | None = option(None, "steps between sample grids; null: a twentieth of the run")
     checkpoint_every_steps: int | None = option(None, "steps between checkpoints; null: a tenth of the run")
-    grid_images: int = option(64, "images in a grid, a square number")
+    grid_images: int = option(
+        64, "images in a grid, a square number n²; with labels n of each class, at most ten classes or n"
+    )
 
     def __post_init__(self) -> None:
         """Checks ranges."""

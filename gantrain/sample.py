@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import save_image
 
-from gantrain.build import build_networks, make_device
+from gantrain.build import CLASSES_IN_A_GRID, build_networks, make_device
 from gantrain.config import ConfigError, from_dict
 from gantrain.evidence.measurement import draw_images
 from gantrain.files import PART
@@ -34,7 +34,7 @@ def sample(
 
     Args:
         run: the run's folder.
-        label: name or number of the class; None draws one class a row, or nothing where there are no labels.
+        label: name or number of the class; None draws the first ten, one a row, or just images without labels.
         count: images, in a square, or with all classes in rows of `count`; None is 64, or 8 a class.
         seed: of z.
         network: ema or raw.
@@ -52,7 +52,8 @@ def sample(
         raise ConfigError(f"--seed {seed} must lie between 0 and 2**63 - 1")
     file = run / {"last": LAST, "best": BEST}[checkpoint]
     if not file.is_file():
-        raise CheckpointError(f"{str(file)!r} does not exist; give a run's folder, or another --checkpoint")
+        hint = "; its error.txt says why it ended" if (run / "error.txt").is_file() else ""
+        raise CheckpointError(f"{str(file)!r} does not exist; give a run's folder, or another --checkpoint{hint}")
     state = load_checkpoint(file)
     config = from_dict(state["config"])
     classes = [str(name) for name in state["classes"]]
@@ -100,7 +101,7 @@ def _labels(label: str | None, classes: list[str], count: int) -> Tensor | None:
             raise ConfigError(f"--label {label!r}: the run was trained without labels (cond=none); leave it out")
         return None
     if label is None:
-        return torch.arange(len(classes)).repeat_interleave(count)
+        return torch.arange(min(len(classes), CLASSES_IN_A_GRID)).repeat_interleave(count)
     if label in classes:
         return torch.full((count,), classes.index(label))
     if label.isdecimal() and int(label) < len(classes):
@@ -115,7 +116,7 @@ def run_command(arguments: list[str]) -> None:
         prog="python -m gantrain sample", description="Draw images from a trained run into a picture."
     )
     parser.add_argument("run", type=Path, help="the run's folder, e.g. outputs/DATE/TIME-NAME")
-    parser.add_argument("--label", help="class by name or number; all of them, one a row, if left out")
+    parser.add_argument("--label", help="class by name or number; the first ten, one a row, if left out")
     parser.add_argument("--count", type=int, help="images (64; 8 a class if all classes are drawn)")
     parser.add_argument("--seed", type=int, default=0, help="of z")
     parser.add_argument("--network", choices=("ema", "raw"), default="ema")

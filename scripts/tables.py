@@ -37,7 +37,7 @@ EXPERIMENTS = ROOT / "configs" / "experiment"
 SEEDS = (0, 1, 2, 3, 4)
 MARK = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- /table -->", re.DOTALL)
 
-WRITING = ("log.grids_every_steps=1000000000", "log.checkpoint_every_steps=500")
+WRITING = ("log.grids_every_steps=1000000000", "log.checkpoint_every_steps=200")
 """What changes no figure: no grids, and checkpoints that a part of minutes reaches."""
 
 Overrides = tuple[str, ...]
@@ -386,6 +386,8 @@ def as_markdown(name: str, data: str) -> str:
     seeds = sorted({len(rows) for rows in found.values()})
     rows_of_all = [row for rows in found.values() for row in rows]
     where = ", ".join(sorted({f"{row['device']}, PyTorch {row['torch']}" for row in rows_of_all})) or "not run yet"
+    commits = ", ".join(sorted({str(row["commit"])[:7] for row in rows_of_all}))
+    where += f", commit {commits}" if commits else ""
     command = f"python -m scripts.tables {name}" + ("" if data == "digits" else f" --data {data}")
     example = f"python -m gantrain {key_of(table, data, next(table.cells()), 0)}"
     span = " to ".join(str(count) for count in dict.fromkeys((seeds[0], seeds[-1])))
@@ -432,6 +434,10 @@ def main() -> int:
     unknown = [name for name in names if name not in fitting]
     if unknown or not names:
         parser.error(f"{unknown or 'no table named'}: choose from {fitting} for --data {chosen.data}, or all")
+    if chosen.seeds is not None and not 1 <= chosen.seeds <= len(SEEDS):
+        parser.error(f"--seeds {chosen.seeds}: there are 1 to {len(SEEDS)}")
+    if chosen.jobs < 1 or not chosen.minutes > 0:
+        parser.error("--jobs and --minutes must be above 0")
     seeds = SEEDS[: chosen.seeds or BUDGETS[chosen.data].seeds]
     missing = run_missing(names, chosen.data, seeds, chosen.jobs, chosen.minutes)
     text = "\n\n".join(f"## {TABLES[name].question}\n\n{as_markdown(name, chosen.data)}" for name in names)
@@ -441,7 +447,7 @@ def main() -> int:
         (chosen.out / f"tables-{chosen.data}.md").write_text(text + "\n", encoding="utf-8")
         if runs_file(chosen.data).is_file():
             shutil.copy(runs_file(chosen.data), chosen.out)
-    write()
+    print("make readme writes the tables into docs/results", file=sys.stderr)
     if missing:
         print(f"{len(missing)} runs are still missing; the same command goes on", file=sys.stderr)
     return 3 if missing else 0

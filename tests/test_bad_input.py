@@ -141,7 +141,8 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a fading of no noise": (["practice.instance_noise_until=0.5"], ["practice.instance_noise"]),
     "early steps that nothing takes": (["schedule.early_every=500"], ["schedule.early_every=500", "early_d_steps"]),
     "a negative bound of the gradient": (["optimizer.clip_gradient=-1"], ["optimizer.clip_gradient=-1"]),
-    "an experiment's family in place of one": (["experiment=poole2016"], ["experiment/poole2016"]),
+    "an experiment's family in place of one": (["experiment=poole2016"], ["poole2016/kl", "fgan/pearson"]),
+    "what a family has in common": (["experiment=fgan/_pair"], ["experiment=fgan/_pair", "fgan/kl"]),
     "a resumed sweep": (["-m", "resume=outputs/none", "seed=1,2"], ["resume", "sweep"]),
 }
 

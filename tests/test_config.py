@@ -134,6 +134,7 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
         assert f"loss=exact loss.gen={gen}" in warnings(f"loss.gen={gen}", "model.d_norm=batch")
         assert warnings("loss=exact", f"loss.gen={gen}") == ""
         assert warnings("model=poole", f"loss.gen={gen}") == ""
+        assert "loss=exact" in warnings(f"loss.gen={gen}", "loss.rule=exact")
     assert "loss=exact" in warnings("loss.gen=js", "loss.disc=js")
     assert warnings("loss.gen=rkl") == warnings("loss.gen=alt") == ""
 

@@ -65,10 +65,11 @@ def test_finished_runs_are_means_and_spreads_in_the_table(results: Path) -> None
             "device": "cpu",
             "torch": "2",
             "seconds": 1,
+            "commit": "abcdef0123",
         }
         for seed, value in values.items()
     ]
-    rows.append({"run": key(3), "failed": "step 9", "device": "cpu", "torch": "2", "seconds": 1})
+    rows.append({"run": key(3), "failed": "step 9", "device": "cpu", "torch": "2", "seconds": 1, "commit": None})
     (results / "runs-digits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = tables.as_markdown("tiny", "digits")
     assert f"| alt | 14.00 ± {statistics.stdev(values.values()):.2f}, 1 of 4 not finite | – |" in table
