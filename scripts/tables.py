@@ -159,6 +159,19 @@ WAYS: Lines = {
 
 TABLES = {
     "pairs": Table("Which generator objective covers the data, by which rule, against which D?", _pairs(), NORMS),
+    "longer": Table(
+        "Is what the shorter runs say a matter of speed?",
+        {
+            "alt": ("loss.gen=alt",),
+            "hellinger, exact, normalised": ("loss.gen=hellinger", *NORMALISED),
+            "kl, exact, normalised": ("loss.gen=kl", *NORMALISED),
+        },
+        {
+            "batch norm in D": (*BATCH_NORM, "schedule.steps=2400"),
+            "spectral norm in D": (*SPECTRAL_NORM, "schedule.steps=2400"),
+        },
+        data=("digits",),
+    ),
     "ways": Table(
         "What lets the mode-covering objectives train?",
         WAYS,
