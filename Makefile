@@ -52,7 +52,7 @@ check: lint type test ## lint, types and tests
 gpu-check: $(READY) ## everything that waits for a GPU, under 9 minutes; results in $$OUT or outputs/gpu-check
 	$(PY) -m scripts.gpu_check
 
-gpu-tables: $(READY) ## 8.5 minutes of the comparisons on CIFAR-10 on a GPU; give it again until none is missing
+gpu-tables: $(READY) ## 8.5 minutes of the comparisons on CIFAR-10 on a GPU; give it again until none is missing (exit code 3 until then)
 	$(PY) -m scripts.tables $(or $(TABLES),all) --data cifar10 --minutes 8.5 --jobs 4 --out $${OUT:-outputs/gpu-tables}
 
 tables: $(READY) ## the comparisons on the digits, five seeds each (two hours on two cores; goes on where it was)

@@ -22,6 +22,7 @@ import re
 import shutil
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -297,9 +298,11 @@ def _resumed(build: Any, folder: Path) -> tuple[Any, Path, dict[str, Any]]:
 def _work(tasks: Any, results: Any, threads: int) -> None:
     """A worker: runs tasks until there are none."""
     import torch
+    from tqdm import tqdm
 
     from gantrain.logs.run_folder import git_commit
 
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed worker would leave
     torch.set_num_threads(threads)
     commit = git_commit()  # of the code that is loaded now
     while True:
@@ -363,7 +366,11 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
         print(f"[{len(left)} left] {row['run']}: {figures} ({row['seconds']} s)", flush=True)
     for worker in workers:
         worker.kill()  # a run's checkpoint is whole at any moment
+    for worker in workers:
+        worker.join()
     tasks.cancel_join_thread()  # what nobody will read must not hold up the end
+    tasks.close()
+    results.close()
     return list(left)
 
 

@@ -68,6 +68,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "alpha without an order": (["loss.gen=alpha"], ["loss.alpha_gen is not set", "0.5"]),
     "an order that nothing reads": (["loss.alpha_disc=0.5"], ["loss.alpha_disc=0.5", "null"]),
     "an exact rule for alt": (["loss.rule=exact"], ["loss.rule='exact'", "gen='alt'"]),
+    "an exact rule for a critic": (["loss.rule=exact", "loss.disc=wasserstein"], ["set rule=poole\n"]),
     "label smoothing on hinge": (["loss.disc=hinge", "loss.label_smoothing=0.1"], ["disc=gan and disc=js"]),
     "a bound below zero": (["loss.gen=kl", "loss.max_log_ratio=-1"], ["loss.max_log_ratio=-1", "above 0"]),
     "an order that is not a number": (["loss.gen=alpha", "loss.alpha_gen=nan"], ["loss.alpha_gen=nan", "finite"]),

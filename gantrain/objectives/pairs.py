@@ -266,9 +266,10 @@ def make_objective(
     _check_order("alpha_gen", alpha_gen, "gen", gen)
     by_ratio = gen in DIVERGENCE_NAMES
     if rule == "exact" and not by_ratio:
+        with_rule = tuple(name for name in generators_for(disc) if name in DIVERGENCE_NAMES and name != "tv")
+        other = f", or choose gen from {_listed(with_rule)}" if with_rule else ""
         raise ObjectiveError(
-            f"rule='exact' concerns divergences as generators, and gen={gen!r} is none: leave rule=poole, "
-            f"or choose gen from {_listed(DIVERGENCE_NAMES)}"
+            f"rule='exact' concerns divergences as generators, and gen={gen!r} is none: set rule=poole{other}"
         )
     if rule == "exact" and gen == "tv":
         raise ObjectiveError(
