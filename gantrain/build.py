@@ -125,8 +125,9 @@ def warnings_for(config: Config) -> list[str]:
     if gen in FAILS_UNNORMALISED and unhelped and same_as_measured:
         found.append(
             f"loss.gen={gen} covered far less of the digits than alt without the exact rule and a normalised ratio, "
-            "since the discriminator wins; with both, which is loss.rule=exact loss.normalize_ratio=true or "
-            f"loss=exact loss.gen={gen}, it covered about as much (docs/results/objectives.md)"
+            f"since the discriminator wins; loss=exact loss.gen={gen} sets both (loss.rule=exact "
+            "loss.normalize_ratio=true) and covers about as much, with model.d_norm=spectral over longer runs too "
+            "(docs/results/objectives.md)"
         )
     if config.loss.disc == "pearson" and config.loss.param == "fgan":
         objective = config.loss.make()
