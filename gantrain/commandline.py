@@ -143,11 +143,16 @@ def _check_keys(overrides: list[Override]) -> None:
         raise ConfigError(f"{name!r} is not a key; {hint}python -m gantrain --help lists them all")
 
 
+def experiment_names() -> list[str]:
+    """What `experiment=` takes; a file whose name begins with _ is what a family has in common."""
+    folder = CONFIGS / "experiment"
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*.yaml"))
+    return [str(path.with_suffix("")) for path in paths if path.name[0] != "_"]
+
+
 def _check_experiment(overrides: list[Override]) -> None:
     """Refuses an experiment that is not there, with all that are: Hydra lists those of one folder only."""
-    folder = CONFIGS / "experiment"
-    names = [str(path.relative_to(folder).with_suffix("")) for path in sorted(folder.rglob("*.yaml"))]
-    known = [name for name in names if Path(name).name[0] != "_"]
+    known = experiment_names()
     for override in overrides:
         name = override.value()
         if override.key_or_group == "experiment" and isinstance(name, str) and name not in known:

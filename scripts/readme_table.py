@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from gantrain.objectives.table import as_markdown
-from scripts.tables import SEEDS, TABLES, cell_text, experiments, finished_runs, key_of
+from scripts.comparisons import TABLES, experiments
+from scripts.tables import SEEDS, cell_text, finished_runs, key_of
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -1,6 +1,8 @@
 """Generators and discriminators, each declared as data plus one builder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -53,17 +55,17 @@ def make_networks(
         width: base number of feature maps.
         latent_dim: size of z.
         prior: distribution of z, see `sample_latent`.
-        d_norm: spectral, or one of NORMS, in the discriminator.
+        d_norm: spectral, or one that `make_norm` knows, in the discriminator.
         image_size: height and width.
         d_width: the discriminator's width, where it differs.
-        g_norm: one of NORMS, in the generator.
+        g_norm: one that `make_norm` knows, in the generator.
         g_dropout: rate after the generator's activations.
         d_dropout: rate after the discriminator's.
         maxout_count: poole: feature maps counted `after` the maximum or `before` it.
         d_pattern: sngan: the discriminator's widths of the `paper` or of its released `code`.
         virtual_reference: size of the reference batch of virtual batch norm.
-        labels: one of LABEL_KINDS: how the discriminator reads labels.
-        g_labels: one of GENERATOR_LABELS: how the generator does.
+        labels: how the discriminator reads labels: none, acgan or projection.
+        g_labels: how the generator does: batch_norm or embedding.
         classes: how many there are; read where `labels` is not none.
     """
     side_width = d_width or width
@@ -78,14 +80,15 @@ def make_networks(
         labels=g_labels,
         reference_size=virtual_reference,
     )
+    init_weights: Callable[[nn.Module], None]
     pair = PLAIN.get(name)
     if pair is None:
         assert name == "resnet", name
-        range_ = (-1.0, 1.0)
+        range_, init_weights = (-1.0, 1.0), init_xavier_
         generator = resnet_generator(options)
         features, channels, size = resnet_features(side_width, image_size, d_dropout)
     else:
-        range_ = pair.image_range
+        range_, init_weights = pair.image_range, partial(init_normal_, std=pair.std, gain_std=pair.gain_std)
         generator = plain_generator(pair, options)
         features, channels, size = plain_features(
             pair,
@@ -101,10 +104,7 @@ def make_networks(
         discriminator: nn.Module = LabelledDiscriminator(features, channels, size, classes=classes, kind=labels)
     else:
         discriminator = Discriminator(features, channels, size)
-    if pair is None:
-        init_xavier_(discriminator)
-    else:
-        init_normal_(discriminator, pair.std, pair.gain_std)
+    init_weights(discriminator)
     if d_norm == "spectral":
         add_spectral_norm(discriminator)
     return NetworkPair(generator, discriminator, range_, latent_dim, prior, classes)

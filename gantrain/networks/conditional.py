@@ -7,11 +7,6 @@ from torch import Tensor, nn
 
 from gantrain.networks.layers import VirtualBatchNorm2d
 
-LABEL_KINDS = ("none", "acgan", "projection")
-"""How a discriminator reads labels."""
-GENERATOR_LABELS = ("batch_norm", "embedding")
-"""How a generator does."""
-
 
 class ReadsLabels(nn.Module):
     """A layer whose forward takes (x, labels)."""
@@ -57,7 +52,7 @@ class GeneratorOptions:
         width: base number of feature maps.
         latent_dim: size of z.
         image_size: height and width.
-        norm: one of NORMS, after every layer but the last.
+        norm: one that `make_norm` knows, after every layer but the last.
         dropout: rate after every activation, in training.
         classes: 0 for a generator without labels.
         labels: how it reads them: batch_norm (a gain and a bias a class) or embedding (joined with z).
@@ -149,7 +144,7 @@ class LabelledDiscriminator(Discriminator):
     def __init__(self, features: Network, channels: int, size: int, *, classes: int, kind: str) -> None:
         """`kind` is acgan or projection."""
         super().__init__(features, channels, size)
-        assert kind in LABEL_KINDS[1:], kind
+        assert kind in ("acgan", "projection"), kind
         self.kind = kind
         self.class_scores = nn.Conv2d(channels, classes, size, bias=kind == "acgan")
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-NORMS = ("batch", "layer", "instance", "virtual", "none")
 
 
 class Maxout(nn.Module):

@@ -53,7 +53,6 @@ class Plain:
     gain_std: float
     """Of the first gains of norms, around 1."""
     dropout_before_logit: float = 0.0
-    patterns: tuple[str, ...] = ("paper",)
 
 
 def levels(image_size: int) -> int:
@@ -120,7 +119,6 @@ PLAIN = {
         (-1.0, 1.0),
         0.02,
         0.0,
-        patterns=tuple(SNGAN_MAPS),
     ),
     "poole": Plain(
         lambda image_size: POOLE_GENERATOR,

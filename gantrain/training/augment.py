@@ -5,8 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-POLICIES = ("color", "translation", "cutout")
-
 
 def color(x: Tensor, span: float, draws: torch.Generator) -> Tensor:
     """Brightness moved by up to a quarter of the range, saturation by a factor in [0, 2), contrast in [½, 3/2).

@@ -172,17 +172,17 @@ class Iteration:
         self.records.close_row(d_steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """What decides the steps to come, beside networks, optimizers, EMA and batches."""
-        state: dict[str, Any] = {"step": self.step, "d_updates": self.d_updates}
+        """What decides the steps to come, beside networks, optimizers, EMA, batches and the number of steps done."""
+        state: dict[str, Any] = {"d_updates": self.d_updates}
         state |= {"latents": self.latents.get_state(), "draws": self.draws.get_state()}
         for name, part in (("augment", self.augment), ("history", self.history)):
             if part is not None:
                 state[name] = part.state_dict()
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> bool:
-        """Goes on where `state_dict` was taken; whether the random draws do so exactly."""
-        self.step, self.d_updates = int(state["step"]), int(state["d_updates"])
+    def load_state_dict(self, state: dict[str, Any], *, step: int) -> bool:
+        """Goes on where `state_dict` was taken, after `step` steps; whether the random draws do so exactly."""
+        self.step, self.d_updates = step, int(state["d_updates"])
         for name, part in (("augment", self.augment), ("history", self.history)):
             if part is not None:
                 part.load_state_dict(state[name])

@@ -208,7 +208,7 @@ class Trainer:
         iteration.optimizer_g.load_state_dict(state["optimizer_g"])
         iteration.optimizer_d.load_state_dict(state["optimizer_d"])
         iteration.batches.load_state_dict(state["batches"])
-        if not iteration.load_state_dict(state["iteration"]):
+        if not iteration.load_state_dict(state["iteration"], step=state["step"]):
             print(
                 "the run was trained on another kind of device: it goes on with the same networks and data order, "
                 "and with z, flips and dropout drawn anew",

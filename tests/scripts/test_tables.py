@@ -10,18 +10,18 @@ import pytest
 
 from gantrain import build
 from gantrain.training.checkpoint import load_checkpoint
-from scripts import tables
+from scripts import comparisons, tables
 from tests.conftest import REPOSITORY, TINY, compose
 from tests.training.test_runs import _interrupt_at
 
-TINY_TABLE = tables.Table(
+TINY_TABLE = comparisons.Table(
     "What?", {"alt": ("loss.gen=alt",), "kl": ("loss.gen=kl",)}, {"sn": (), "bn": ("model.d_norm=batch",)}
 )
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    budget = tables.Budget(TINY, ("metrics.every_steps=0",), {"modes_ema": "modes"}, seeds=1)
+    budget = comparisons.Budget(TINY, ("metrics.every_steps=0",), {"modes_ema": "modes"}, seeds=1)
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(tables, "BUDGETS", {"digits": budget})
