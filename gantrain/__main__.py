@@ -1,6 +1,7 @@
-"""The command line: `python -m gantrain key=value ...` trains, `python -m gantrain sample RUN` draws."""
+"""The command line: `python -m gantrain key=value ...` trains, `python -m gantrain COMMAND ...` does the rest."""
 
 import contextlib
+import importlib
 import sys
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.build import USER_ERRORS, resumed_config, run
 from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register, remember_defaults
+from gantrain.commands import COMMANDS
+from gantrain.commands.words import parse_words
 from gantrain.config import from_omegaconf
-from gantrain.sample import run_command as run_sample
 from gantrain.training.trainer import NotFiniteError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -63,8 +65,8 @@ def _job(composed: DictConfig) -> None:
 
 def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
-    if sys.argv[1:2] == ["sample"]:
-        _sample(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        _command(sys.argv[1], sys.argv[2:])
         return
     register()
     if "--help" in sys.argv:
@@ -92,9 +94,10 @@ def main() -> None:
         sys.exit(FAILED if len(_jobs) > 1 else failed[0][1])
 
 
-def _sample(arguments: list[str]) -> None:
+def _command(name: str, arguments: list[str]) -> None:
     try:
-        run_sample(arguments)
+        module = importlib.import_module(f"gantrain.commands.{name}")
+        module.run(parse_words(module.Options, name, arguments))
     except USER_ERRORS as error:
         _tell(str(error))
         sys.exit(BAD_INPUT)

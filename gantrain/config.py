@@ -51,7 +51,9 @@ class ConfigError(ValueError):
 
 
 def option(default: Any, help: str) -> Any:
-    """A dataclass field with its line of help."""
+    """A dataclass field with its line of help; `...` for one that has to be given."""
+    if default is ...:
+        return field(metadata={"help": help})
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata={"help": help})
     return field(default=default, metadata={"help": help})

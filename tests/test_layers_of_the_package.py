@@ -10,6 +10,7 @@ from gantrain import config
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "gantrain"
+BELOW_BUILD = {"files", "config", "training", "logs", "evidence", "networks", "data", "objectives"}
 # Each room may import those named; itself is always allowed.
 MAY_IMPORT = {
     "files": set(),
@@ -21,9 +22,10 @@ MAY_IMPORT = {
     "logs": {"files", "evidence", "networks", "data", "objectives"},
     "training": {"files", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
-    "build": {"files", "config", "training", "logs", "evidence", "networks", "data", "objectives"},
-    "sample": {"files", "config", "build", "training", "logs", "evidence", "networks"},
-    "__main__": {"sample", "build", "commandline", "config", "training"},
+    "build": BELOW_BUILD,
+    "theory": {"objectives"},
+    "commands": {*BELOW_BUILD, "build", "theory"},
+    "__main__": {"commands", "build", "commandline", "config", "training"},
 }
 
 

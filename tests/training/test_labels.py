@@ -121,30 +121,30 @@ def test_sampling_from_a_run(gantrain: Callable[..., subprocess.CompletedProcess
     assert gantrain(*words, "cond=projection", "schedule.steps=2").returncode == 0
     rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "metric"]
     assert {"modes", "class_accuracy"} <= {row["name"] for row in rows}
-    drawn = gantrain("sample", "run", "--label", "007", "--count", "5")
+    drawn = gantrain("sample", "run=run", "class=007", "n=5")
     assert drawn.returncode == 0, drawn.stderr
     picture = tmp_path / drawn.stdout.strip()
     first = picture.read_bytes()
-    again = gantrain("sample", "run", "--label", "7", "--count", "5", "--out", "again.png")
+    again = gantrain("sample", "run=run", "class=7", "n=5", "out=again.png")
     assert again.returncode == 0
     assert (tmp_path / "again.png").read_bytes() == first
     for words, expected in (
-        (("--label", "007", "--count", "5"), "nothing is overwritten"),
-        (("--label", "cat"), "--label 'cat' is no class of the run"),
-        (("--label", "1000"), "is no class"),
-        (("--count", "0"), "--count 0"),
-        (("--out", "no/where.png"), "does not exist"),
+        (("class=007", "n=5"), "nothing is overwritten"),
+        (("class=cat",), "class='cat' is no class of the run"),
+        (("class=1000",), "is no class"),
+        (("n=0",), "n=0"),
+        (("out=no/where.png",), "does not exist"),
     ):
-        refused = gantrain("sample", "run", *words)
+        refused = gantrain("sample", "run=run", *words)
         assert refused.returncode == 2
         assert expected in refused.stderr
         assert "Traceback" not in refused.stderr
-    assert "does not exist" in gantrain("sample", "nowhere").stderr
+    assert "does not exist" in gantrain("sample", "run=nowhere").stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.png", "run"]
 
 
 def test_sampling_without_labels(gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     assert gantrain(*TINY, "metrics=none", "schedule.steps=2", "hydra.run.dir=run").returncode == 0
-    assert "trained without labels" in gantrain("sample", "run", "--label", "1").stderr
-    drawn = gantrain("sample", "run", "--network", "raw", "--count", "10", "--seed", "3")
+    assert "trained without labels" in gantrain("sample", "run=run", "class=1").stderr
+    drawn = gantrain("sample", "run=run", "network=raw", "n=10", "seed=3")
     assert (tmp_path / drawn.stdout.strip()).is_file()

@@ -1,0 +1,76 @@
+"""A run's networks, from its checkpoint alone: neither the data nor any file of the configuration is needed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gantrain.build import build_networks
+from gantrain.config import Config, ConfigError, from_dict
+from gantrain.networks import NetworkPair
+from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
+
+CHECKPOINTS = {"last": LAST, "best": BEST}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """What a checkpoint holds of a run, ready to be used.
+
+    Attributes:
+        folder: the run's.
+        config: its configuration.
+        classes: names of its data set's classes.
+        networks: both networks on the device; the generator is the one asked for.
+        network: which generator that is, ema or raw.
+        checkpoint: which checkpoint, last or best.
+        step: generator steps that it has seen.
+    """
+
+    folder: Path
+    config: Config
+    classes: tuple[str, ...]
+    networks: NetworkPair
+    network: str
+    checkpoint: str
+    step: int
+
+
+def load_run(
+    folder: Path, *, checkpoint: str = "last", network: str = "ema", device: torch.device | None = None
+) -> TrainedRun:
+    """Loads a run's networks.
+
+    Args:
+        folder: the run's.
+        checkpoint: last or best.
+        network: which generator, ema or raw.
+        device: where the networks go; None is the CPU.
+
+    Raises:
+        ConfigError: no such checkpoint or network name, or the run has no EMA.
+        CheckpointError: no usable checkpoint.
+    """
+    if checkpoint not in CHECKPOINTS:
+        raise ConfigError(f"checkpoint={checkpoint!r} is not known; choose one of [{', '.join(CHECKPOINTS)}]")
+    if network not in ("ema", "raw"):
+        raise ConfigError(f"network={network!r} is not known; choose one of [ema, raw]")
+    file = folder / CHECKPOINTS[checkpoint]
+    if not file.is_file():
+        hint = "; its error.txt says why it ended" if (folder / "error.txt").is_file() else ""
+        raise CheckpointError(f"{str(file)!r} does not exist; give a run's folder, or another checkpoint{hint}")
+    state = load_checkpoint(file)
+    config = from_dict(state["config"])
+    if network == "ema" and "ema" not in state:
+        raise ConfigError(f"{str(folder)!r} was trained with schedule.ema_decay=0 and has no EMA; take network=raw")
+    classes = tuple(str(name) for name in state["classes"])
+    networks = build_networks(config, len(classes))
+    try:
+        networks.generator.load_state_dict(state["ema" if network == "ema" else "generator"])
+        networks.discriminator.load_state_dict(state["discriminator"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"the checkpoint in {str(folder)!r} does not fit its configuration ({reason})") from None
+    for module in (networks.generator, networks.discriminator):
+        module.to(device or torch.device("cpu")).eval()
+    return TrainedRun(folder, config, classes, networks, network, checkpoint, int(state["step"]))

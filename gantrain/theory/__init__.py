@@ -1,0 +1,1 @@
+"""Figures that the theory predicts, computed from the same objective records that training uses."""
