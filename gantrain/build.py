@@ -3,7 +3,9 @@
 import math
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,27 @@ from torch import Tensor
 
 from gantrain.config import (
     MAY_CHANGE_ON_RESUME,
+    TOYS,
     Config,
     ConfigError,
     flatten,
     from_dict,
     to_dict,
 )
-from gantrain.data import BatchSampler, DataError, ImageSet, to_range
+from gantrain.data import BatchSampler, DataError, DataSet, ImageSet, PointSet, to_range
 from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
 from gantrain.data.digits import load_stacked_digits
 from gantrain.data.folder import list_images, load_folder
+from gantrain.data.points import GaussianMixture, grid, load_points, mixture, moons, ring
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
 from gantrain.evidence.fidelity import InceptionMetric, check_classifier
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
+from gantrain.evidence.ratio_map import RatioMap
+from gantrain.evidence.toys import PointsMetric
 from gantrain.files import UnusableFolderError
-from gantrain.logs.run_folder import RunFolder, RunFolderError, check_free
+from gantrain.logs.run_folder import RunFolder, RunFolderError, as_grid, check_free
 from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
 from gantrain.objectives import DIVERGENCE_NAMES, Objective, ObjectiveError
 from gantrain.training.augment import Augment
@@ -44,6 +50,7 @@ from gantrain.training.trainer import Grid, Outcome, Plan, Sampling, Trainer
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""
 CLASSES_IN_A_GRID = 10
+MAPPED_POINTS = 1500
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
 REFERENCE_SEED = 0  # of the choice of reference images: the same for every run
@@ -93,13 +100,14 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     names, metrics = config.metric_names, config.metrics
     cuda = device.type == "cuda"
     by_inception = any(name in INCEPTION_METRICS for name in names)
-    samples = metrics.samples or (10_000 if not by_inception else 50_000 if cuda else 1_024)
+    points = config.data.name in TOYS
+    samples = metrics.samples or (2_500 if points else 10_000 if not by_inception else 50_000 if cuda else 1_024)
     reference = metrics.reference_samples
     if reference is None and not cuda:
         reference = samples
     every = metrics.every_steps
     if every is None:
-        every = max(1, config.schedule.steps // 5) if not by_inception else 10_000 if cuda else 0
+        every = max(1, config.schedule.steps // (20 if points else 5)) if not by_inception else 10_000 if cuda else 0
     return Protocol(names, samples, reference, every)
 
 
@@ -147,7 +155,25 @@ def prepare_data(config: Config) -> None:
         list_images(Path(config.data.root or ""))
 
 
-def load_data(config: Config, split: str) -> ImageSet:
+def make_density(config: Config) -> GaussianMixture:
+    """The density of a toy."""
+    data = config.data
+    if data.name == "mixture":
+        means, stds, weights = (
+            torch.tensor(part, dtype=torch.float64) for part in (data.means, data.stds, data.weights)
+        )
+        return mixture(means, stds, weights if data.weights else None)
+    return {"ring": ring, "grid": grid, "moons": moons}[data.name]()
+
+
+def load_data(config: Config, split: str) -> DataSet:
+    """The configured data set, on the CPU."""
+    if config.data.name in TOYS:
+        return load_points(config.data.name, make_density(config), split)
+    return load_images(config, split)
+
+
+def load_images(config: Config, split: str) -> ImageSet:
     """The configured images, on the CPU."""
     if config.data.name == "digits":
         return load_stacked_digits(split)
@@ -190,14 +216,16 @@ def find_weights(config: Config) -> InceptionWeights | None:
 
 
 def build_metrics(
-    config: Config, weights: InceptionWeights | None, training_set: ImageSet, device: torch.device
+    config: Config, weights: InceptionWeights | None, training_set: DataSet, device: torch.device
 ) -> list[Metric]:
     """The metrics asked for, ready to measure."""
     protocol = measuring_protocol(config, device)
     metrics: list[Metric] = []
+    if isinstance(training_set, PointSet):
+        return [PointsMetric(training_set.density)] if "modes" in protocol.names else []
     if weights is not None:
         split = config.metrics.reference_split
-        reference = training_set if split == "train" else load_data(config, split)
+        reference = training_set if split == "train" else load_images(config, split)
         images, labels = choose_reference(reference, protocol.reference_samples)
         if "classes" in protocol.names:
             check_classes("metrics.names=classes", reference, labels)
@@ -217,7 +245,7 @@ def build_metrics(
     return metrics
 
 
-def check_classes(asker: str, images: ImageSet, labels: Tensor) -> None:
+def check_classes(asker: str, images: DataSet, labels: Tensor) -> None:
     """Refuses images of a single class to what tells classes apart.
 
     Raises:
@@ -247,7 +275,7 @@ def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Te
     return reference.images[order[:count]], reference.labels[order[:count]]
 
 
-def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric], device: torch.device) -> Trainer:
+def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], device: torch.device) -> Trainer:
     """Everything that trains, seeded."""
     torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule = config.schedule
@@ -273,7 +301,7 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
     resident = training_set.to(device)
     objective = config.loss.make()
     batches = BatchSampler(
-        resident.images,
+        resident.examples,
         labels=resident.labels if networks.classes else None,
         batch_size=schedule.batch_size,
         image_range=networks.image_range,
@@ -320,7 +348,7 @@ def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric],
             networks=tuple(config.metrics.networks),
         ),
         metrics=metrics,
-        grid=build_grid(config, networks, batches, resident),
+        grid=build_grid(config, networks, batches, resident, objective),
         config=tree,
         classes=training_set.classes,
         flat_config=flatten(tree),
@@ -343,11 +371,12 @@ def build_regularizer(config: Config) -> Regularizer | None:
 
 
 def build_augment(
-    config: Config, objective: Objective, image_range: tuple[float, float], device: torch.device
+    config: Config, objective: Objective, image_range: tuple[float, float] | None, device: torch.device
 ) -> Augment | None:
     """The augmentation; None for an empty policy."""
     if not config.augment.policy:
         return None
+    assert image_range is not None, "the configuration refuses augmentation of points"
     return Augment(
         tuple(config.augment.policy),
         p=config.augment.p,
@@ -359,11 +388,12 @@ def build_augment(
     )
 
 
-def build_noise(config: Config, image_range: tuple[float, float]) -> InstanceNoise | None:
-    """The instance noise; None where it is off."""
+def build_noise(config: Config, image_range: tuple[float, float] | None) -> InstanceNoise | None:
+    """The instance noise, of points in their own unit; None where it is off."""
     sigma = config.practice.instance_noise
     until = max(1, round(config.practice.instance_noise_until * config.schedule.steps))
-    return InstanceNoise(sigma, until, (image_range[1] - image_range[0]) / 2) if sigma else None
+    unit = 1.0 if image_range is None else (image_range[1] - image_range[0]) / 2
+    return InstanceNoise(sigma, until, unit) if sigma else None
 
 
 def build_history(config: Config, batches: BatchSampler, device: torch.device) -> History | None:
@@ -376,9 +406,9 @@ def build_history(config: Config, batches: BatchSampler, device: torch.device) -
     return History(images, labels)
 
 
-def fix_references(config: Config, networks: NetworkPair, resident: ImageSet) -> None:
+def fix_references(config: Config, networks: NetworkPair, resident: DataSet) -> None:
     """Fills the reference batches of virtual batch norm: training images, z and labels chosen by the seed."""
-    device = resident.images.device
+    device = resident.examples.device
     source = _generator(device, config.seed, "reference")
     for network, norm in (
         (networks.generator, config.model.g_norm),
@@ -392,23 +422,37 @@ def fix_references(config: Config, networks: NetworkPair, resident: ImageSet) ->
             if network is networks.generator:
                 examples = sample_latent(networks.prior, (size, networks.latent_dim), source)
             else:
+                assert isinstance(resident, ImageSet)
+                assert networks.image_range is not None
                 examples = to_range(resident.images[chosen], networks.image_range)
             network.set_reference(examples, labels)
 
 
-def build_grid(config: Config, networks: NetworkPair, batches: BatchSampler, resident: ImageSet) -> Grid:
-    """What the grids show; with labels a class a row, the first that there are, over the same z in each."""
+def build_grid(
+    config: Config, networks: NetworkPair, batches: BatchSampler, resident: DataSet, objective: Objective
+) -> Grid:
+    """What the grids show: points on a map of the ratio, or images; with labels a class a row over the same z."""
     columns = math.isqrt(config.log.grid_images)
-    source = _generator(resident.images.device, config.seed, "grid")
+    source = _generator(resident.examples.device, config.seed, "grid")
+    if isinstance(resident, PointSet):
+        ratio_map = RatioMap(resident.density, resident.points[:MAPPED_POINTS])
+        learnt = "learnt log r" if objective.has_log_ratio else "v"
+        z = sample_latent(networks.prior, (MAPPED_POINTS, networks.latent_dim), source)
+        real = resident.points[MAPPED_POINTS : 2 * MAPPED_POINTS]
+        return Grid(z, None, real, partial(ratio_map.picture, learnt=learnt), animated=True)
+
+    def draw(images: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
+        return as_grid(images.cpu(), columns)
+
     if not networks.classes:
         z = sample_latent(networks.prior, (columns**2, networks.latent_dim), source)
-        return Grid(z, None, resident.images[batches.order[: columns**2]], columns)
+        return Grid(z, None, resident.images[batches.order[: columns**2]], draw)
     rows = min(networks.classes, max(columns, CLASSES_IN_A_GRID))
     z = sample_latent(networks.prior, (columns, networks.latent_dim), source).repeat(rows, 1)
     labels = torch.arange(rows, device=z.device).repeat_interleave(columns)
     of_class = [(resident.labels == label).nonzero()[:columns, 0] for label in range(rows)]
     complete = [torch.cat((found, found.new_zeros(columns - len(found)))) for found in of_class]
-    return Grid(z, labels, resident.images[torch.cat(complete)], columns)
+    return Grid(z, labels, resident.images[torch.cat(complete)], draw)
 
 
 def resumed_config(run: Path, asked: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
@@ -485,8 +529,10 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
             ) from None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     folder = RunFolder(folder_path, trainer.config, name, resume_step=None if state is None else trainer.step)
+    examples = "points" if isinstance(training_set, PointSet) else "images"
     print(
-        f"{trainer.iteration.objective} on {len(training_set):,} images of {training_set.name}, {name}", file=sys.stderr
+        f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}",
+        file=sys.stderr,
     )
     try:
         outcome = trainer.fit(folder)

@@ -192,5 +192,5 @@ def _as_yaml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{','.join(value)}]"
+        return f"[{','.join(_as_yaml(part) for part in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)

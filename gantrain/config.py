@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.objectives import Objective, ObjectiveError, make_objective
 
-MODEL_NAMES = ("dcgan", "sngan", "resnet", "poole")
+MODEL_NAMES = ("dcgan", "sngan", "resnet", "poole", "mlp")
 PRIORS = ("normal", "uniform", "sphere")
 G_NORMS = ("batch", "layer", "instance", "virtual", "none")
 D_NORMS = {
@@ -25,14 +25,17 @@ D_NORMS = {
     "sngan": ("spectral", *G_NORMS),
     "resnet": ("spectral", "none"),
     "poole": ("none", "spectral"),
+    "mlp": ("none", "spectral"),
 }
-IMAGE_SIZES = {"dcgan": (32, 64), "sngan": (32,), "resnet": (32, 64), "poole": (32,)}
+IMAGE_SIZES = {"dcgan": (32, 64), "sngan": (32,), "resnet": (32, 64), "poole": (32,), "mlp": (32,)}
 MAXOUT_COUNTS = ("after", "before")
 D_PATTERNS = ("paper", "code")
 COND_NAMES = ("none", "acgan", "projection")
 COND_GENERATORS = ("batch_norm", "embedding")
 AUGMENT_POLICIES = ("color", "translation", "cutout")
-DATA_NAMES = ("cifar10", "digits", "folder")
+TOYS = ("ring", "grid", "moons", "mixture")
+"""Data sets of points in the plane, for model=mlp."""
+DATA_NAMES = ("cifar10", "digits", "folder", *TOYS)
 DATA_SIZES = {"cifar10": 32, "digits": 32}
 LR_DECAYS = ("constant", "linear", "cosine")
 METRIC_NAMES = ("fid", "kid", "inception_score", "classes", "modes")
@@ -83,13 +86,18 @@ def _at_least_0(key: str, value: float, what: str) -> None:
     _require(math.isfinite(value) and value >= 0, key, value, f"must be a finite number of at least 0; {what}")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 @dataclass(slots=True, kw_only=True)
 class ModelConfig:
     """The pair of networks."""
 
-    name: str = option("dcgan", "pair of networks: dcgan, sngan (standard CNN), resnet (SNGAN's) or poole")
+    name: str = option("dcgan", "pair of networks: dcgan, sngan (standard CNN), resnet (SNGAN's), poole, mlp (points)")
     width: int = option(
-        128, "base number of feature maps (the papers': dcgan 128 at 32 pixels, sngan 64, resnet 256, poole 32)"
+        128,
+        "base number of feature maps (the papers': dcgan 128 at 32 pixels, sngan 64, resnet 256, poole 32), or units",
     )
     d_width: int | None = option(
         None, "the discriminator's, where it differs; null is model.width (model=resnet sets 128)"
@@ -129,6 +137,10 @@ class ModelConfig:
         _require(0 <= self.d_dropout < 1, "model.d_dropout", self.d_dropout, "must lie in [0, 1); 0 turns it off")
         if self.name == "poole":
             _unread("model.d_dropout", self.d_dropout, 0.0, "the pairs whose tables have no dropout of their own")
+        if self.name == "mlp":
+            for key in ("g_dropout", "d_dropout"):
+                _unread(f"model.{key}", getattr(self, key), 0.0, "the convolutional pairs")
+            _require(self.g_norm == "none", "model.g_norm", self.g_norm, "does not exist for model=mlp; use none")
         _between("model.virtual_reference", self.virtual_reference, 2, 4096)
         if "virtual" not in (self.d_norm, self.g_norm):
             _unread("model.virtual_reference", self.virtual_reference, 64, "model.d_norm or g_norm=virtual")
@@ -345,11 +357,14 @@ class ScheduleConfig:
 class DataConfig:
     """The images."""
 
-    name: str = option("cifar10", "data set: cifar10, digits (embedded) or folder")
+    name: str = option("cifar10", "images: cifar10, digits (embedded) or folder; points: ring, grid, moons, mixture")
     root: str | None = option(None, "folder of the data; null is $GANTRAIN_DATA, else ./data (digits needs none)")
     image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan or resnet")
     flip: bool = option(True, "mirror half of the training images at random")
     dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")
+    means: list[Any] = option([], "mixture: the components' means, [[x,y],[x,y],...]")
+    stds: list[float] = option([], "mixture: their standard deviations, one for all or one each")
+    weights: list[float] = option([], "mixture: their weights, in any unit; [] is equal ones")
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
@@ -368,8 +383,35 @@ class DataConfig:
             _require(
                 bool(self.root), "data.root", self.root, "names no folder of images; set data.root=/path/to/images"
             )
+        if self.name == "mixture":
+            self._check_mixture()
+        else:
+            for key in ("means", "stds", "weights"):
+                _unread(f"data.{key}", getattr(self, key), [], "data=mixture")
+        if self.name in TOYS:
+            for key, unset in (("image_size", 32), ("flip", False), ("dequantize", False), ("root", None)):
+                _unread(f"data.{key}", getattr(self, key), unset, "sets of images, not points")
         if self.name == "digits":
             _require(not self.flip, "data.flip", self.flip, "would mirror digits into other signs; set data.flip=false")
+
+    def _check_mixture(self) -> None:
+        count = len(self.means)
+        _require(count > 0, "data.means", self.means, "names no component; e.g. data.means=[[-1,0],[1,0]]")
+        for mean in self.means:
+            ok = isinstance(mean, list) and len(mean) == 2 and all(_is_number(x) and abs(x) <= 1000 for x in mean)
+            _require(ok, "data.means", mean, "must be two numbers between -1000 and 1000, as in [[-1,0],[1,0]]")
+        _require(
+            len(self.stds) in (1, count) and all(0 < std <= 1000 for std in self.stds),
+            "data.stds",
+            self.stds,
+            f"must be one number or {count}, each above 0 and at most 1000",
+        )
+        _require(
+            len(self.weights) in (0, count) and all(0 < weight <= 1e6 for weight in self.weights),
+            "data.weights",
+            self.weights,
+            f"must be {count} numbers above 0 and at most 1e6, or [] for equal ones",
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -377,13 +419,16 @@ class MetricsConfig:
     """What is measured, and its protocol."""
 
     names: list[str] = option(
-        ["auto"], "metrics, of fid, kid, inception_score, classes, modes (digits); auto fits the data; [] is none"
+        ["auto"],
+        "metrics, of fid, kid, inception_score, classes, modes (digits, points); auto fits the data; [] is none",
     )
     every_steps: int | None = option(
         None,
-        "steps between measurements, 0 for the end only; null: 10,000 on CUDA, end only on a CPU, a fifth for modes",
+        "steps between measurements, 0: at the end; null: 10,000 on CUDA, end on a CPU, modes a 5th, points a 20th",
     )
-    samples: int | None = option(None, "generated images; null: 50,000 on CUDA, 1,024 on a CPU, 10,000 for modes")
+    samples: int | None = option(
+        None, "generated examples; null: 50,000 on CUDA, 1,024 on a CPU, 10,000 for modes, 2,500 points"
+    )
     reference_split: str = option("train", "real images to compare with: train or test (cifar10)")
     reference_samples: int | None = option(None, "how many of them; null: all on CUDA, as many as samples on a CPU")
     networks: list[str] = option(
@@ -426,7 +471,8 @@ class LogConfig:
     grids_every_steps: int | None = option(None, "steps between sample grids; null: a twentieth of the run")
     checkpoint_every_steps: int | None = option(None, "steps between checkpoints; null: a tenth of the run")
     grid_images: int = option(
-        64, "images in a grid, a square number n²; with labels n of each class, at most ten classes or n"
+        64,
+        "images in a grid, a square number n²; with labels n of each class, at most ten classes or n",
     )
 
     def __post_init__(self) -> None:
@@ -484,6 +530,7 @@ class Config:
             self.data.image_size,
             f"does not fit model={self.model.name}, which is built for {list(sizes)} pixels",
         )
+        self._check_points()
         if self.cond.name != "none" and self.cond.generator == "batch_norm" and self.model.g_norm != "batch":
             raise ConfigError(
                 f"cond.generator='batch_norm' puts class-conditional batch norm into the generator, and "
@@ -499,10 +546,10 @@ class Config:
                 f"augment.target={self.augment.target:g} adapts to the sign of D on real images, and a "
                 f"{self.loss.disc} discriminator's has no meaning: set augment.target=null, or another loss.disc"
             )
-        if "modes" in self.metrics.names and self.data.name != "digits":
+        if "modes" in self.metrics.names and self.data.name not in ("digits", *TOYS):
             raise ConfigError(
                 f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "
-                "only; use fid, kid or auto"
+                "and on points only; use fid, kid or auto"
             )
         if self.metrics.reference_split == "test" and self.data.name == "folder":
             raise ConfigError(
@@ -518,8 +565,25 @@ class Config:
     def metric_names(self) -> tuple[str, ...]:
         """The metrics asked for, `auto` resolved by the data set."""
         if self.metrics.names == ["auto"]:
-            return ("modes",) if self.data.name == "digits" else ("fid", "kid")
+            return ("modes",) if self.data.name in ("digits", *TOYS) else ("fid", "kid")
         return tuple(self.metrics.names)
+
+    def _check_points(self) -> None:
+        """Points go with model=mlp, and with nothing that is about images."""
+        points = self.data.name in TOYS
+        if points != (self.model.name == "mlp"):
+            hint = "use model=mlp" if points else f"use data={TOYS[0]} or another of [{', '.join(TOYS)}]"
+            raise ConfigError(
+                f"model={self.model.name} does not fit data={self.data.name}, which is made of "
+                f"{'points' if points else 'images'}: {hint}"
+            )
+        if not points:
+            return
+        _require(self.cond.name == "none", "cond", self.cond.name, "reads labels, and model=mlp none; leave it at none")
+        _require(not self.augment.policy, "augment.policy", self.augment.policy, "is for images; leave it at []")
+        _unread("log.grid_images", self.log.grid_images, 64, "sets of images, not points")
+        for name in self.metric_names:
+            _require(name == "modes", "metrics.names", name, f"is measured on images; data={self.data.name} has modes")
 
 
 def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:

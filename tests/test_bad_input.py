@@ -50,6 +50,25 @@ def refused(outcome: tuple[int, str], *words: str) -> None:
 
 
 KEYS_NAMES_PAIRS_AND_RANGES = {
+    "points for a network of images": (
+        ["data=ring", "model=dcgan"],
+        ["model=dcgan does not fit data=ring", "model=mlp"],
+    ),
+    "images for a network of points": (["model=mlp"], ["model=mlp does not fit data=cifar10", "data=ring"]),
+    "labels of points": (["data=ring", "cond=acgan"], ["cond='acgan'", "leave it at none"]),
+    "augmented points": (["data=ring", "augment=diffaugment"], ["augment.policy", "is for images"]),
+    "FID of points": (["data=grid", "metrics.names=[fid]"], ["metrics.names='fid'", "has modes"]),
+    "mirrored points": (["data=ring", "data.flip=true"], ["data.flip=True", "not points"]),
+    "a grid of points": (["data=ring", "log.grid_images=16"], ["log.grid_images=16", "not points"]),
+    "batch norm for points": (["data=ring", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),
+    "dropout for points": (["data=ring", "model.g_dropout=0.5"], ["model.g_dropout=0.5", "convolutional"]),
+    "a mixture without components": (["data=mixture", "data.means=[]"], ["data.means=[]", "names no component"]),
+    "a mean in space": (["data=mixture", "data.means=[[0,0,0]]"], ["data.means=[0, 0, 0]", "two numbers"]),
+    "a mean that is a word": (["data=mixture", "data.means=[[a,b]]"], ["data.means=['a', 'b']", "two numbers"]),
+    "too many stds": (["data=mixture", "data.stds=[1,1,1]"], ["data.stds=[1.0, 1.0, 1.0]", "one number or 2"]),
+    "a std of nothing": (["data=mixture", "data.stds=[0]"], ["data.stds=[0.0]", "above 0"]),
+    "a negative weight": (["data=mixture", "data.weights=[-1,2]"], ["data.weights=[-1.0, 2.0]", "[] for equal"]),
+    "means for a ring": (["data=ring", "data.means=[[0,0]]"], ["data.means=[[0, 0]]", "data=mixture"]),
     "an unknown key": (["loss.gne=kl"], ["'loss.gne' is not a key", "did you mean", "loss.gen"]),
     "a key without its section": (["lr_g=0.1"], ["'lr_g' is not a key", "optimizer.lr_g"]),
     "an appended key": (["+loss.extra=3"], ["loss.extra", "--help"]),

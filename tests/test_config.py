@@ -54,7 +54,8 @@ def test_groups_are_those_of_the_documentation() -> None:
 @pytest.mark.parametrize("group", [g for g in GROUPS if g != "experiment"])
 def test_every_file_of_every_group_composes(group: str, tmp_path: Path) -> None:
     for path in (CONFIGS / group).glob("*.yaml"):
-        extra = {"folder": [f"data.root={tmp_path}"], "clip": ["model.d_norm=none"]}.get(path.stem, [])
+        needs = {"folder": [f"data.root={tmp_path}"], "clip": ["model.d_norm=none"], "mlp": ["data=ring"]}
+        extra = needs.get(path.stem, [])
         made = compose(f"{group}={path.stem}", *extra)
         assert from_dict(to_dict(made)) == made
 

@@ -1,5 +1,18 @@
-"""Image sets as resident uint8 tensors; one file a source."""
+"""Image sets as resident uint8 tensors, one file a source; 2-D points for toys."""
 
 from gantrain.data.images import BatchSampler, DataError, ImageSet, dequantize, restore_generator, to_range, to_uint8
+from gantrain.data.points import PointSet
 
-__all__ = ["BatchSampler", "DataError", "ImageSet", "dequantize", "restore_generator", "to_range", "to_uint8"]
+DataSet = ImageSet | PointSet
+
+__all__ = [
+    "BatchSampler",
+    "DataError",
+    "DataSet",
+    "ImageSet",
+    "PointSet",
+    "dequantize",
+    "restore_generator",
+    "to_range",
+    "to_uint8",
+]

@@ -1,4 +1,4 @@
-"""A set of images that lives on the device, and batches drawn from it there."""
+"""A set of images that lives on the device, and batches of any set drawn there."""
 
 from dataclasses import dataclass
 
@@ -32,6 +32,11 @@ class ImageSet:
         assert self.images.ndim == 4
         assert self.images.shape[1] == 3
         assert len(self.labels) == len(self.images)
+
+    @property
+    def examples(self) -> Tensor:
+        """The images, as every kind of data set calls what it holds."""
+        return self.images
 
     def __len__(self) -> int:
         """Number of images."""
@@ -87,13 +92,16 @@ class BatchSampler:
         images: Tensor,
         *,
         batch_size: int,
-        image_range: tuple[float, float],
+        image_range: tuple[float, float] | None,
         flip: bool,
         seed: int,
         labels: Tensor | None = None,
         dequantize: bool = False,
     ) -> None:
-        """Takes uint8 images (N, 3, H, W) on the device where the batches are wanted, and labels (N,) if they are."""
+        """Takes uint8 images (N, 3, H, W) on the device where the batches are wanted, and labels (N,) if they are.
+
+        Without `image_range` the examples are floats of any shape, and batches hold them as they are.
+        """
         self.images = images
         self.labels = labels
         self.batch_size = batch_size
@@ -106,7 +114,7 @@ class BatchSampler:
         self.order = self._permutation()
 
     def next(self) -> tuple[Tensor, Tensor | None]:
-        """The next float images (batch_size, 3, H, W) in `image_range`, and their labels if there are any."""
+        """The next examples, images as floats (batch_size, 3, H, W) in `image_range`, and their labels if any."""
         indices = self.next_indices()
         return self.images_at(indices), None if self.labels is None else self.labels[indices]
 
@@ -128,6 +136,8 @@ class BatchSampler:
     def images_at(self, indices: Tensor) -> Tensor:
         """Those images as floats, dequantised if asked for, each mirrored with probability ½ if `flip`."""
         levels = self.images[indices]
+        if self.image_range is None:
+            return levels
         if self.dequantize:
             batch = dequantize(levels, self.image_range, self.generator)
         else:

@@ -29,7 +29,7 @@ class Metric(Protocol):
         """The figure that decides which checkpoint is best, and whether lower is better."""
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
-        """Figures of uint8 images (N, 3, H, W), and of the labels (N,) that they were asked for, if any."""
+        """Figures of uint8 images (N, 3, H, W) or points (N, 2), and of the labels (N,) asked for, if any."""
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def generate_images(
     count: int,
     latent_dim: int,
     prior: str,
-    image_range: tuple[float, float],
+    image_range: tuple[float, float] | None,
     batch_size: int,
     seed: int,
     device: torch.device,
@@ -61,7 +61,7 @@ def generate_images(
     The generator is in eval mode meanwhile.
 
     Returns:
-        uint8 images (count, 3, H, W) and labels (count,), on the device.
+        uint8 images (count, 3, H, W), or points as they are without `image_range`, and labels (count,), on the device.
     """
     source = torch.Generator(device).manual_seed(seed)
     z = sample_latent(prior, (count, latent_dim), source)  # at once, so that batch_size changes nothing
@@ -75,14 +75,17 @@ def draw_images(
     z: Tensor,
     labels: Tensor | None,
     *,
-    image_range: tuple[float, float],
+    image_range: tuple[float, float] | None,
     batch_size: int,
 ) -> Tensor:
-    """uint8 images (N, 3, H, W) of z (N, dim), and of labels (N,) where the generator reads them; in eval mode."""
+    """uint8 images (N, 3, H, W) of z (N, dim), and of labels (N,) where the generator reads them; in eval mode.
+
+    Without `image_range` the generator gives no images, and what it gives is returned as it is.
+    """
     with evaluating(generator):
         if labels is None:
             images = [generator(part) for part in z.split(batch_size)]
         else:
             parts = zip(z.split(batch_size), labels.split(batch_size), strict=True)
             images = [generator(part, of_part) for part, of_part in parts]
-    return torch.cat([to_uint8(part, image_range) for part in images])
+    return torch.cat([part if image_range is None else to_uint8(part, image_range) for part in images])

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import yaml
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -76,12 +77,23 @@ class RunFolder:
                 {"step": step, "kind": "metric", "name": figure.name, "value": figure.value, "protocol": protocol}
             )
 
-    def grid(self, step: int, images: Tensor, name: str, columns: int) -> Path:
-        """uint8 images (N, 3, H, W) as samples/NAME.png and in TensorBoard."""
-        picture = as_grid(images, columns)
+    def grid(self, step: int, picture: Tensor, name: str) -> Path:
+        """A picture of floats (3, H, W) in [0, 1] as samples/NAME.png and in TensorBoard."""
         path = self.samples / f"{name}.png"
         save_image(picture, path)
         self._writer.add_image("samples/real" if name == "real" else "samples/generated", picture, step)
+        return path
+
+    def animate(self) -> Path | None:
+        """All pictures of the training so far as samples/training.gif, five a second; None if there are none."""
+        frames = [Image.open(path).convert("RGB") for path in sorted(self.samples.glob("[0-9]*.png"))]
+        if not frames:
+            return None
+        path = self.samples / "training.gif"
+        part = path.with_name(f".{path.stem}{PART}.gif")
+        durations = [200] * (len(frames) - 1) + [2000]  # milliseconds: the last one rests
+        frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        part.replace(path)
         return path
 
     def finish(self, config: dict[str, Any], figures: dict[str, float]) -> None:

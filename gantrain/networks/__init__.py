@@ -8,6 +8,7 @@ from torch import nn
 
 from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabelledDiscriminator, Network
 from gantrain.networks.layers import add_spectral_norm, count_parameters, init_normal_, init_xavier_, sample_latent
+from gantrain.networks.mlp import MlpDiscriminator, init_he_, mlp_generator
 from gantrain.networks.plain import PLAIN, plain_features, plain_generator
 from gantrain.networks.resnet import resnet_features, resnet_generator
 
@@ -16,14 +17,14 @@ from gantrain.networks.resnet import resnet_features, resnet_generator
 class NetworkPair:
     """A generator and the discriminator made for it.
 
-    The generator takes z (N, latent_dim) and gives images (N, 3, size, size) in `image_range`; the
-    discriminator takes images in the same range and gives logits (N,). With `classes` both take labels (N,)
+    The generator takes z (N, latent_dim) and gives images (N, 3, size, size) in `image_range`, or points (N, 2)
+    where that is None; the discriminator takes the same and gives logits (N,). With `classes` both take labels (N,)
     as well, and the discriminator gives (logits, class scores (N, classes)).
     """
 
     generator: nn.Module
     discriminator: nn.Module
-    image_range: tuple[float, float]
+    image_range: tuple[float, float] | None
     latent_dim: int
     prior: str
     classes: int = 0
@@ -51,7 +52,7 @@ def make_networks(
     """Builds a pair with fresh weights from the global RNG, on the CPU.
 
     Args:
-        name: dcgan, sngan, resnet or poole.
+        name: dcgan, sngan, resnet, poole, or mlp for points.
         width: base number of feature maps.
         latent_dim: size of z.
         prior: distribution of z, see `sample_latent`.
@@ -69,6 +70,13 @@ def make_networks(
         classes: how many there are; read where `labels` is not none.
     """
     side_width = d_width or width
+    if name == "mlp":
+        generator, critic = mlp_generator(width, latent_dim), MlpDiscriminator(side_width)
+        for network in (generator, critic):
+            init_he_(network)
+        if d_norm == "spectral":
+            add_spectral_norm(critic)
+        return NetworkPair(generator, critic, None, latent_dim, prior)
     classes = 0 if labels == "none" else classes
     options = GeneratorOptions(
         width=width,

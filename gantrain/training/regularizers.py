@@ -30,7 +30,7 @@ def gradient_penalty(
     judge: Judge, real: Tensor, fake: Tensor, draws: torch.Generator, *, one_sided: bool = False
 ) -> Tensor:
     """WGAN-GP's (Gulrajani et al. 2017, eq. 3): `distance_from_one` at random points between real and fake."""
-    share = torch.rand(len(real), 1, 1, 1, generator=draws, device=real.device)
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=draws, device=real.device)
     between = torch.lerp(real.detach().float(), fake.detach().float(), share).requires_grad_()
     return distance_from_one(input_gradient(judge(between), between), one_sided)
 

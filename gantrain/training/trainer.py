@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gantrain.evidence.measurement import Measurement, Metric, draw_images, generate_images
+from gantrain.evidence.measurement import Measurement, Metric, draw_images, evaluating, generate_images
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
@@ -52,14 +52,16 @@ class Grid:
     Attributes:
         z: latents (N, latent_dim).
         labels: classes (N,), a class a row, for networks that read them.
-        real: uint8 training images (M, 3, H, W), shown once.
-        columns: images in a row.
+        real: training examples, shown once.
+        draw: examples and the discriminator's judgement of any -> picture, floats (3, H, W) in [0, 1].
+        animated: whether the pictures become an animation at the end.
     """
 
     z: Tensor
     labels: Tensor | None
     real: Tensor
-    columns: int
+    draw: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+    animated: bool = False
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class Trainer:
         records.clear()
         on_cpu = iteration.device.type == "cpu"
         if self.step == 0:
-            folder.grid(0, self.grid.real.cpu(), "real", self.grid.columns)
+            folder.grid(0, self.grid.draw(self.grid.real, self.judge), "real")
             self._draw_grid(folder)
             self._checkpoint(folder.path / LAST)
         self.saved_step = self.step
@@ -173,6 +175,8 @@ class Trainer:
                     self.saved_step = self.step
                 progress.exclude(time.monotonic() - pause)
                 progress.advance(self.step)
+        if self.grid.animated:
+            folder.animate()
         folder.finish(self.flat_config, self.figures)
         return Outcome(self.step, self.figures, self.best)
 
@@ -227,6 +231,14 @@ class Trainer:
         if name == "ema" and self.iteration.ema is not None:
             return self.iteration.ema.network
         return self.iteration.networks.generator
+
+    @torch.no_grad()
+    def judge(self, examples: Tensor) -> Tensor:
+        """What the discriminator, in eval mode, says of examples: log r, or v where it estimates no ratio; (N,)."""
+        discriminator, objective = self.iteration.networks.discriminator, self.iteration.objective
+        with evaluating(discriminator):
+            logits: Tensor = discriminator(examples)
+        return objective.log_ratio(logits) if objective.has_log_ratio else logits
 
     def _optimizers(self) -> dict[str, Optimizer]:
         return {"generator": self.iteration.optimizer_g, "discriminator": self.iteration.optimizer_d}
@@ -283,14 +295,14 @@ class Trainer:
         records.clear()
 
     def _draw_grid(self, folder: RunFolder) -> None:
-        pixels = draw_images(
+        samples = draw_images(
             self.sampling_network("ema"),
             self.grid.z,
             self.grid.labels,
             image_range=self.iteration.networks.image_range,
             batch_size=self.sampling.batch_size,
         )
-        folder.grid(self.step, pixels.cpu(), f"{self.step:07d}", self.grid.columns)
+        folder.grid(self.step, self.grid.draw(samples, self.judge), f"{self.step:07d}")
 
     def _measure(self, folder: RunFolder, progress: Progress) -> bool:
         """Measures every network asked for; whether the first one is the best so far."""
