@@ -24,6 +24,8 @@ class Budget:
     figures: dict[str, str]
     """Name of a figure in the run's results -> its head in the table."""
     seeds: int
+    tracked: tuple[str, ...] = ()
+    """Figures whose course over training is kept as well."""
 
 
 BUDGETS = {
@@ -32,6 +34,13 @@ BUDGETS = {
         measuring=("metrics.every_steps=400",),
         figures={"modes_ema": "modes of 1,000", "modes_kl_ema": "KL"},
         seeds=5,
+    ),
+    "points": Budget(
+        length=(),
+        measuring=(),
+        figures={"modes_ema": "modes", "high_quality_ema": "high quality", "kl_ema": "KL(q‖p)"},
+        seeds=5,
+        tracked=("modes", "high_quality", "kl"),
     ),
     "cifar10": Budget(
         length=("schedule.steps=10000",),
@@ -160,6 +169,12 @@ TABLES = {
             "spectral norm": SPECTRAL_NORM,
             "gradient penalty": ("model.d_norm=none", "regularizer=gp"),
         },
+    ),
+    "toys": Table(
+        "Which generator objective finds the modes of points in the plane, by which rule?",
+        _pairs(),
+        {"ring of 8": ("data=ring",), "grid of 25": ("data=grid",)},
+        data=("points",),
     ),
     "hinge": Table(
         "Hinge's linear generator, or the non-saturating hinge that Jackson (2021) asks about?",

@@ -69,7 +69,7 @@ def folder_of(key: str, data: str) -> Path:
     return RUNS / data / hashlib.sha1(key.encode()).hexdigest()[:10]
 
 
-def train(key: str, folder: Path, commit: str | None) -> dict[str, Any]:
+def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, Any]:
     """One run in this process, from its last checkpoint if there is one, as one line of the results."""
     import torch
 
@@ -92,7 +92,10 @@ def train(key: str, folder: Path, commit: str | None) -> dict[str, Any]:
             else:
                 shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
                 figures = build.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).figures
-        row["figures"] = {name: round(value, 6) for name, value in figures.items()}
+        row["figures"] = {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
+        tracked = BUDGETS[data].tracked
+        if tracked:
+            row["course"] = course_of(folder, tracked)
     except NotFiniteError as error:
         row["failed"] = str(error).split(". No weight")[0]
     device = build.make_device("auto")
@@ -106,7 +109,15 @@ def train(key: str, folder: Path, commit: str | None) -> dict[str, Any]:
     return row
 
 
-def _work(tasks: Any, results: Any, threads: int) -> None:
+def course_of(folder: Path, tracked: tuple[str, ...]) -> dict[str, list[list[float]]]:
+    """The measurements of a run by name, each as [step, value]."""
+    from gantrain.logs.run_folder import METRICS, read_rows
+
+    rows = [row for row in read_rows(folder / METRICS) if row.get("name") in tracked and row["value"] is not None]
+    return {name: [[row["step"], round(row["value"], 4)] for row in rows if row["name"] == name] for name in tracked}
+
+
+def _work(tasks: Any, results: Any, data: str, threads: int) -> None:
     """A worker: runs tasks until there are none."""
     import torch
     from tqdm import tqdm
@@ -122,7 +133,7 @@ def _work(tasks: Any, results: Any, threads: int) -> None:
             return
         key, folder = task
         try:
-            results.put(train(key, folder, commit))
+            results.put(train(key, data, folder, commit))
         except Exception as error:
             results.put({"run": key, "error": f"{type(error).__name__}: {error}"})
 
@@ -151,7 +162,7 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
         tasks.put((key, folder_of(key, data)))
     for _ in range(jobs):
         tasks.put(None)
-    arguments = (tasks, results, max(1, (os.cpu_count() or 1) // jobs))
+    arguments = (tasks, results, data, max(1, (os.cpu_count() or 1) // jobs))
     workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
     for worker in workers:
         worker.start()

@@ -62,7 +62,13 @@ def test_instance_noise_has_the_points_unit() -> None:
 @pytest.mark.slow
 def test_a_generator_learns_a_mixture(tmp_path: Path) -> None:
     """Two Gaussians of unequal weight: the mean, the spread and the shares of the samples are those of the mixture."""
-    words = ("data=mixture", "model.width=32", "schedule.steps=1500", "schedule.batch_size=128", "metrics.samples=4000")
+    words = (
+        "data=mixture",
+        "data.means=[[-1,0],[1,0]]",
+        "schedule.steps=1500",
+        "schedule.batch_size=64",
+        "metrics.samples=4000",
+    )
     run = train(tmp_path / "run", *words)
     last = {row["name"]: row["value"] for row in read_rows(run / "metrics.jsonl") if row["kind"] == "metric"}
     first = next(row["value"] for row in read_rows(run / "metrics.jsonl") if row.get("name") == "kl")
