@@ -10,7 +10,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
+.PHONY: help install demo theory test lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check-python:
 
 demo: $(READY) ## train on the embedded digits, print what it reached (two minutes on two cores)
 	$(PY) -m gantrain experiment=demo $(ARGS)
+
+theory: $(READY) ## figures of what the theory predicts, into outputs/DATE/TIME-theory (index.html shows them)
+	$(PY) -m gantrain theory $(ARGS)
 
 test: $(READY) ## the tests; those that need data, weights or a GPU say why they skip
 	$(PY) -m pytest

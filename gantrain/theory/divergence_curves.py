@@ -50,14 +50,17 @@ def generators() -> list[Generator]:
 
 def f_table(log_ratio: Tensor) -> Table:
     """Columns name, r, f, slope: f(r) and df/dr at each log r, for every divergence."""
-    parts = []
-    for name, divergence in divergences().items():
+    known = divergences()
+    f, slopes = [], []
+    for divergence in known.values():
         x = log_ratio.detach().clone().requires_grad_()
-        f = divergence.f(x)
-        parts.append((name, x.exp(), f, slope_of(f, x) / x.exp()))
+        f.append(divergence.f(x))
+        slopes.append(slope_of(f[-1], x) / x.exp())
     return {
-        "name": np.repeat([name for name, *_ in parts], len(log_ratio)),
-        **{key: _joined([part[k] for part in parts]) for k, key in enumerate(("r", "f", "slope"), start=1)},
+        "name": np.repeat(list(known), len(log_ratio)),
+        "r": np.tile(log_ratio.exp().numpy(), len(known)),
+        "f": _joined(f),
+        "slope": _joined(slopes),
     }
 
 
@@ -100,8 +103,9 @@ def figure() -> TheoryFigure:
         name="1-divergences",
         title="Divergences and the generator objectives made of them",
         caption=_caption(tables["ends"]),
-        source="f: Nowozin et al. 2016, Tables 1 and 6; Cressie & Read 1984. Generator objectives: Poole et al. 2016, eq. 8 "
-        "and Figure 1a; Goodfellow et al. 2014 for minimax and alt. rule=exact: gradient of ∫ p f(q/p) in p.",
+        source="f: Nowozin et al. 2016, Tables 1 and 6; Cressie & Read 1984. Generator objectives: Poole et al. "
+        "2016, eq. 8 and Figure 1a; Goodfellow et al. 2014 for minimax and alt. rule=exact: gradient of ∫ p f(q/p) "
+        "in p.",
         tables=tables,
         draw=lambda picture: _draw(picture, tables),
         size=(15.0, 9.5),
@@ -127,7 +131,11 @@ def _draw(picture: Any, tables: dict[str, Table]) -> None:
                     over, curves = f["r"], (f["f"], f["slope"])
                 for axis, curve in zip(axes[row, column : column + 2], curves, strict=True):
                     axis.plot(over[chosen], curve[chosen], **_look(name))
-    titles = (("divergence: f(r)", "df/dr"), ("rule=poole: L_G = f(r)", "dL_G/dv"), ("rule=exact: L_G = h(r)", "dL_G/dv"))
+    titles = (
+        ("divergence: f(r)", "df/dr"),
+        ("rule=poole: L_G = f(r)", "dL_G/dv"),
+        ("rule=exact: L_G = h(r)", "dL_G/dv"),
+    )
     for row, (value, slope) in zip(axes, titles, strict=True):
         for axis, title in zip(row, (value, slope, f"{value}, powers", f"{slope}, powers"), strict=True):
             axis.set_title(title, fontsize=10)
@@ -159,18 +167,18 @@ def _caption(ends: Table) -> str:
         return ", ".join(names) or "none"
 
     return (
-        "Top: f of every divergence D_f(q‖p) = E_p[f(r)] over the density ratio r = q/p, and its slope. Below: what a "
-        "generator minimises with the discriminator of disc=gan, whose logit is v = log r: by Poole's rule f(r), by the "
-        "exact rule h(r) = f(r) - r f'(r), with the slope in v, which is the weight of an example's gradient; negative "
-        "slopes push v up. Left the named divergences with minimax and alt, right the power divergence by its order (½ is "
-        "twice hellinger, 2 half pearson, -1 half neyman; 0 is rkl and 1 kl up to a multiple of r - 1, which Poole's rule "
-        "sees and the exact rule does not). The axes go in decades beyond ±1, and end at 300. "
-        f"Where D is sure of a fake (v → -∞) the slope vanishes for minimax; by Poole's rule for "
-        f"{who('poole', 'fake', 'vanishes')}; by the exact rule for {who('exact', 'fake', 'vanishes')}. It stays for alt; "
-        f"by Poole's rule for {who('poole', 'fake', 'stays')}; by the exact rule for {who('exact', 'fake', 'stays')}; and "
-        f"explodes by either rule for {who('poole', 'fake', 'explodes')}. Where D takes a fake for real (v → ∞) it vanishes "
-        f"for alt; it explodes by Poole's rule for {who('poole', 'real', 'explodes')}; by the exact rule for "
-        f"{who('exact', 'real', 'explodes')}."
+        "Top: f of every divergence D_f(q‖p) = E_p[f(r)] over the density ratio r = q/p, and its slope. Below: "
+        "what a generator minimises with the discriminator of disc=gan, whose logit is v = log r: by Poole's rule "
+        "f(r), by the exact rule h(r) = f(r) - r f'(r), with the slope in v, which is the weight of an example's "
+        "gradient; negative slopes push v up. Left the named divergences with minimax and alt, right the power "
+        "divergence by its order (½ is twice hellinger, 2 half pearson, -1 half neyman; 0 is rkl and 1 kl up to a "
+        "multiple of r - 1, which Poole's rule sees and the exact rule does not). The axes go in decades beyond "
+        "±1, and end at 300. Where D is sure of a fake (v → -∞) the slope vanishes for minimax; by Poole's rule "
+        f"for {who('poole', 'fake', 'vanishes')}; by the exact rule for {who('exact', 'fake', 'vanishes')}. It "
+        f"stays for alt; by Poole's rule for {who('poole', 'fake', 'stays')}; by the exact rule for "
+        f"{who('exact', 'fake', 'stays')}; and explodes by either rule for {who('poole', 'fake', 'explodes')}. "
+        "Where D takes a fake for real (v → ∞) it vanishes for alt; it explodes by Poole's rule for "
+        f"{who('poole', 'real', 'explodes')}; by the exact rule for {who('exact', 'real', 'explodes')}."
     )
 
 

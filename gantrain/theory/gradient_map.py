@@ -28,7 +28,7 @@ def table() -> Table:
         "disc": np.repeat([pair.disc for pair in pairs], POINTS),
         "gen": np.repeat([pair.gen for pair in pairs], POINTS),
         "rule": np.repeat([_rule(pair) for pair in pairs], POINTS),
-        "log_ratio": np.concatenate([x.numpy() if p.objective.has_log_ratio else np.full(POINTS, np.nan) for p in pairs]),
+        "log_ratio": torch.cat([x if pair.objective.has_log_ratio else x * torch.nan for pair in pairs]).numpy(),
         "v": torch.cat(logits).numpy(),
         "slope": torch.cat(slopes).numpy() + 0.0,  # no negative zero
     }
@@ -40,17 +40,19 @@ def figure() -> TheoryFigure:
     count = len(numbers["slope"]) // POINTS
     return TheoryFigure(
         name="6-gradient-map",
-        title="Size of the generator's gradient, |dL_G/dv|, where D is sure of a fake (left) and where it is fooled (right)",
-        caption=f"All {count} pairs of a discriminator's and a generator's objective: the weight |dL_G/dv| of a generated example. "
-        "Each map is a discriminator and each row a generator; the common axis is log r = log(q/p) as an optimal "
-        "discriminator gives it back (log_ratio in gantrain.objectives, read with loss.param=fgan), not v, which means "
-        "something else for each discriminator: v = log r for gan, js, rkl and alpha, log r + 1 for kl, ½ log r for "
-        "hellinger, 2 log r for neyman, 2(r - 1) for pearson, log r + 1 - 1/r for jeffreys. The last map has v itself, as "
-        "those discriminators estimate no ratio; relativistic's partner has v = 0. Purple: the gradient vanishes; white: it "
-        "has weight 1; orange: it explodes; dark grey: exactly 0. Hatched: the slope is positive, so that the "
-        "generator's step pushes v down, away from what D takes for real. Training in which D wins lives at the left ends.",
-        source="Goodfellow et al. 2014; Nowozin et al. 2016, §3.2 (minimax, alt); Poole et al. 2016, eq. 8 (poole); gradient of "
-        "∫ p f(q/p) in p (exact); Jackson 2021 (hinge_ns)",
+        title="Size of the generator's gradient, |dL_G/dv|, where D is sure of a fake (left) and where it is "
+        "fooled (right)",
+        caption=f"All {count} pairs of objectives and rules: the weight |dL_G/dv| of a "
+        "generated example. Each map is a discriminator and each row a generator; the common axis is log r = "
+        "log(q/p) as an optimal discriminator gives it back (log_ratio in gantrain.objectives, read with "
+        "loss.param=fgan), not v, which means something else for each discriminator: v = log r for gan, js, rkl "
+        "and alpha, log r + 1 for kl, ½ log r for hellinger, 2 log r for neyman, 2(r - 1) for pearson, log r + 1 - "
+        "1/r for jeffreys. The last map has v itself, as those discriminators estimate no ratio; relativistic's "
+        "partner has v = 0. Purple: the gradient vanishes; white: it has weight 1; orange: it explodes; dark grey: "
+        "exactly 0. Hatched: the slope is positive, so that the generator's step pushes v down, away from what D "
+        "takes for real. Training in which D wins lives at the left ends.",
+        source="Goodfellow et al. 2014; Nowozin et al. 2016, §3.2 (minimax, alt); Poole et al. 2016, eq. 8 "
+        "(poole); gradient of ∫ p f(q/p) in p (exact); Jackson 2021 (hinge_ns)",
         tables={"": numbers},
         draw=lambda picture: _draw(picture, numbers),
         size=(15.0, 11.5),
@@ -70,8 +72,8 @@ def _draw(picture: Any, numbers: Table) -> None:
     for place, (axis, (title, chosen)) in enumerate(zip(axes, panels, strict=False)):
         slopes, disc, gen, rule = (numbers[key][chosen].reshape(-1, POINTS) for key in ("slope", "disc", "gen", "rule"))
         _map(axis, slopes, colors)
-        for row in np.flatnonzero(rule[1:, 0] != rule[:-1, 0]):
-            axis.axhline(row + 0.5, color="black", linewidth=0.8)
+        for above in np.flatnonzero(rule[1:, 0] != rule[:-1, 0]):
+            axis.axhline(above + 0.5, color="black", linewidth=0.8)
         names = [f"{g} {r}".strip() for g, r in zip(gen[:, 0], rule[:, 0], strict=True)]
         axis.set_yticks(range(len(names)), names if place % 4 == 0 else [], fontsize=7.5)
         axis.set_title(title, fontsize=10)

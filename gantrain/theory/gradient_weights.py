@@ -43,7 +43,9 @@ def weights(d: Tensor) -> Table:
     for pair in pairs:
         if pair.disc in ("gan", "hinge", "wasserstein", "lsgan", "relativistic"):
             v = logits_of(pair, d)
-            rows.append(("generated", pair.disc, pair.gen, pair.objective.rule, v, -generator_slopes(pair.objective, v)))
+            rows.append(
+                ("generated", pair.disc, pair.gen, pair.objective.rule, v, -generator_slopes(pair.objective, v))
+            )
     found: Table = {
         key: np.repeat([row[k] for row in rows], len(d)) for k, key in enumerate(("example", "disc", "gen", "rule"))
     }
@@ -59,17 +61,18 @@ def figure() -> TheoryFigure:
     return TheoryFigure(
         name="5-gradient-weights",
         title="What an example weighs in the gradient, by the discriminator's opinion D(x) of it",
-        caption="An example's loss moves its logit v by w·∇v; shown is w over D(x), from surely fake (0) to surely real (1): up "
-        "for real and generated examples, down for fake ones, so that w < 0 is a push the wrong way. With disc=gan a "
-        "real example weighs 1 - D, the probability that it is misclassified, and a fake one D; the generator's minimax "
-        "weighs D, alt 1 - D. hinge weighs 1 within the margin and 0 beyond; its generator `linear` weighs 1 "
-        "everywhere, hinge_ns 1 up to v = 1. Poole's rule turns round where f'(r) = 0 and then pushes v "
-        "down: at D = ½, for kl already at D = 0.27, for gan and rkl never. The exact rule never does. For the f-divergences D = σ(log r) = q/(p+q); "
-        "lsgan's v is that D itself; for hinge, wasserstein, relativistic (whose partner has v = 0) and tv D = σ(v) only "
-        "shows all of v. Bottom middle and right: generators on disc=gan. Axes "
-        "that reach 10 go in decades beyond ±1, and end at 30.",
-        source="Jackson 2021 (Gradients of GAN objectives); Nowozin et al. 2016, Table 6; Poole et al. 2016, eq. 8; hinge: Lim & "
-        "Ye 2017, Miyato et al. 2018; lsgan: Mao et al. 2017; relativistic: Jolicoeur-Martineau 2019",
+        caption="An example's loss moves its logit v by w·∇v; shown is w over D(x), from surely fake (0) to surely "
+        "real (1): up for real and generated examples, down for fake ones, so that w < 0 is a push the wrong way. "
+        "With disc=gan a real example weighs 1 - D, the probability that it is misclassified, and a fake one D; "
+        "the generator's minimax weighs D, alt 1 - D. hinge weighs 1 within the margin and 0 beyond; its generator "
+        "`linear` weighs 1 everywhere, hinge_ns 1 up to v = 1. Poole's rule turns round where f'(r) = 0 and then "
+        "pushes v down: at D = ½, for kl already at D = 0.27, for gan and rkl never. The exact rule never does. "
+        "For the f-divergences D = σ(log r) = q/(p+q); lsgan's v is that D itself; for hinge, wasserstein, "
+        "relativistic (whose partner has v = 0) and tv D = σ(v) only shows all of v. Bottom middle and right: "
+        "generators on disc=gan. Axes that reach 10 go in decades beyond ±1, and end at 30.",
+        source="Jackson 2021 (Gradients of GAN objectives); Nowozin et al. 2016, Table 6; Poole et al. 2016, eq. "
+        "8; hinge: Lim & Ye 2017, Miyato et al. 2018; lsgan: Mao et al. 2017; relativistic: Jolicoeur-Martineau "
+        "2019",
         tables={"": numbers},
         draw=lambda picture: _draw(picture, numbers),
         size=(13.0, 11.0),
@@ -106,7 +109,8 @@ def _draw(picture: Any, numbers: Table) -> None:
 
 
 def _panel(axis: Any, numbers: Table, curves: list[tuple[str, Any]], title: str) -> None:
-    d, apart = np.unique(numbers["d"]), []
+    d = np.unique(numbers["d"])
+    apart: list[tuple[list[str], Any]] = []
     for name, chosen in curves:
         weight = numbers["weight"][chosen]
         alike = next((names for names, other in apart if np.allclose(weight, other, rtol=1e-9, atol=1e-12)), None)

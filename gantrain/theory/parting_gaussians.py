@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.integrate import trapezoid
 from torch import Tensor
 
 from gantrain.objectives import DIVERGENCES, Objective, make_objective
@@ -79,16 +78,16 @@ def figure() -> TheoryFigure:
     return TheoryFigure(
         name="4-vanishing-gradient",
         title="Two unit Gaussians that part: data q = N(0, 1), generator p = N(d, 1)",
-        caption="Left: the Jensen–Shannon divergence JS(q, p) goes to log 2, Wasserstein-1 grows with the distance. Middle: "
-        "the expected gradient of generator losses in d with an optimal discriminator (the true ratio; for Wasserstein the "
-        "optimal 1-Lipschitz critic v = -x). minimax has that of 2 JS, which vanishes as e^(-d²/8); Wasserstein's is 1; "
-        "those of exact kl and rkl are d, since both KL are d²/2; that of alt nears d. Poole's kl, -d(1 + d²/2), is the "
-        "gradient of no divergence: it has the other sign and pushes the generator away from the data (thin line: negative, "
-        "drawn by its magnitude). "
-        "Right: the part of it that the typical fake at x = d receives. kl's gradient lives on fakes so rare that a batch "
-        "has none of them: the typical one receives a weight of e^(-d²/2). alt, rkl and Wasserstein reach every fake.",
-        source="Arjovsky & Bottou 2017 (arXiv:1701.04862), Theorem 2.4; Arjovsky et al. 2017 (arXiv:1701.07875), Example 1; "
-        "Goodfellow et al. 2014 for minimax and alt",
+        caption="Left: the Jensen–Shannon divergence JS(q, p) goes to log 2, Wasserstein-1 grows with the "
+        "distance. Middle: the expected gradient of generator losses in d with an optimal discriminator (the true "
+        "ratio; for Wasserstein the optimal 1-Lipschitz critic v = -x). minimax has that of 2 JS, which vanishes "
+        "about as e^(-d²/8); Wasserstein's is 1; those of exact kl and rkl are d, since both KL are d²/2; that of alt "
+        "nears d. Poole's kl, -d(1 + d²/2), is the gradient of no divergence: it has the other sign and pushes the "
+        "generator away from the data (thin line: negative, drawn by its magnitude). Right: the part of it that "
+        "the typical fake at x = d receives. kl's gradient lives on fakes so rare that a batch has none of them: "
+        "the typical one receives a weight of e^(-d²/2). alt, rkl and Wasserstein reach every fake.",
+        source="Arjovsky & Bottou 2017 (arXiv:1701.04862), Theorem 2.4; Arjovsky et al. 2017 (arXiv:1701.07875), "
+        "Example 1; Goodfellow et al. 2014 for minimax and alt",
         tables={"": numbers},
         draw=lambda picture: _draw(picture, numbers),
         size=(13.0, 4.6),
@@ -151,4 +150,4 @@ def _received(objective: Objective, x: Tensor, distance: float) -> Tensor:
 
 def _integral(values: Tensor, x: Tensor) -> float:
     """The trapezoidal rule, which for smooth functions that end at 0 is exact to rounding."""
-    return float(trapezoid(values.detach().numpy(), x.numpy()))
+    return float(torch.trapezoid(values.detach(), x))
