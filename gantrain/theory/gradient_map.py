@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gantrain.objectives.margins import GENERATOR_RULES
 from gantrain.theory.page import Table, TheoryFigure
-from gantrain.theory.slopes import Pair, all_pairs, generator_slopes, logits_at
+from gantrain.theory.slopes import all_pairs, generator_slopes, logits_at
 
 REACH, POINTS = 12.0, 97
 DECADES = 5.0
@@ -27,7 +26,7 @@ def table() -> Table:
     return {
         "disc": np.repeat([pair.disc for pair in pairs], POINTS),
         "gen": np.repeat([pair.gen for pair in pairs], POINTS),
-        "rule": np.repeat([_rule(pair) for pair in pairs], POINTS),
+        "rule": np.repeat([pair.rule for pair in pairs], POINTS),
         "log_ratio": torch.cat([x if pair.objective.has_log_ratio else x * torch.nan for pair in pairs]).numpy(),
         "v": torch.cat(logits).numpy(),
         "slope": torch.cat(slopes).numpy() + 0.0,  # no negative zero
@@ -117,8 +116,3 @@ def _map(axis: Any, slopes: Any, colors: Any) -> None:
             axis.add_patch(box)
     axis.axvline(0, color="black", linewidth=0.6, linestyle=":")
     axis.grid(False)
-
-
-def _rule(pair: Pair) -> str:
-    """The rule, for the divergences that have one."""
-    return "" if pair.objective.gen in GENERATOR_RULES else pair.objective.rule

@@ -14,7 +14,8 @@ CEILING = 30.0
 """The picture's; the table has it all."""
 REACH = 7.0
 
-SQUASHED = ("gan", "hinge", "wasserstein", "lsgan", "relativistic", "tv")
+BOUNDED = ("gan", "hinge", "wasserstein", "lsgan", "relativistic", "tv")
+"""Discriminators whose examples weigh 1 at most, drawn together."""
 
 
 def logits_of(pair: Pair, d: Tensor) -> Tensor:
@@ -43,9 +44,7 @@ def weights(d: Tensor) -> Table:
     for pair in pairs:
         if pair.disc in ("gan", "hinge", "wasserstein", "lsgan", "relativistic"):
             v = logits_of(pair, d)
-            rows.append(
-                ("generated", pair.disc, pair.gen, pair.objective.rule, v, -generator_slopes(pair.objective, v))
-            )
+            rows.append(("generated", pair.disc, pair.gen, pair.rule, v, -generator_slopes(pair.objective, v)))
     found: Table = {
         key: np.repeat([row[k] for row in rows], len(d)) for k, key in enumerate(("example", "disc", "gen", "rule"))
     }
@@ -81,12 +80,12 @@ def figure() -> TheoryFigure:
 
 def _draw(picture: Any, numbers: Table) -> None:
     grid = picture.add_gridspec(3, 6)
-    margins = [name for name in dict.fromkeys(numbers["disc"].tolist()) if name in SQUASHED]
-    others = [name for name in dict.fromkeys(numbers["disc"].tolist()) if name not in SQUASHED]
+    bounded = [name for name in dict.fromkeys(numbers["disc"].tolist()) if name in BOUNDED]
+    others = [name for name in dict.fromkeys(numbers["disc"].tolist()) if name not in BOUNDED]
     for row, example in enumerate(("real", "fake")):
         of_it = numbers["example"] == example
         plain, wide = picture.add_subplot(grid[row, :3]), picture.add_subplot(grid[row, 3:])
-        for axis, names in ((plain, margins), (wide, ["gan", *others])):
+        for axis, names in ((plain, bounded), (wide, ["gan", *others])):
             curves = [(name, of_it & (numbers["disc"] == name)) for name in names]
             _panel(axis, numbers, curves, f"{example} examples: {'−' if row == 0 else ''}dL_D/dv")
         wide.set_ylim(0, CEILING)
@@ -98,7 +97,7 @@ def _draw(picture: Any, numbers: Table) -> None:
     _panel(rules, numbers, curves, "generated examples: −dL_G/dv")
     for axis, rule in ((poole, "poole"), (exact, "exact")):
         on_gan = of_it & (numbers["disc"] == "gan") & (numbers["rule"] == rule)
-        names = [name for name in dict.fromkeys(numbers["gen"][on_gan].tolist()) if name not in ("minimax", "alt")]
+        names = [name for name in dict.fromkeys(numbers["gen"][on_gan].tolist())]
         curves = [(name, on_gan & (numbers["gen"] == name)) for name in names]
         _panel(axis, numbers, curves, f"generated, disc=gan, rule={rule}: −dL_G/dv")
     poole.set_ylim(-CEILING, CEILING)

@@ -22,10 +22,11 @@ ORDERS = (-0.5, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An objective with the words for its two sides."""
+    """An objective with the words for its two sides, and the rule of a divergence as generator (else '')."""
 
     disc: str
     gen: str
+    rule: str
     objective: Objective
 
 
@@ -39,7 +40,8 @@ def all_pairs(orders: tuple[float, ...] = ORDERS) -> Iterator[Pair]:
                     objective = make_objective(disc, gen, rule=rule, alpha_disc=alpha_disc, alpha_gen=alpha_gen)
                 except ObjectiveError:
                     continue  # exact concerns divergences as generators only, and not tv
-                yield Pair(called(disc, alpha_disc), called(gen, alpha_gen), objective)
+                by_rule = rule if gen in DIVERGENCE_NAMES else ""
+                yield Pair(called(disc, alpha_disc), called(gen, alpha_gen), by_rule, objective)
 
 
 def called(name: str, order: float | None) -> str:
