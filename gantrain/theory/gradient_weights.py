@@ -97,7 +97,7 @@ def _draw(picture: Any, numbers: Table) -> None:
     _panel(rules, numbers, curves, "generated examples: −dL_G/dv")
     for axis, rule in ((poole, "poole"), (exact, "exact")):
         on_gan = of_it & (numbers["disc"] == "gan") & (numbers["rule"] == rule)
-        names = [name for name in dict.fromkeys(numbers["gen"][on_gan].tolist())]
+        names = list(dict.fromkeys(numbers["gen"][on_gan].tolist()))
         curves = [(name, on_gan & (numbers["gen"] == name)) for name in names]
         _panel(axis, numbers, curves, f"generated, disc=gan, rule={rule}: −dL_G/dv")
     poole.set_ylim(-CEILING, CEILING)
