@@ -107,6 +107,9 @@ def _command(name: str, arguments: list[str]) -> None:
             raise
         _tell(words)
         sys.exit(FAILED)
+    except KeyboardInterrupt:
+        _tell("interrupted; what is written is whole")
+        sys.exit(INTERRUPTED)
 
 
 def _tell(words: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.objectives.numerics import exp_softplus, expm1_over, jeffreys_log_ratio, softplus
+from gantrain.objectives.numerics import exp_softplus, expm1, expm1_over, jeffreys_log_ratio, softplus
 
 LOG2 = math.log(2.0)
 TensorMap = Callable[[Tensor], Tensor]
@@ -72,8 +72,8 @@ def alpha_divergence(order: float) -> Divergence:
     def f(x: Tensor) -> Tensor:
         # Two writings of the same function, each well-conditioned on its half of the orders.
         if abs(a - 1) < abs(a):
-            return (x.exp() * expm1_over(a - 1, x) - torch.expm1(x)) / a
-        return (expm1_over(a, x) - torch.expm1(x)) / (a - 1)
+            return (x.exp() * expm1_over(a - 1, x) - expm1(x)) / a
+        return (expm1_over(a, x) - expm1(x)) / (a - 1)
 
     def slope(x: Tensor) -> Tensor:
         return expm1_over(a - 1, x)
@@ -100,7 +100,7 @@ def alpha_divergence(order: float) -> Divergence:
 
 def _jeffreys_conjugate(v: Tensor) -> Tensor:
     x = jeffreys_log_ratio(v)
-    return torch.expm1(x) + x
+    return expm1(x) + x
 
 
 _FGAN = "Nowozin et al. 2016, Tables 1, 2 and 6"
@@ -173,11 +173,11 @@ _FIXED = (
         f_formula="(√u - 1)²",
         h_formula="1 - √u",
         disc_formula="e^(-v) - 1, e^v - 1",
-        f=lambda x: torch.expm1(x / 2).square(),
-        activation=lambda v: -torch.expm1(-v),
-        conjugate=torch.expm1,
-        h=lambda x: -torch.expm1(x / 2),
-        slope=lambda x: -torch.expm1(-x / 2),
+        f=lambda x: expm1(x / 2).square(),
+        activation=lambda v: -expm1(-v),
+        conjugate=expm1,
+        h=lambda x: -expm1(x / 2),
+        slope=lambda x: -expm1(-x / 2),
         log_ratio=lambda v: 2 * v,
         score=lambda x: x / 2,
     ),
@@ -188,13 +188,13 @@ _FIXED = (
         f_formula="(u-1)²",
         h_formula="1 - u²",
         disc_formula="-v, v²/4 + v",
-        f=lambda x: torch.expm1(x).square(),
+        f=lambda x: expm1(x).square(),
         activation=_identity,
         conjugate=lambda v: v.square() / 4 + v,
-        h=lambda x: -torch.expm1(2 * x),
-        slope=lambda x: 2 * torch.expm1(x),
+        h=lambda x: -expm1(2 * x),
+        slope=lambda x: 2 * expm1(x),
         log_ratio=lambda v: torch.log1p(v / 2),  # NaN below v = -2, where no ratio exists
-        score=lambda x: 2 * torch.expm1(x),
+        score=lambda x: 2 * expm1(x),
     ),
     Divergence(
         name="neyman",
@@ -204,10 +204,10 @@ _FIXED = (
         h_formula="2/u - 2",
         disc_formula="e^(-v) - 1, 2 - 2e^(-v/2)",
         f=_sinh_squared,
-        activation=lambda v: -torch.expm1(-v),
-        conjugate=lambda v: -2 * torch.expm1(-v / 2),
-        h=lambda x: 2 * torch.expm1(-x),
-        slope=lambda x: -torch.expm1(-2 * x),
+        activation=lambda v: -expm1(-v),
+        conjugate=lambda v: -2 * expm1(-v / 2),
+        h=lambda x: 2 * expm1(-x),
+        slope=lambda x: -expm1(-2 * x),
         log_ratio=lambda v: v / 2,
         score=lambda x: 2 * x,
     ),
@@ -218,13 +218,13 @@ _FIXED = (
         f_formula="(u-1) log u",
         h_formula="1 - u - log u",
         disc_formula="-v, w + 1/w + v - 2 with w = ω(1-v)",
-        f=lambda x: x * torch.expm1(x),
+        f=lambda x: x * expm1(x),
         activation=_identity,
         conjugate=_jeffreys_conjugate,
-        h=lambda x: -torch.expm1(x) - x,
-        slope=lambda x: x - torch.expm1(-x),
+        h=lambda x: -expm1(x) - x,
+        slope=lambda x: x - expm1(-x),
         log_ratio=jeffreys_log_ratio,
-        score=lambda x: x - torch.expm1(-x),
+        score=lambda x: x - expm1(-x),
     ),
     Divergence(
         name="tv",
@@ -233,7 +233,7 @@ _FIXED = (
         f_formula="½|u-1|",
         h_formula="none",
         disc_formula="-½ tanh v, ½ tanh v",
-        f=lambda x: torch.expm1(x).abs() / 2,
+        f=lambda x: expm1(x).abs() / 2,
         activation=lambda v: torch.tanh(v) / 2,
         conjugate=lambda v: torch.tanh(v) / 2,
         h=None,

@@ -53,6 +53,11 @@ def expm1_over(order: float, x: Tensor) -> Tensor:
     return x if order == 0 else cast(Tensor, _Expm1Over.apply(x, order))
 
 
+def expm1(x: Tensor) -> Tensor:
+    """e^x - 1 with derivative e^x; `torch.expm1` takes its own result + 1, which is 0 in float32 below -17."""
+    return expm1_over(1.0, x)
+
+
 class _JeffreysLogRatio(torch.autograd.Function):
     """Solves x + 1 - e^{-x} = v for x, that is x = v - 1 + ω(1 - v) with Wright's omega function."""
 

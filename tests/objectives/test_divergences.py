@@ -207,3 +207,23 @@ def test_jeffreys_log_ratio_against_scipy_and_its_derivatives() -> None:
 def test_softplus_keeps_its_tail() -> None:
     x = torch.tensor([-700.0, -30.0, 0.0, 20.5, 30.0, 700.0], dtype=torch.float64)
     close(softplus(x), np.logaddexp(0, x.numpy()), 1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "rate"),
+    [
+        ("hellinger", "activation", -1.0),
+        ("hellinger", "conjugate", 1.0),
+        ("neyman", "activation", -1.0),
+        ("neyman", "conjugate", -0.5),
+        ("kl", "conjugate", 1.0),
+        ("rkl", "activation", -1.0),
+    ],
+)
+def test_gradients_keep_their_tails_in_float32(name: str, part: str, rate: float) -> None:
+    """Where the derivative is a·e^{rate·v}, it is so to float32's rounding on either side, not only to 1e-7."""
+    v = torch.linspace(-60, 60, 121).requires_grad_()
+    (slope,) = torch.autograd.grad(getattr(DIVERGENCES[name], part)(v).sum(), v)
+    shape = (rate * v.detach().double()).exp()
+    torch.testing.assert_close(slope.double() / shape, (slope.double() / shape)[60].expand(121), rtol=2e-5, atol=0)
+    assert float(slope[60].abs()) > 0.3
