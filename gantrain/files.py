@@ -1,7 +1,10 @@
-"""Files of tensors: written whole or not at all, read without running what is in them."""
+"""Files written whole or not at all; those of tensors read without running what is in them."""
 
+import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +63,20 @@ def load_safely(path: Path) -> Any:
     except Exception as error:  # a damaged file makes torch raise nearly anything; all of it means the same
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableFileError(reason) from None
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A place beside `path` for a new file or folder of that name; renamed to it at the end, gone if anything fails.
+
+    Raises:
+        FileExistsError: something stands at `path` by then.
+    """
+    place = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART))
+    try:
+        yield place / path.name
+        if path.exists():
+            raise FileExistsError(f"{str(path)!r} exists by now, and nothing is overwritten")
+        (place / path.name).rename(path)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -1,93 +1,249 @@
-"""`python -m gantrain sample run=RUN`: images of a trained generator, of a class if it reads them."""
+"""`python -m gantrain sample run=RUN`: what a trained generator draws, as a grid, files, arrays or a moving picture."""
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.utils import save_image
 
 from gantrain.build import CLASSES_IN_A_GRID, make_device
-from gantrain.commands.trained import load_run
+from gantrain.commands import sample_formats as formats
+from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, judged, ranked
+from gantrain.commands.trained import TrainedRun, load_run
 from gantrain.config import ConfigError, option
-from gantrain.evidence.measurement import draw_images
-from gantrain.files import PART
-from gantrain.logs.run_folder import as_grid
-from gantrain.networks import sample_latent
+from gantrain.evidence.rejection import PERCENTILE
+from gantrain.files import written_whole
+from gantrain.networks.latent_paths import interpolate
 
-BATCH = 100
+ENDINGS = {"grid": ".png", "png": "", "npz": ".npz", "gif": ".gif", "mp4": ".mp4"}
+"""Of `out`, by format; single PNGs go into a folder."""
+MOVING = ("gif", "mp4")
+MOST = {"grid": 10_000, "png": 1_000_000, "npz": 100_000, "gif": 64, "mp4": 64}
+"""Images at once, by format."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Draw images from a trained run into a picture."""
+    """Draw images from a trained run: neither its data nor its configuration's files are needed."""
 
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
-    class_: str | None = option(None, "class by name or number; null is the first ten, one a row")
-    n: int | None = option(None, "images, or images a class in a row; null is 64, or 8 a class")
+    n: int | None = option(
+        None, "images; of each class in a grid of classes (null: 64, or 8 a class); rows of interpolate; parts of walk"
+    )
     seed: int = option(0, "of z")
+    class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one a row, else all")
     network: str = option("ema", "generator: ema or raw")
     checkpoint: str = option("last", "last or best")
-    out: str | None = option(None, "the picture; null is a new name in the run's samples/")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    out: str | None = option(None, "what is written; null is a new name in the run's samples/")
+    format: str | None = option(
+        None, "grid, png (a folder of them), npz, gif or mp4; null reads it off out's ending, else grid, or gif of walk"
+    )
+    truncation: float | None = option(None, "z within ± this, normal prior only: nearer to the mean, less varied")
+    rank: str | None = option(None, "log_ratio: from the most to the least believable to the discriminator")
+    rejection: bool = option(False, "discriminator rejection sampling: the higher q/p, the likelier a sample is kept")
+    percentile: float | None = option(
+        PERCENTILE, "of rejection: draws that are kept half the time; lower keeps more, null: r/M, exact for a true r"
+    )
+    interpolate: int | None = option(None, "columns of a grid whose rows go from one z to another")
+    walk: float | None = option(None, "seconds of a closed walk through z")
 
     def __post_init__(self) -> None:
-        """Checks ranges."""
-        if self.n is not None and not 1 <= self.n <= 100_000:
-            raise ConfigError(f"n={self.n} must lie between 1 and 100000")
+        """Checks ranges, and which keys go together."""
+        if self.n is not None and not 1 <= self.n <= max(MOST.values()):
+            raise ConfigError(f"n={self.n} must lie between 1 and {max(MOST.values())}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed} must lie between 0 and 2**63 - 1")
+        if self.format is not None and self.format not in ENDINGS:
+            raise ConfigError(f"format={self.format!r} is not known; choose one of [{', '.join(ENDINGS)}]")
+        if self.truncation is not None and not 0 < self.truncation <= 100:
+            raise ConfigError(f"truncation={self.truncation:g} must lie in (0, 100]; 2 is mild, 0.5 strong")
+        if self.rank not in (None, "log_ratio"):
+            raise ConfigError(f"rank={self.rank!r} is not known; choose log_ratio, or null for none")
+        if self.percentile is not None and not 0 <= self.percentile <= 100:
+            raise ConfigError(f"percentile={self.percentile:g} must lie between 0 and 100, or be null")
+        if self.percentile != PERCENTILE and not self.rejection:
+            raise ConfigError("percentile is of rejection sampling: set rejection=true, or leave it out")
+        if self.interpolate is not None and not 2 <= self.interpolate <= 100:
+            raise ConfigError(f"interpolate={self.interpolate} must lie between 2 and 100 columns")
+        if self.walk is not None and not 1 <= self.walk <= 30:
+            raise ConfigError(f"walk={self.walk:g} must lie between 1 and 30 seconds")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        if self.interpolate and self.walk:
+            raise ConfigError("interpolate is one picture and walk a moving one: choose one of them")
+        path = "walk" if self.walk else "interpolate" if self.interpolate else None
+        chosen = "rank" if self.rank else "rejection" if self.rejection else None
+        if path and chosen:
+            raise ConfigError(f"{chosen} chooses among single samples, and {path} shows none: leave one of them out")
+        if self.rejection and self.truncation:
+            raise ConfigError(
+                "rejection reads the ratio of the data to all that the generator draws, and truncation cuts from "
+                "that: leave one of them out"
+            )
+        if self.walk and self.made not in MOVING:
+            raise ConfigError(f"walk is a moving picture, and format={self.made!r} is none: choose gif or mp4")
+        if not self.walk and self.made in MOVING:
+            raise ConfigError(
+                f"format={self.made!r} shows a walk: set walk=4 for four seconds of it, or another format"
+            )
+        if self.interpolate and self.made != "grid":
+            raise ConfigError(
+                f"interpolate makes a grid, and format is {self.made!r}: leave it out, or out ends in .png"
+            )
+        if self.out is not None and Path(self.out).suffix.lower() != ENDINGS[self.made]:
+            ending = ENDINGS[self.made] or "nothing: it is a folder of PNGs"
+            raise ConfigError(f"out={self.out!r} must end in {ending} for format={self.made!r}")
+
+    @property
+    def made(self) -> str:
+        """The format, `null` resolved."""
+        if self.format is not None:
+            return self.format
+        if self.out is not None:
+            by_ending = {ending: name for name, ending in ENDINGS.items()}
+            suffix = Path(self.out).suffix.lower()
+            if suffix not in by_ending:
+                known = ", ".join(filter(None, by_ending))
+                raise ConfigError(f"out={self.out!r} ends in {suffix}, which is not written; choose one of [{known}]")
+            return by_ending[suffix]
+        return "gif" if self.walk else "grid"
 
 
 def run(options: Options) -> None:
-    """Writes a grid of samples and says where it is.
+    """Writes what was asked for and says where it is.
 
     Raises:
-        ConfigError: a class, network or count that does not exist, or a picture that does.
+        ConfigError: a class, network, ratio or count that does not exist, or a file that does.
         CheckpointError: no usable checkpoint.
     """
+    if options.made == "mp4":
+        formats.check_video()
     device = make_device(options.device)
     trained = load_run(Path(options.run), checkpoint=options.checkpoint, network=options.network, device=device)
-    networks, label = trained.networks, options.class_
-    count = options.n or (8 if networks.classes and label is None else 64)
-    labels = _labels(label, list(trained.classes) if networks.classes else [], count)
-    chosen = "all" if label is None else label
-    name = f"sample-{chosen}-seed{options.seed}-{options.network}-step{trained.step}.png"
-    path = Path(options.out) if options.out else trained.folder / "samples" / name
+    if options.rank:
+        check_ratio(trained, "rank=log_ratio")
+    request = _request(options, trained)
+    path = _free_path(options, trained)
+    if options.walk:
+        check_truncation(trained, options.truncation)
+        frames = formats.walk_frames(
+            trained, request.labels, request.count, options.seed, options.walk, options.truncation
+        )
+        with written_whole(path) as place:
+            formats.write_walk(frames, place)
+    else:
+        latents = _latents(options, trained, request)
+        with written_whole(path) as place:
+            if options.made == "grid":
+                formats.write_grid(trained, latents, request.columns, place)
+            elif options.made == "npz":
+                formats.write_npz(trained, latents, place)
+            else:
+                formats.write_pngs(trained, latents, place)
+    print(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """How many images, or rows of interpolate, or parts of a walk; of which classes; `rows` of a class each."""
+
+    count: int
+    labels: Tensor | None
+    columns: int
+    rows: int = 1
+
+
+def _request(options: Options, trained: TrainedRun) -> _Request:
+    """What the keys ask of this run.
+
+    Raises:
+        ConfigError: no such class, or too many images.
+    """
+    classes = list(trained.classes) if trained.networks.classes else []
+    label, path = options.class_, options.walk or options.interpolate
+    if label is not None and not classes:
+        raise ConfigError(f"class={label!r}: the run was trained without labels (cond=none); leave it out")
+    in_rows = bool(classes) and label is None and options.made == "grid" and not path
+    rows = min(len(classes), CLASSES_IN_A_GRID) if in_rows else 1
+    count = options.n or (16 if options.walk else 8 if options.interpolate or in_rows else 64)
+    total = count * rows * (options.interpolate or 1)
+    if total > MOST[options.made]:
+        way_out = ", or choose format=png" if options.made in ("grid", "npz") and not path else ""
+        raise ConfigError(
+            f"n={count} makes {total} images, and format={options.made} takes at most {MOST[options.made]}: "
+            f"lower it{way_out}"
+        )
+    columns = options.interpolate or (count if in_rows else math.isqrt(count - 1) + 1)
+    labels = None
+    if label is not None:
+        labels = torch.full((count,), _class_number(label, classes))
+    elif in_rows:
+        labels = torch.arange(rows).repeat_interleave(count)
+    elif classes and path:
+        labels = torch.arange(count) % len(classes)
+    return _Request(count, labels, columns, rows)
+
+
+def _class_number(label: str, classes: list[str]) -> int:
+    if label in classes:
+        return classes.index(label)
+    if label.isdecimal() and int(label) < len(classes):
+        return int(label)
+    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    raise ConfigError(f"class={label!r} is no class of the run; choose one of [{shown}] or its number from 0")
+
+
+def _free_path(options: Options, trained: TrainedRun) -> Path:
+    """Where to write: `out`, or a name that says what is seen.
+
+    Raises:
+        ConfigError: something is there, or its folder is not.
+    """
+    if options.out:
+        path = Path(options.out)
+    else:
+        words = ["walk" if options.walk else "interpolation" if options.interpolate else "sample"]
+        words += [options.class_ or "all", f"seed{options.seed}", options.network, f"step{trained.step}"]
+        for key in ("n", "truncation", "rank", "interpolate", "walk"):
+            value = getattr(options, key)
+            words += [] if value is None else [f"{key}{value:g}" if isinstance(value, int | float) else key]
+        words += [f"rejection{'' if options.percentile is None else f'{options.percentile:g}'}"] * options.rejection
+        path = trained.folder / "samples" / ("-".join(words) + ENDINGS[options.made])
+        path.parent.mkdir(exist_ok=True)
     if path.exists():
         raise ConfigError(f"{str(path)!r} exists, and nothing is overwritten; give another out or seed")
     if not path.parent.is_dir():
         raise ConfigError(f"out={str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first")
-    source = torch.Generator(device).manual_seed(options.seed)
-    z = sample_latent(networks.prior, (count, networks.latent_dim), source)
-    columns = math.isqrt(count - 1) + 1
-    if labels is not None:
-        z = z.repeat(len(labels) // count, 1)  # the same z for every class
-        columns = columns if label is not None else count
-    images = draw_images(
-        networks.generator,
-        z,
-        None if labels is None else labels.to(device),
-        image_range=networks.image_range,
-        batch_size=BATCH,
-    )
-    part = path.with_name(f".{path.stem}{PART}.png")
-    save_image(as_grid(images.cpu(), columns), part)
-    part.replace(path)
-    print(path)
+    return path
 
 
-def _labels(label: str | None, classes: list[str], count: int) -> Tensor | None:
-    if not classes:
-        if label is not None:
-            raise ConfigError(f"class={label!r}: the run was trained without labels (cond=none); leave it out")
-        return None
-    if label is None:
-        return torch.arange(min(len(classes), CLASSES_IN_A_GRID)).repeat_interleave(count)
-    if label in classes:
-        return torch.full((count,), classes.index(label))
-    if label.isdecimal() and int(label) < len(classes):
-        return torch.full((count,), int(label))
-    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-    raise ConfigError(f"class={label!r} is no class of the run; choose one of [{shown}] or its number from 0")
+def _latents(options: Options, trained: TrainedRun, request: _Request) -> Latents:
+    """The z asked for, in the order in which they are shown."""
+    labels = None if request.labels is None else request.labels.to(trained.device)
+    if options.interpolate:
+        ends = choose_latents(trained, 2 * request.count, options.seed, truncation=options.truncation).z
+        z = interpolate(trained.networks.prior, ends[::2], ends[1::2], options.interpolate)
+        return Latents(
+            z=z.flatten(0, 1), labels=None if labels is None else labels.repeat_interleave(options.interpolate)
+        )
+    if options.rejection:
+        total = request.count * request.rows
+        latents = choose_latents(trained, total, options.seed, labels, rejection=True, percentile=options.percentile)
+        print(f"rejection sampling kept {latents.acceptance:.1%} of the draws", file=sys.stderr)
+    else:
+        of_row = None if labels is None else labels[: request.count]
+        latents = choose_latents(trained, request.count, options.seed, of_row, truncation=options.truncation)
+        if request.rows > 1:  # the same z for every class
+            latents = Latents(z=latents.z.repeat(request.rows, 1), labels=labels)
+    if options.rank or (options.made != "grid" and trained.config.loss.make().has_log_ratio):
+        latents = judged(trained, latents)
+    if options.rank:
+        latents = ranked(latents, in_rows=request.rows > 1)
+        assert latents.log_ratio is not None
+        low, high = latents.log_ratio.aminmax()
+        print(f"log q/p from {high:.4g} (most believable) to {low:.4g}", file=sys.stderr)
+    return latents

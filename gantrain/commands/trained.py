@@ -25,6 +25,7 @@ class TrainedRun:
         network: which generator that is, ema or raw.
         checkpoint: which checkpoint, last or best.
         step: generator steps that it has seen.
+        figures: what was last measured until then, by name and network, e.g. `fid_ema`.
     """
 
     folder: Path
@@ -34,6 +35,12 @@ class TrainedRun:
     network: str
     checkpoint: str
     step: int
+    figures: dict[str, float]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.networks.generator.parameters()).device
 
 
 def load_run(
@@ -73,4 +80,5 @@ def load_run(
         raise CheckpointError(f"the checkpoint in {str(folder)!r} does not fit its configuration ({reason})") from None
     for module in (networks.generator, networks.discriminator):
         module.to(device or torch.device("cpu")).eval()
-    return TrainedRun(folder, config, classes, networks, network, checkpoint, int(state["step"]))
+    figures = {str(name): float(value) for name, value in state.get("figures", {}).items()}
+    return TrainedRun(folder, config, classes, networks, network, checkpoint, int(state["step"]), figures)

@@ -68,7 +68,7 @@ class VirtualBatchNorm2d(nn.Module):
         of_reference = slice(self.reference_size)
         spread, mean = torch.var_mean(own_mean[of_reference], dim=0, correction=0)
         variance = own_variance[of_reference].mean(dim=0) + spread
-        share = torch.full((len(x), 1), 1 / (self.reference_size + 1), device=x.device)
+        share = torch.full((x.shape[0], 1), 1 / (self.reference_size + 1), device=x.device)
         share[of_reference] = 0  # the reference knows itself only
         apart = share * (1 - share) * (own_mean - mean).square()
         variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + apart

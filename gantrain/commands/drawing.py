@@ -1,0 +1,227 @@
+"""Samples of a trained run: which z are taken, what the discriminator says of them, and their images.
+
+z and labels are chosen first, and images made of them afterwards, so that a hundred thousand samples can be ranked
+or rejected without holding their images.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gantrain.commands.trained import TrainedRun
+from gantrain.config import ConfigError
+from gantrain.evidence.measurement import draw_images
+from gantrain.evidence.rejection import PERCENTILE, Accepted, RejectionError, rejection_sample
+from gantrain.networks import sample_latent
+from gantrain.networks.latent_paths import truncate_normal
+from gantrain.objectives import ObjectiveError
+
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latents:
+    """What the generator is asked for, and what is known of it.
+
+    Attributes:
+        z: (N, latent_dim), on the run's device.
+        labels: (N,) where the networks read them.
+        log_ratio: the discriminator's log q/p (N,), see `judge`; None where nobody asked.
+        acceptance: share of the draws that rejection sampling accepted; None without it.
+    """
+
+    z: Tensor
+    labels: Tensor | None
+    log_ratio: Tensor | None = None
+    acceptance: float | None = None
+
+    def __getitem__(self, chosen: Tensor) -> "Latents":
+        """Those of these indices (or of this mask), in their order."""
+        labels, log_ratio = (None if part is None else part[chosen] for part in (self.labels, self.log_ratio))
+        return replace(self, z=self.z[chosen], labels=labels, log_ratio=log_ratio)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing(Latents):
+    """Samples with their images, uint8 (N, 3, H, W), on the run's device."""
+
+    images: Tensor
+
+
+def draw_samples(
+    trained: TrainedRun,
+    count: int,
+    seed: int,
+    labels: Tensor | None = None,
+    *,
+    truncation: float | None = None,
+    rejection: bool = False,
+    percentile: float | None = PERCENTILE,
+) -> Drawing:
+    """Images of a run's generator, see `choose_latents`; without rejection those that training measures by."""
+    latents = choose_latents(
+        trained, count, seed, labels, truncation=truncation, rejection=rejection, percentile=percentile
+    )
+    return Drawing(
+        z=latents.z,
+        labels=latents.labels,
+        log_ratio=latents.log_ratio,
+        acceptance=latents.acceptance,
+        images=torch.cat(list(pictures(trained, latents))),
+    )
+
+
+def choose_latents(
+    trained: TrainedRun,
+    count: int,
+    seed: int,
+    labels: Tensor | None = None,
+    *,
+    truncation: float | None = None,
+    rejection: bool = False,
+    percentile: float | None = PERCENTILE,
+) -> Latents:
+    """Z of that seed, and labels.
+
+    Args:
+        trained: the run.
+        count: how many.
+        seed: of z, of labels that are not given, and of what is rejected.
+        labels: (count,); None draws them evenly where the networks read them.
+        truncation: of the normal prior, see `truncate_normal`.
+        rejection: discriminator rejection sampling; each of the given labels by itself, drawn ones together with
+            their images, so that how often a class occurs is corrected as well. Sets `log_ratio`.
+        percentile: of `rejection_sample`.
+
+    Raises:
+        ConfigError: truncation of another prior, rejection without a ratio, or too few accepted.
+    """
+    networks, device = trained.networks, trained.device
+    check_truncation(trained, truncation)
+    source = torch.Generator(device).manual_seed(seed)
+    labels = None if labels is None else labels.to(device)
+    if rejection:
+        check_ratio(trained, "rejection=true")
+        return _accepted(trained, count, source, labels, percentile)
+    z = sample_latent(networks.prior, (count, networks.latent_dim), source)  # at once: as training's metrics draw it
+    if truncation is not None:
+        z = truncate_normal(z, truncation)
+    if labels is None and networks.classes:
+        labels = torch.randint(networks.classes, (count,), generator=source, device=device)
+    return Latents(z=z, labels=labels)
+
+
+@torch.no_grad()
+def judge(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tensor:
+    """The discriminator's estimate of log q/p (N,) at the images of z (N, latent_dim); -inf where it gives no ratio.
+
+    It sees the generator's floats, as in training, not rounded to 8 bits; in eval mode, so that batch norm takes the
+    running statistics. The estimate is of the raw generator's density p at the end of training, seen through the
+    run's augmentation and instance noise; for the EMA's images it is that much more approximate.
+
+    Raises:
+        ObjectiveError: the discriminator estimates none.
+    """
+    objective, networks = trained.config.loss.make(), trained.networks
+    found = []
+    for k, part in enumerate(z.split(BATCH)):
+        if labels is None:
+            logits = networks.discriminator(networks.generator(part))
+        else:
+            of_part = labels.split(BATCH)[k]
+            logits, _ = networks.discriminator(networks.generator(part, of_part), of_part)
+        found.append(objective.log_ratio(logits))
+    return torch.cat(found).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
+def judged(trained: TrainedRun, latents: Latents) -> Latents:
+    """The same with `log_ratio`."""
+    if latents.log_ratio is not None:
+        return latents
+    return replace(latents, log_ratio=judge(trained, latents.z, latents.labels))
+
+
+def ranked(latents: Latents, *, in_rows: bool = False) -> Latents:
+    """From the most to the least believable by `log_ratio`; `in_rows` sorts inside each label, labels in order."""
+    assert latents.log_ratio is not None, "judged first"
+    order = latents.log_ratio.argsort(descending=True, stable=True)
+    if in_rows and latents.labels is not None:
+        order = order[latents.labels[order].argsort(stable=True)]
+    return latents[order]
+
+
+def check_ratio(trained: TrainedRun, asker: str) -> None:
+    """Refuses a discriminator that estimates no ratio.
+
+    Raises:
+        ConfigError: it does not; names those that do.
+    """
+    try:
+        trained.config.loss.make().log_ratio(torch.zeros(1))
+    except ObjectiveError as error:
+        raise ConfigError(f"{asker} reads the ratio q/p off the run's discriminator, and loss.{error}") from None
+
+
+def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
+    """Refuses to truncate a prior without tails.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if truncation is not None and trained.networks.prior != "normal":
+        raise ConfigError(
+            f"truncation={truncation:g} cuts the tails of a normal prior, and the run's is "
+            f"model.prior={trained.networks.prior}, which has none: leave it out"
+        )
+
+
+def pictures(trained: TrainedRun, latents: Latents) -> Iterator[Tensor]:
+    """The images in batches, uint8 (B, 3, H, W): the one place that takes a generator's outputs for images."""
+    labels = latents.labels
+    for k, z in enumerate(latents.z.split(BATCH)):
+        yield draw_images(
+            trained.networks.generator,
+            z,
+            None if labels is None else labels.split(BATCH)[k],
+            image_range=trained.networks.image_range,
+            batch_size=BATCH,
+        )
+
+
+def _accepted(
+    trained: TrainedRun, count: int, source: torch.Generator, labels: Tensor | None, percentile: float | None
+) -> Latents:
+    networks = trained.networks
+
+    def draw(label: int | None) -> tuple[tuple[Tensor, ...], Tensor]:
+        z = sample_latent(networks.prior, (BATCH, networks.latent_dim), source)
+        if not networks.classes:
+            return (z,), judge(trained, z, None)
+        if label is None:
+            of_z = torch.randint(networks.classes, (BATCH,), generator=source, device=source.device)
+        else:
+            of_z = torch.full((BATCH,), label, device=source.device)
+        return (z, of_z), judge(trained, z, of_z)
+
+    def accept(wanted: int, label: int | None) -> Accepted:
+        try:
+            return rejection_sample(lambda: draw(label), wanted, source, percentile=percentile)
+        except RejectionError as error:
+            raise ConfigError(f"rejection=true: {error}") from None
+
+    if labels is None:
+        parts = [accept(count, None)]
+        order = torch.arange(count, device=source.device)
+    else:
+        parts = [accept(int((labels == label).sum()), int(label)) for label in labels.unique()]
+        order = labels.argsort(stable=True).argsort()  # back from sorted by label to where each was asked for
+    samples = [torch.cat(part)[order] for part in zip(*(part.samples for part in parts), strict=True)]
+    kept = sum(part.rate * part.drawn for part in parts)
+    return Latents(
+        z=samples[0],
+        labels=samples[1] if networks.classes else None,
+        log_ratio=torch.cat([part.log_ratio for part in parts])[order],
+        acceptance=kept / sum(part.drawn for part in parts),
+    )

@@ -1,0 +1,114 @@
+"""What `gantrain sample` writes: a grid, a folder of PNGs, arrays, or a moving picture."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import save_image
+
+from gantrain.commands.drawing import Latents, pictures
+from gantrain.commands.trained import TrainedRun
+from gantrain.config import ConfigError
+from gantrain.logs.animation import save_gif, save_mp4
+from gantrain.logs.run_folder import as_grid
+from gantrain.networks.latent_paths import closed_walk
+
+FPS = 25
+SECONDS_A_TURN = 4
+
+
+def write_grid(trained: TrainedRun, latents: Latents, columns: int, path: Path) -> None:
+    """All images in one PNG, row by row."""
+    images = torch.cat([batch.cpu() for batch in pictures(trained, latents)])
+    save_image(as_grid(images, columns), path)
+
+
+def write_pngs(trained: TrainedRun, latents: Latents, folder: Path) -> None:
+    """One PNG an image, and samples.csv with what is known of each: file, class, log_ratio."""
+    folder.mkdir()
+    count = len(latents.z)
+    columns: dict[str, list[str]] = {"file": [f"{k:0{len(str(count - 1))}}.png" for k in range(count)]}
+    if latents.labels is not None:
+        columns["class"] = [trained.classes[label] for label in latents.labels.tolist()]
+    if latents.log_ratio is not None:
+        columns["log_ratio"] = [f"{value:.6g}" for value in latents.log_ratio.tolist()]
+    names = iter(columns["file"])
+    for batch in pictures(trained, latents):
+        for image in batch.permute(0, 2, 3, 1).cpu().numpy():
+            Image.fromarray(image).save(folder / next(names))
+    if len(columns) > 1:
+        with (folder / "samples.csv").open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(columns)
+            rows.writerows(zip(*columns.values(), strict=True))
+
+
+def write_npz(trained: TrainedRun, latents: Latents, path: Path) -> None:
+    """Arrays: images uint8 (N, H, W, 3), z (N, latent_dim), and labels (N,) and log_ratio (N,) where there are any."""
+    arrays: dict[str, Any] = {"z": latents.z.cpu().numpy()}
+    if latents.labels is not None:
+        arrays["labels"] = latents.labels.cpu().numpy()
+    if latents.log_ratio is not None:
+        arrays["log_ratio"] = latents.log_ratio.cpu().numpy()
+    images: npt.NDArray[np.uint8] | None = None
+    done = 0
+    for batch in pictures(trained, latents):
+        if images is None:
+            _, channels, height, width = batch.shape
+            images = np.empty((len(latents.z), height, width, channels), np.uint8)  # once: it may fill the memory
+        images[done : done + len(batch)] = batch.permute(0, 2, 3, 1).cpu().numpy()
+        done += len(batch)
+    assert images is not None, "n is at least 1"
+    np.savez(path, images=images, **arrays)
+
+
+def walk_frames(
+    trained: TrainedRun,
+    labels: Tensor | None,
+    count: int,
+    seed: int,
+    seconds: float,
+    truncation: float | None,
+) -> Iterator[Tensor]:
+    """Frames (3, H, W) in [0, 1] of a closed walk of `count` images side by side, see `closed_walk`."""
+    networks = trained.networks
+    walk = closed_walk(
+        networks.prior,
+        (count, networks.latent_dim),
+        round(FPS * seconds),
+        torch.Generator(trained.device).manual_seed(seed),
+        turns=max(1, round(seconds / SECONDS_A_TURN)),
+        limit=truncation,
+    )
+    labels = None if labels is None else labels.to(trained.device)
+    columns = next(k for k in range(1, count + 1) if k * k >= count)
+    for z in walk:
+        images = torch.cat(list(pictures(trained, Latents(z=z, labels=labels))))
+        yield as_grid(images.cpu(), columns)
+
+
+def write_walk(frames: Iterator[Tensor], path: Path) -> None:
+    """A GIF or MP4, by the name's ending."""
+    (save_mp4 if path.suffix.lower() == ".mp4" else save_gif)(frames, path, FPS)
+
+
+def check_video() -> None:
+    """Refuses an MP4 where ffmpeg is missing.
+
+    Raises:
+        ConfigError: it is.
+    """
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ModuleNotFoundError, RuntimeError):
+        raise ConfigError(
+            "format=mp4 needs ffmpeg, which is not there: pip install 'gantrain[video]', or choose format=gif"
+        ) from None
