@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIDE = 360
+SIDE = 240
 """Pixels that a frame's longer side has at least; a whole factor enlarges what is smaller."""
 PALETTE_FRAMES = 16
 

@@ -1,8 +1,4 @@
-"""Training with labels: every objective, what is added to it, and what is drawn from a trained run."""
-
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
+"""Training with labels: every objective, and what is added to it."""
 
 import pytest
 import torch
@@ -11,7 +7,6 @@ from torch import Tensor
 
 from gantrain import build
 from gantrain.data import ImageSet
-from gantrain.logs.run_folder import read_rows
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
@@ -114,37 +109,3 @@ def test_grids_show_a_class_a_row_over_the_same_z() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(build.ConfigError, match="at least two classes"):
         build.check_classes("cond=acgan", images(), torch.zeros(60, dtype=torch.long))
-
-
-def test_sampling_from_a_run(gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
-    words = [*TINY, "model.latent_dim=4", "hydra.run.dir=run", "log.grid_images=9"]
-    assert gantrain(*words, "cond=projection", "schedule.steps=2").returncode == 0
-    rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "metric"]
-    assert {"modes", "class_accuracy"} <= {row["name"] for row in rows}
-    drawn = gantrain("sample", "run=run", "class=007", "n=5")
-    assert drawn.returncode == 0, drawn.stderr
-    picture = tmp_path / drawn.stdout.strip()
-    first = picture.read_bytes()
-    again = gantrain("sample", "run=run", "class=7", "n=5", "out=again.png")
-    assert again.returncode == 0
-    assert (tmp_path / "again.png").read_bytes() == first
-    for words, expected in (
-        (("class=007", "n=5"), "nothing is overwritten"),
-        (("class=cat",), "class='cat' is no class of the run"),
-        (("class=1000",), "is no class"),
-        (("n=0",), "n=0"),
-        (("out=no/where.png",), "does not exist"),
-    ):
-        refused = gantrain("sample", "run=run", *words)
-        assert refused.returncode == 2
-        assert expected in refused.stderr
-        assert "Traceback" not in refused.stderr
-    assert "does not exist" in gantrain("sample", "run=nowhere").stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.png", "run"]
-
-
-def test_sampling_without_labels(gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
-    assert gantrain(*TINY, "metrics=none", "schedule.steps=2", "hydra.run.dir=run").returncode == 0
-    assert "trained without labels" in gantrain("sample", "run=run", "class=1").stderr
-    drawn = gantrain("sample", "run=run", "network=raw", "n=10", "seed=3")
-    assert (tmp_path / drawn.stdout.strip()).is_file()
