@@ -20,15 +20,23 @@ def test_nothing_is_seen_before_the_end(folder: bool, tmp_path: Path) -> None:
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), written_whole(tmp_path / "new") as place:
-        place.write_text("half")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with written_whole(tmp_path / "new") as place:
+            place.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_came_in_between_stays(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match="nothing is overwritten"), written_whole(tmp_path / "new") as place:
-        place.write_text("ours")
-        (tmp_path / "new").write_text("theirs")
+    def raced() -> None:
+        with written_whole(tmp_path / "new") as place:
+            place.write_text("ours")
+            (tmp_path / "new").write_text("theirs")
+
+    with pytest.raises(FileExistsError, match="nothing is overwritten"):
+        raced()
     assert (tmp_path / "new").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
