@@ -178,7 +178,7 @@ def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
 
 
 def pictures(trained: TrainedRun, latents: Latents) -> Iterator[Tensor]:
-    """The images in batches, uint8 (B, 3, H, W): the one place that takes a generator's outputs for images."""
+    """The images in batches, uint8 (B, 3, H, W), or points (B, 2)."""
     labels = latents.labels
     for k, z in enumerate(latents.z.split(BATCH)):
         yield draw_images(

@@ -9,7 +9,7 @@ import yaml
 
 from gantrain.commands.model_card import facts, model_card
 from gantrain.commands.onnx_file import check_onnx, write_onnx
-from gantrain.commands.trained import TrainedRun, load_run
+from gantrain.commands.trained import TrainedRun, check_images, load_run
 from gantrain.config import ConfigError, option, to_dict
 from gantrain.files import written_whole
 
@@ -48,6 +48,7 @@ def run(options: Options) -> None:
     """
     check_packages(options.formats)
     trained = load_run(Path(options.run), checkpoint=options.checkpoint, network=options.network)
+    check_images(trained, "export", "sample run=... out=points.npz writes them")
     name = f"export-{options.network}-step{trained.step}"
     path = Path(options.out) if options.out else trained.folder / name
     if path.exists():

@@ -52,6 +52,7 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
         difference: of ONNX Runtime's images from PyTorch's; None where there is no ONNX.
     """
     config, networks = trained.config, trained.networks
+    assert networks.image_range is not None, "points are not exported"
     size, (low, high) = config.data.image_size, networks.image_range
     labelled = f", of one of {networks.classes} classes" if networks.classes else ""
     known = [
@@ -149,6 +150,7 @@ def _by_gantrain(trained: TrainedRun) -> str:
 
 def _by_onnx(trained: TrainedRun) -> str:
     networks = trained.networks
+    assert networks.image_range is not None, "points are not exported"
     low, high = networks.image_range
     from_zero = f"(images + {-low:g})" if low else "images"
     labels = f', "labels": np.arange(16) % {networks.classes}' if networks.classes else ""

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gantrain.build import CLASSES_IN_A_GRID, make_device
+from gantrain.build import CLASSES_IN_A_GRID, MAPPED_POINTS, make_device
 from gantrain.commands import sample_formats as formats
 from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, judged, ranked
-from gantrain.commands.trained import TrainedRun, load_run
+from gantrain.commands.trained import TrainedRun, check_images, load_run
 from gantrain.config import ConfigError, option
 from gantrain.evidence.rejection import PERCENTILE
 from gantrain.files import written_whole
@@ -26,11 +26,12 @@ MOST = {"grid": 10_000, "png": 1_000_000, "npz": 100_000, "gif": 64, "mp4": 64}
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Draw images from a trained run: neither its data nor its configuration's files are needed."""
+    """Draw images, or points, from a trained run: neither its data nor its configuration's files are needed."""
 
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
     n: int | None = option(
-        None, "images; of each class in a grid of classes (null: 64, or 8 a class); rows of interpolate; parts of walk"
+        None,
+        "images (null: 64, points: 1,500); of each class in a grid of classes (null: 8); rows of interpolate; parts of walk",
     )
     seed: int = option(0, "of z")
     class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one a row, else all")
@@ -126,6 +127,10 @@ def run(options: Options) -> None:
     trained = load_run(Path(options.run), checkpoint=options.checkpoint, network=options.network, device=device)
     if options.rank:
         check_ratio(trained, "rank=log_ratio")
+    points = trained.networks.image_range is None
+    if points and (options.made not in ("grid", "npz") or options.interpolate):
+        asked = "interpolate" if options.interpolate else f"format={options.made}"
+        check_images(trained, asked, "choose format=grid, a map of the ratio with the points, or format=npz")
     request = _request(options, trained)
     path = _free_path(options, trained)
     if options.walk:
@@ -138,7 +143,9 @@ def run(options: Options) -> None:
     else:
         latents = _latents(options, trained, request)
         with written_whole(path) as place:
-            if options.made == "grid":
+            if points and options.made == "grid":
+                formats.write_map(trained, latents, place)
+            elif options.made == "grid":
                 formats.write_grid(trained, latents, request.columns, place)
             elif options.made == "npz":
                 formats.write_npz(trained, latents, place)
@@ -169,7 +176,10 @@ def _request(options: Options, trained: TrainedRun) -> _Request:
         raise ConfigError(f"class={label!r}: the run was trained without labels (cond=none); leave it out")
     in_rows = bool(classes) and label is None and options.made == "grid" and not path
     rows = min(len(classes), CLASSES_IN_A_GRID) if in_rows else 1
-    count = options.n or (16 if options.walk else 8 if options.interpolate or in_rows else 64)
+    points = trained.networks.image_range is None
+    count = options.n or (
+        MAPPED_POINTS if points else 16 if options.walk else 8 if options.interpolate or in_rows else 64
+    )
     total = count * rows * (options.interpolate or 1)
     if total > MOST[options.made]:
         way_out = ", or choose format=png" if options.made in ("grid", "npz") and not path else ""

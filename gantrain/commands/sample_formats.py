@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import save_image
 
+from gantrain.build import MAPPED_POINTS, make_density
 from gantrain.commands.drawing import Latents, pictures
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError
+from gantrain.evidence.ratio_map import RatioMap
 from gantrain.logs.animation import save_gif, save_mp4
 from gantrain.logs.run_folder import as_grid
 from gantrain.networks.latent_paths import closed_walk
@@ -27,6 +29,21 @@ def write_grid(trained: TrainedRun, latents: Latents, columns: int, path: Path) 
     """All images in one PNG, row by row."""
     images = torch.cat([batch.cpu() for batch in pictures(trained, latents)])
     save_image(as_grid(images, columns), path)
+
+
+def write_map(trained: TrainedRun, latents: Latents, path: Path) -> None:
+    """Points over the data's, with the true and the learnt ratio, as training draws them."""
+    density, objective = make_density(trained.config), trained.config.loss.make()
+    real, _ = density.sample(MAPPED_POINTS, torch.Generator().manual_seed(0))
+    points = torch.cat(list(pictures(trained, latents)))
+
+    @torch.no_grad()
+    def judge(places: Tensor) -> Tensor:
+        logits: Tensor = trained.networks.discriminator(places)
+        return objective.log_ratio(logits) if objective.has_log_ratio else logits
+
+    title = "learnt log r" if objective.has_log_ratio else "v"
+    save_image(RatioMap(density, real).picture(points, judge, title), path)
 
 
 def write_pngs(trained: TrainedRun, latents: Latents, folder: Path) -> None:
@@ -50,12 +67,15 @@ def write_pngs(trained: TrainedRun, latents: Latents, folder: Path) -> None:
 
 
 def write_npz(trained: TrainedRun, latents: Latents, path: Path) -> None:
-    """Arrays: images uint8 (N, H, W, 3), z (N, latent_dim), and labels (N,) and log_ratio (N,) where there are any."""
+    """Arrays: images uint8 (N, H, W, 3) or points (N, 2), z (N, latent_dim), labels (N,), log_ratio (N,) if any."""
     arrays: dict[str, Any] = {"z": latents.z.cpu().numpy()}
     if latents.labels is not None:
         arrays["labels"] = latents.labels.cpu().numpy()
     if latents.log_ratio is not None:
         arrays["log_ratio"] = latents.log_ratio.cpu().numpy()
+    if trained.networks.image_range is None:
+        np.savez(path, points=torch.cat(list(pictures(trained, latents))).cpu().numpy(), **arrays)
+        return
     images: npt.NDArray[np.uint8] | None = None
     done = 0
     for batch in pictures(trained, latents):

@@ -43,6 +43,16 @@ class TrainedRun:
         return next(self.networks.generator.parameters()).device
 
 
+def check_images(trained: TrainedRun, asker: str, way_out: str) -> None:
+    """Refuses a generator of points to what is about images.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if trained.networks.image_range is None:
+        raise ConfigError(f"{asker} is about images, and data={trained.config.data.name} is made of points: {way_out}")
+
+
 def load_run(
     folder: Path, *, checkpoint: str = "last", network: str = "ema", device: torch.device | None = None
 ) -> TrainedRun:
