@@ -31,7 +31,7 @@ class Options:
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
     n: int | None = option(
         None,
-        "images (null: 64, points: 1,500); of each class in a grid of classes (null: 8); rows of interpolate; parts of walk",
+        "images (null: 64), or points; of each class in a grid of classes (null: 8); rows of interpolate; parts of walk",
     )
     seed: int = option(0, "of z")
     class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one a row, else all")
@@ -177,9 +177,8 @@ def _request(options: Options, trained: TrainedRun) -> _Request:
     in_rows = bool(classes) and label is None and options.made == "grid" and not path
     rows = min(len(classes), CLASSES_IN_A_GRID) if in_rows else 1
     points = trained.networks.image_range is None
-    count = options.n or (
-        MAPPED_POINTS if points else 16 if options.walk else 8 if options.interpolate or in_rows else 64
-    )
+    usual = MAPPED_POINTS if points else 16 if options.walk else 8 if options.interpolate or in_rows else 64
+    count = options.n or usual
     total = count * rows * (options.interpolate or 1)
     if total > MOST[options.made]:
         way_out = ", or choose format=png" if options.made in ("grid", "npz") and not path else ""
