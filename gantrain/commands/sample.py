@@ -31,7 +31,7 @@ class Options:
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
     n: int | None = option(
         None,
-        "images (null: 64), or points; of each class in a grid of classes (null: 8); rows of interpolate; parts of walk",
+        "images (null: 64) or points; of each class in a grid of classes (null: 8); rows of interpolate; parts of walk",
     )
     seed: int = option(0, "of z")
     class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one a row, else all")
