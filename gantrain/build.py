@@ -24,10 +24,10 @@ from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
 from gantrain.data.digits import load_stacked_digits
 from gantrain.data.folder import list_images, load_folder
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
-from gantrain.evidence.fidelity import InceptionMetric, check_classifier
+from gantrain.evidence.fidelity import check_classifier
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 from gantrain.evidence.measurement import Metric
-from gantrain.evidence.modes import ModesMetric
+from gantrain.evidence.suite import RealImages, make_metrics
 from gantrain.files import UnusableFolderError
 from gantrain.logs.run_folder import RunFolder, RunFolderError, check_free
 from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
@@ -194,27 +194,35 @@ def build_metrics(
 ) -> list[Metric]:
     """The metrics asked for, ready to measure."""
     protocol = measuring_protocol(config, device)
-    metrics: list[Metric] = []
-    if weights is not None:
-        split = config.metrics.reference_split
-        reference = training_set if split == "train" else load_data(config, split)
-        images, labels = choose_reference(reference, protocol.reference_samples)
-        if "classes" in protocol.names:
-            check_classes("metrics.names=classes", reference, labels)
-        metrics.append(
-            InceptionMetric(
-                tuple(name for name in protocol.names if name in INCEPTION_METRICS),
-                weights,
-                reference=images,
-                reference_labels=labels,
-                reference_name=reference.name,
-                batch_size=config.metrics.batch_size,
-                device=device,
-            )
-        )
-    if "modes" in protocol.names:
-        metrics.append(ModesMetric())
-    return metrics
+    if not protocol.names:
+        return []
+    return make_metrics(
+        protocol.names,
+        real_images(config, training_set, protocol.names, protocol.reference_samples),
+        weights=weights,
+        batch_size=config.metrics.batch_size,
+        device=device,
+    )
+
+
+def real_images(
+    config: Config, training_set: ImageSet, names: tuple[str, ...], inception_samples: int | None
+) -> RealImages:
+    """What figures of a run are read against; `inception_samples` is None for all.
+
+    Raises:
+        ConfigError: the Inception is to see more than there are, or there are no classes to tell apart.
+    """
+    split = config.metrics.reference_split
+    reference = training_set if split == "train" else load_data(config, split)
+    seen = reference.images
+    if any(name in INCEPTION_METRICS for name in names):
+        seen = choose_reference(reference, inception_samples)
+    held_out = None
+    if "classes" in names:
+        check_classes("metrics.names=classes", training_set, training_set.labels)
+        held_out = load_data(config, "test") if config.data.name == "cifar10" else None
+    return RealImages(reference, seen, training_set, (training_set, held_out))
 
 
 def check_classes(asker: str, images: ImageSet, labels: Tensor) -> None:
@@ -230,21 +238,21 @@ def check_classes(asker: str, images: ImageSet, labels: Tensor) -> None:
         )
 
 
-def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Tensor]:
-    """`count` images of a set and their labels, chosen at random but alike for every run; all of them for None.
+def choose_reference(reference: ImageSet, count: int | None) -> Tensor:
+    """`count` images of a set, chosen at random but alike for every run; all of them for None.
 
     Raises:
         ConfigError: the set has fewer.
     """
     if count is None or count == len(reference):
-        return reference.images, reference.labels
+        return reference.images
     if count > len(reference):
         raise ConfigError(
             f"metrics.reference_samples={count}: {reference.name} has {len(reference)} images; choose at most as "
             "many (metrics.samples sets it where it is null, on a CPU)"
         )
     order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(REFERENCE_SEED))
-    return reference.images[order[:count]], reference.labels[order[:count]]
+    return reference.images[order[:count]]
 
 
 def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric], device: torch.device) -> Trainer:
