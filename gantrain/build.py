@@ -217,7 +217,7 @@ def real_images(
     reference = training_set if split == "train" else load_data(config, split)
     seen = reference.images
     if any(name in INCEPTION_METRICS for name in names):
-        seen = choose_reference(reference, inception_samples)
+        seen, _ = choose_reference(reference, inception_samples)
     held_out = None
     if "classes" in names:
         check_classes("metrics.names=classes", training_set, training_set.labels)
@@ -238,21 +238,21 @@ def check_classes(asker: str, images: ImageSet, labels: Tensor) -> None:
         )
 
 
-def choose_reference(reference: ImageSet, count: int | None) -> Tensor:
-    """`count` images of a set, chosen at random but alike for every run; all of them for None.
+def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Tensor]:
+    """`count` images of a set and their labels, chosen at random but alike for every run; all of them for None.
 
     Raises:
         ConfigError: the set has fewer.
     """
     if count is None or count == len(reference):
-        return reference.images
+        return reference.images, reference.labels
     if count > len(reference):
         raise ConfigError(
             f"metrics.reference_samples={count}: {reference.name} has {len(reference)} images; choose at most as "
             "many (metrics.samples sets it where it is null, on a CPU)"
         )
     order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(REFERENCE_SEED))
-    return reference.images[order[:count]]
+    return reference.images[order[:count]], reference.labels[order[:count]]
 
 
 def build_trainer(config: Config, training_set: ImageSet, metrics: list[Metric], device: torch.device) -> Trainer:

@@ -519,8 +519,8 @@ class Config:
             )
         if "classes" in self.metrics.names and self.data.name == "digits":
             raise ConfigError(
-                f"metrics.names={self.metrics.names} with data=digits: its thousand modes are read digit by digit; take "
-                "modes in place of classes"
+                f"metrics.names={self.metrics.names} with data=digits: its thousand modes are read digit by digit; "
+                "take modes in place of classes"
             )
         if self.metrics.reference_split == "test" and self.data.name == "folder":
             raise ConfigError(

@@ -64,15 +64,9 @@ class ClassesMetric:
     def draw(self, picture: Any, images: Tensor) -> None:
         """Draws the shares of the classes, the data's beside the images', into a matplotlib Figure."""
         counts = self._counts(self._classifier.classes(images))
-        order = range(len(self._names))
-        if len(self._names) > SHOWN_IN_PICTURE:
-            apart = (counts / counts.sum() - self._real).abs()
-            order = sorted(apart.argsort(descending=True)[:SHOWN_IN_PICTURE].tolist())
-        chosen = torch.tensor(list(order))
-        shares, errors = (
-            counts / counts.sum(),
-            (counts / counts.sum() * (1 - counts / counts.sum()) / counts.sum()) ** 0.5,
-        )
+        shares = counts / counts.sum()
+        errors = (shares * (1 - shares) / counts.sum()).sqrt()
+        chosen = (shares - self._real).abs().topk(min(SHOWN_IN_PICTURE, len(counts))).indices.sort().values
         axes = picture.subplots()
         at = torch.arange(len(chosen)).double()
         axes.bar(at - 0.2, 100 * self._real[chosen], 0.4, color="#999999", label="real images, held out")
@@ -86,16 +80,11 @@ class ClassesMetric:
             ecolor="#333333",
             label=f"{len(images):,} samples, with 95 % of sampling error",
         )
-        axes.set_xticks(at, [self._names[k] for k in order], rotation=30, ha="right")
+        axes.set_xticks(at, [self._names[k] for k in chosen], rotation=30, ha="right")
         axes.set_ylabel("share of images [%]")
-        what = (
-            f"the {SHOWN_IN_PICTURE} classes furthest apart of {len(self._names)}, by"
-            if len(chosen) < len(counts)
-            else "by"
-        )
-        axes.set_title(
-            f"Classes, {what} a classifier that is right on {100 * self._classifier.accuracy:.1f} % of held-out images"
-        )
+        what = "Classes" if len(chosen) == len(counts) else f"The {len(chosen)} of {len(counts)} classes furthest apart"
+        right = 100 * self._classifier.accuracy
+        axes.set_title(f"{what}, by a classifier that is right on {right:.1f} % of held-out images")
         axes.legend()
 
     def _counts(self, found: Tensor, drawn: Tensor | None = None) -> Tensor:

@@ -109,7 +109,7 @@ def _network(classes: int, size: tuple[int, ...]) -> nn.Module:
 
 def _train(network: nn.Module, data: ImageSet) -> None:
     """Nesterov momentum with one cycle of the learning rate (Smith & Topin 2019), shifts by a few pixels."""
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train().to(memory_format=torch.channels_last)
     batches = max(EPOCHS * -(-len(data) // BATCH), LEAST_STEPS)
     optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=batches, pct_start=0.25)

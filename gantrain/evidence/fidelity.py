@@ -154,6 +154,6 @@ def check_classifier(names: tuple[str, ...], weights: InceptionWeights) -> None:
     """
     if "inception_score" in names and not weights.has_classifier:
         raise WeightsError(
-            f"metrics.names asks for inception_score, and the weights of {weights.origin} hold no classifier: point "
-            "metrics.inception_weights at torch-fidelity's own .pth, or take inception_score out of metrics.names"
+            f"inception_score is asked for, and the weights of {weights.origin} hold no classifier: point "
+            "metrics.inception_weights (of evaluate: inception_weights) at torch-fidelity's own .pth, or leave it out"
         )
