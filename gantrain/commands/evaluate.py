@@ -273,7 +273,7 @@ def _load(name: str, root: str | None, image_size: int, key: str) -> tuple[Image
     if image_size != 32:
         raise ConfigError(f"image_size={image_size}: the images of {name} have 32 pixels; use 32")
     if name.startswith("digits"):
-        return load_stacked_digits("train"), load_stacked_digits("test")
+        return load_stacked_digits("train"), load_stacked_digits("test") if name.endswith("-test") else None
     place = cifar10_root(root)
     prepare_cifar10(place)
     return load_cifar10(place, "train"), load_cifar10(place, "test")

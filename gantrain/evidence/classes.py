@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,13 +69,13 @@ class ClassesMetric:
         errors = (shares * (1 - shares) / counts.sum()).sqrt()
         chosen = (shares - self._real).abs().topk(min(SHOWN_IN_PICTURE, len(counts))).indices.sort().values
         axes = picture.subplots()
-        at = torch.arange(len(chosen)).double()
-        axes.bar(at - 0.2, 100 * self._real[chosen], 0.4, color="#999999", label="real images, held out")
+        at = np.arange(len(chosen))
+        axes.bar(at - 0.2, 100 * self._real[chosen].numpy(), 0.4, color="#999999", label="real images, held out")
         axes.bar(
             at + 0.2,
-            100 * shares[chosen],
+            100 * shares[chosen].numpy(),
             0.4,
-            yerr=196 * errors[chosen],
+            yerr=196 * errors[chosen].numpy(),
             capsize=2,
             color="#0072B2",
             ecolor="#333333",

@@ -8,7 +8,7 @@ from torch import Tensor
 from gantrain.evidence.bootstrap import of_mean
 from gantrain.evidence.measurement import Measurement
 
-PAIRS = 5000  # at most
+PAIRS = 1000  # at most
 WINDOW = 7  # pixels, uniform
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of Wang et al., for five scales
 BATCH = 250  # pairs
@@ -29,7 +29,7 @@ def exponents_for(size: int) -> tuple[float, ...]:
 
 @torch.no_grad()
 def ms_ssim_of_pairs(images: Tensor) -> Tensor:
-    """MS-SSIM of disjoint random pairs of uint8 images (N, 3, H, W): (min(N // 2, 5000),), in [0, 1], on the CPU.
+    """MS-SSIM of disjoint random pairs of uint8 images (N, 3, H, W): (min(N // 2, 1000),), in [0, 1], on the CPU.
 
     By torchmetrics, with a uniform window of 7 pixels on as many scales as the images have room for; the channels
     are averaged, a negative structure counts as 0.

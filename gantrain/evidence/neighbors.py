@@ -136,12 +136,17 @@ class NeighborsMetric:
         columns = min(COLUMNS, len(self._train))
         distances, indices = nearest(points, self._points, columns)
         closest = distances[:, 0].argsort()[:ROWS]
+        picture.suptitle(
+            f"Nearest training images, by {self._protocol['space']}; the numbers are distances in units of the mean "
+            "distance\nfrom a training image to the nearest other one: 0 is a copy, 1 as far as real images are",
+            fontsize=10,
+        )
         halves = picture.subfigures(1, 2)
         for half, chosen, title in (
             (halves[0], torch.arange(min(ROWS, len(images))), "the first samples"),
             (halves[1], closest, "the samples nearest to a training image"),
         ):
-            half.suptitle(title)
+            half.suptitle(title, fontsize=9)
             axes = half.subplots(len(chosen), columns + 1, squeeze=False)
             for row, sample in zip(axes, chosen.tolist(), strict=True):
                 shown = [images[sample].cpu(), *self._train[indices[sample]].cpu()]
@@ -157,7 +162,7 @@ class NeighborsMetric:
                             f"{float(distances[sample, k - 1]) / self._real_distance:.2f}", fontsize=7, labelpad=1
                         )
             axes[0, 0].set_title("sample", fontsize=8)
-            axes[0, 1].set_title("nearest training images →", fontsize=8, loc="left")
+            axes[0, (columns + 1) // 2].set_title("training images, nearest first", fontsize=8)
 
     def _duplicates(self, images: Tensor, points: Tensor, protocol: dict[str, Any]) -> list[Measurement]:
         among = min(len(images), len(self._train), AMONG)
