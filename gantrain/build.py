@@ -28,11 +28,11 @@ from gantrain.data.digits import load_stacked_digits
 from gantrain.data.folder import list_images, load_folder
 from gantrain.data.points import GaussianMixture, grid, load_points, mixture, moons, ring
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
-from gantrain.evidence.fidelity import InceptionMetric, check_classifier
+from gantrain.evidence.fidelity import check_classifier
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 from gantrain.evidence.measurement import Metric
-from gantrain.evidence.modes import ModesMetric
 from gantrain.evidence.ratio_map import RatioMap
+from gantrain.evidence.suite import RealImages, make_metrics
 from gantrain.evidence.toys import PointsMetric
 from gantrain.files import UnusableFolderError
 from gantrain.logs.run_folder import RunFolder, RunFolderError, as_grid, check_free
@@ -220,29 +220,37 @@ def build_metrics(
 ) -> list[Metric]:
     """The metrics asked for, ready to measure."""
     protocol = measuring_protocol(config, device)
-    metrics: list[Metric] = []
+    if not protocol.names:
+        return []
     if isinstance(training_set, PointSet):
-        return [PointsMetric(training_set.density)] if "modes" in protocol.names else []
-    if weights is not None:
-        split = config.metrics.reference_split
-        reference = training_set if split == "train" else load_images(config, split)
-        images, labels = choose_reference(reference, protocol.reference_samples)
-        if "classes" in protocol.names:
-            check_classes("metrics.names=classes", reference, labels)
-        metrics.append(
-            InceptionMetric(
-                tuple(name for name in protocol.names if name in INCEPTION_METRICS),
-                weights,
-                reference=images,
-                reference_labels=labels,
-                reference_name=reference.name,
-                batch_size=config.metrics.batch_size,
-                device=device,
-            )
-        )
-    if "modes" in protocol.names:
-        metrics.append(ModesMetric())
-    return metrics
+        return [PointsMetric(training_set.density)]
+    return make_metrics(
+        protocol.names,
+        real_images(config, training_set, protocol.names, protocol.reference_samples),
+        weights=weights,
+        batch_size=config.metrics.batch_size,
+        device=device,
+    )
+
+
+def real_images(
+    config: Config, training_set: ImageSet, names: tuple[str, ...], inception_samples: int | None
+) -> RealImages:
+    """What figures of a run are read against; `inception_samples` is None for all.
+
+    Raises:
+        ConfigError: the Inception is to see more than there are, or there are no classes to tell apart.
+    """
+    split = config.metrics.reference_split
+    reference = training_set if split == "train" else load_images(config, split)
+    seen = reference.images
+    if any(name in INCEPTION_METRICS for name in names):
+        seen, _ = choose_reference(reference, inception_samples)
+    held_out = None
+    if "classes" in names:
+        check_classes("metrics.names=classes", training_set, training_set.labels)
+        held_out = load_images(config, "test") if config.data.name == "cifar10" else None
+    return RealImages(reference, seen, training_set, (training_set, held_out))
 
 
 def check_classes(asker: str, images: DataSet, labels: Tensor) -> None:

@@ -38,7 +38,10 @@ TOYS = ("ring", "grid", "moons", "mixture")
 DATA_NAMES = ("cifar10", "digits", "folder", *TOYS)
 DATA_SIZES = {"cifar10": 32, "digits": 32}
 LR_DECAYS = ("constant", "linear", "cosine")
-METRIC_NAMES = ("fid", "kid", "inception_score", "classes", "modes")
+METRIC_NAMES = (
+    *("fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "modes", "classes", "colors"),
+    *("duplicates", "neighbors", "ms_ssim"),
+)
 SAMPLING_NETWORKS = ("ema", "raw")
 SPLITS = ("train", "test")
 PRECISIONS = ("float32", "bf16")
@@ -420,17 +423,23 @@ class MetricsConfig:
 
     names: list[str] = option(
         ["auto"],
-        "metrics, of fid, kid, inception_score, classes, modes (digits, points); auto fits the data; [] is none",
+        "metrics, of fid, kid, inception_score, precision, recall, density, coverage, classes (labelled data), modes "
+        "(digits, points), colors, duplicates, neighbors, ms_ssim; auto is fid and kid, or modes; [] is none",
     )
     every_steps: int | None = option(
         None,
-        "steps between measurements, 0: at the end; null: 10,000 on CUDA, end on a CPU, modes a 5th, points a 20th",
+        "steps between measurements, 0 for the end only; null: 10,000 on CUDA, end only on a CPU, a fifth of the run "
+        "where no metric needs the Inception, a twentieth for points",
     )
     samples: int | None = option(
-        None, "generated examples; null: 50,000 on CUDA, 1,024 on a CPU, 10,000 for modes, 2,500 points"
+        None,
+        "generated examples; null: 50,000 on CUDA, 1,024 on a CPU, 10,000 where no metric needs the Inception, "
+        "2,500 points",
     )
     reference_split: str = option("train", "real images to compare with: train or test (cifar10)")
-    reference_samples: int | None = option(None, "how many of them; null: all on CUDA, as many as samples on a CPU")
+    reference_samples: int | None = option(
+        None, "how many of them the Inception sees; null: all on CUDA, as many as samples on a CPU"
+    )
     networks: list[str] = option(
         ["ema"], "generators measured: ema, raw or both; the first decides which checkpoint is best"
     )
@@ -454,6 +463,9 @@ class MetricsConfig:
         _between("metrics.samples", self.samples, 2, 10**7)
         if "inception_score" in self.names:
             _between("metrics.samples", self.samples, 10, 10**7, what="inception_score splits them in ten")
+        if {"precision", "recall", "density", "coverage"} & set(self.names):
+            _between("metrics.samples", self.samples, 6, 10**7, what="the fifth neighbour is looked for")
+            _between("metrics.reference_samples", self.reference_samples, 6, 10**7, what="the fifth neighbour counts")
         _choice("metrics.reference_split", self.reference_split, SPLITS)
         _between("metrics.reference_samples", self.reference_samples, 2, 10**7)
         _require(bool(self.networks), "metrics.networks", self.networks, "is empty; choose ema, raw or both")
@@ -550,6 +562,11 @@ class Config:
             raise ConfigError(
                 f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "
                 "and on points only; use fid, kid or auto"
+            )
+        if "classes" in self.metrics.names and self.data.name == "digits":
+            raise ConfigError(
+                f"metrics.names={self.metrics.names} with data=digits: its thousand modes are read digit by digit; "
+                "take modes in place of classes"
             )
         if self.metrics.reference_split == "test" and self.data.name == "folder":
             raise ConfigError(

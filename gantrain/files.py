@@ -1,6 +1,7 @@
 """Files written whole or not at all; those of tensors read without running what is in them."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 PART = ".part"
 
@@ -25,6 +27,11 @@ def cache_folder() -> Path:
             f"the cache folder {str(folder)!r} cannot be made ({error}); set GANTRAIN_CACHE to one that can be written"
         ) from None
     return folder
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """sha1 of a tensor's content, first 12 digits: what cached results of it are known by."""
+    return hashlib.sha1(tensor.cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
 
 
 def save_atomically(content: object, path: Path) -> None:

@@ -195,21 +195,17 @@ def kill_and_resume(check: Check) -> dict[str, Any]:
 def fid_floor(check: Check) -> dict[str, Any]:
     """FID of the 50,000 training images against the 10,000 test images."""
     from gantrain.data.cifar10 import cifar10_root, load_cifar10
+    from gantrain.evidence.features import InceptionFeatures
     from gantrain.evidence.fidelity import InceptionMetric
     from gantrain.evidence.inception import find_inception_weights
 
     root = cifar10_root(None)
     train, test = load_cifar10(root, "train"), load_cifar10(root, "test")
     count = 64 if check.rehearse else None
-    metric = InceptionMetric(
-        ("fid", "kid"),
-        find_inception_weights(None),
-        reference=train.images[:count],
-        reference_labels=train.labels[:count],
-        reference_name=train.name,
-        batch_size=32 if check.rehearse else 250,
-        device=torch.device(check.device),
+    inception = InceptionFeatures(
+        find_inception_weights(None), batch_size=32 if check.rehearse else 250, device=torch.device(check.device)
     )
+    metric = InceptionMetric(("fid", "kid"), inception, reference=train.images[:count], reference_name=train.name)
     started = time.monotonic()
     figures = {figure.name: figure.value for figure in metric.measure(test.images[:count], None)}
     figures["seconds_for_test_images"] = round(time.monotonic() - started, 1)

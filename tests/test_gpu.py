@@ -7,6 +7,7 @@ import torch
 from torch_fidelity import calculate_metrics
 
 from gantrain import build
+from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric
 from gantrain.evidence.inception import find_inception_weights
 from gantrain.logs.run_folder import read_rows
@@ -120,15 +121,8 @@ def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
 def test_fid_on_the_gpu_is_torch_fidelitys(inception_file: Path) -> None:
     weights = find_inception_weights(str(inception_file))
     one, other = some_images(256, seed=0), some_images(256, seed=1) // 2
-    metric = InceptionMetric(
-        ("fid",),
-        weights,
-        reference=one,
-        reference_labels=torch.zeros(len(one), dtype=torch.long),
-        reference_name="random",
-        batch_size=64,
-        device=torch.device("cuda", 0),
-    )
+    inception = InceptionFeatures(weights, batch_size=64, device=torch.device("cuda", 0))
+    metric = InceptionMetric(("fid",), inception, reference=one, reference_name="random", bootstrap=20)
     theirs = calculate_metrics(
         input1=Images(other),
         input2=Images(one),
@@ -140,6 +134,9 @@ def test_fid_on_the_gpu_is_torch_fidelitys(inception_file: Path) -> None:
         save_cpu_ram=True,
         verbose=False,
     )
-    fid = metric.measure(other, None)[0].value
+    (figure,) = metric.measure(other, None)
+    fid = figure.value
+    assert figure.interval is not None
+    assert figure.interval[0] < fid < figure.interval[1]
     assert fid == pytest.approx(theirs["frechet_inception_distance"], abs=1e-2)
     assert fid > 1

@@ -14,14 +14,14 @@ from gantrain.data.images import DataError, ImageSet
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
 
-def list_images(root: Path) -> list[Path]:
-    """The image files under `root`, sorted, hidden ones left out.
+def list_images(root: Path, key: str = "data.root") -> list[Path]:
+    """The image files under `root`, sorted, hidden ones left out; errors name `key`, which the folder is the value of.
 
     Raises:
         DataError: `root` is no folder or holds fewer than two images.
     """
     if not root.is_dir():
-        raise DataError(f"data.root={str(root)!r} is not a folder; set data.root to a folder of images")
+        raise DataError(f"{key}={str(root)!r} is not a folder; set {key} to a folder of images")
     files = sorted(
         path
         for path in root.rglob("*")
@@ -31,37 +31,38 @@ def list_images(root: Path) -> list[Path]:
     )
     if len(files) < 2:
         raise DataError(
-            f"data.root={str(root)!r} holds {len(files)} images, and a GAN needs at least 2; "
+            f"{key}={str(root)!r} holds {len(files)} images, and at least 2 are needed; "
             f"files ending in {', '.join(SUFFIXES)} are read, in the folder and the folders inside it"
         )
     return files
 
 
-def load_folder(root: Path, image_size: int) -> ImageSet:
+def load_folder(root: Path, image_size: int, key: str = "data.root") -> ImageSet:
     """Every image under `root`, centre-cropped to a square and resized (antialiased), on the CPU.
 
-    The first folder below `root` names the class; files directly in it belong to the class `.`.
+    The first folder below `root` names the class; files directly in it belong to the class `.`. Errors name `key`,
+    which the folder is the value of.
 
     Raises:
         DataError: a file cannot be read, with its name.
     """
-    files = list_images(root)
+    files = list_images(root, key)
     names = [path.relative_to(root).parts[0] if path.parent != root else "." for path in files]
     classes = tuple(sorted(set(names)))
     number = {name: k for k, name in enumerate(classes)}
     images = torch.empty(len(files), 3, image_size, image_size, dtype=torch.uint8)
     for k, path in enumerate(tqdm(files, desc=f"reading {root}", unit="image", disable=None, leave=False)):
-        images[k] = _read(path, image_size)
+        images[k] = _read(path, image_size, key)
     return ImageSet(f"folder-{root.name}", images, torch.tensor([number[name] for name in names]), classes)
 
 
-def _read(path: Path, image_size: int) -> Tensor:
+def _read(path: Path, image_size: int, key: str) -> Tensor:
     try:
         with Image.open(path) as file:
             picture = _as_rgb(ImageOps.exif_transpose(file))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         raise DataError(
-            f"data.root: {str(path)!r} cannot be read as an image ({error}); repair it or take it out of the folder"
+            f"{key}: {str(path)!r} cannot be read as an image ({error}); repair it or take it out of the folder"
         ) from None
     pixels = transforms.center_crop(transforms.pil_to_tensor(picture), [min(picture.size)] * 2)
     resized: Tensor = transforms.resize(pixels, [image_size, image_size], antialias=True)

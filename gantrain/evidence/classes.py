@@ -1,55 +1,100 @@
-"""Which classes of a labelled data set a generator shows, and how evenly, read from Inception features."""
+"""Which classes of a labelled data set a generator shows, and how evenly, by the set's own classifier."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
-RIDGE = 1e-2  # of the features' mean variance
-HELD_OUT = 5  # every fifth reference image tells how good the classifier is
+from gantrain.evidence.bootstrap import around, of_share, resample_counts
+from gantrain.evidence.classifier import ImageClassifier
+from gantrain.evidence.measurement import Measurement
+
+SHOWN_IN_PICTURE = 30  # classes
 
 
-class FeatureClassifier:
-    """Ridge regression from features to one-hot classes: closed form, the same for every run of a reference.
+class ClassesMetric:
+    """Class histogram of generated images against that of held-out real ones, both as the classifier sees them."""
 
-    Attributes:
-        accuracy: share of right answers on the fifth of the reference that it has not seen.
-    """
+    headline = ("classes_kl", True)
+    picture = "classes"
 
-    def __init__(self, features: Tensor, labels: Tensor) -> None:
-        """Fits features (N, D) with labels (N,) of at least two classes."""
-        labels = labels.cpu()
-        self._count = int(labels.max()) + 1
-        held_out = torch.arange(len(labels)) % HELD_OUT == HELD_OUT - 1
-        self._shares = torch.bincount(labels, minlength=self._count).double() / len(labels)
-        x, y = features[~held_out].double(), labels[~held_out]
-        self._mean = x.mean(dim=0)
-        x = x - self._mean
-        targets = torch.nn.functional.one_hot(y, self._count).double()
-        self._offset = targets.mean(dim=0)
-        gram = x.T @ x
-        gram.diagonal().add_(RIDGE * gram.diagonal().mean())
-        self._weights = torch.linalg.solve(gram, x.T @ (targets - self._offset))
-        self.accuracy = float((self.classes(features[held_out]) == labels[held_out]).double().mean())
+    def __init__(self, classifier: ImageClassifier, names: tuple[str, ...], *, bootstrap: int = 0) -> None:
+        """Takes the classifier and the classes' names."""
+        self._classifier = classifier
+        self._names = names
+        self._bootstrap = bootstrap
+        counts = classifier.held_out_counts.double()
+        self._real = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))  # no class has no share at all
+        self._protocol: dict[str, Any] = {
+            "classifier": "CNN",
+            "classifier_trained_on": classifier.trained_on,
+            "held_out_accuracy": classifier.accuracy,
+            "held_out_samples": classifier.held_out,
+            "classifier_digest": classifier.digest,
+        }
 
-    def classes(self, features: Tensor) -> Tensor:
-        """Features (N, D) -> classes (N,), on the CPU."""
-        scores: Tensor = (features.double().cpu() - self._mean) @ self._weights + self._offset
-        return scores.argmax(dim=1)
+    def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
+        """The figures of uint8 images (N, 3, H, W).
 
-    def figures(self, features: Tensor, labels: Tensor | None) -> dict[str, float]:
-        """Of features (N, D) of generated images.
-
-        Returns:
-            `classes`, how many are shown at least once in a thousand times their real share; `classes_kl`,
-            KL(generated shares ‖ real shares) in nats; with the labels (N,) that were asked for
-            `class_accuracy`, the share of images that show theirs.
+        `classes`: how many are shown at least once in a thousand times their share of real images; `classes_kl`:
+        KL(generated shares ‖ real shares) in nats, which is (classes - 1)/(2N) for N real images; with the labels
+        (N,) that were asked for `class_accuracy`, the share of images that show theirs.
         """
-        found = self.classes(features)
-        counts = torch.bincount(found, minlength=self._count).double()
-        shares = counts / counts.sum()
-        shown = shares > self._shares / 1000
-        present = (counts > 0) & (self._shares > 0)
-        kl = (shares[present] * (shares[present] / self._shares[present]).log()).sum()
-        figures = {"classes": float(shown.sum()), "classes_kl": float(kl)}
+        found = self._classifier.classes(images)
+        counts = self._counts(found)
+        protocol = {**self._protocol, "samples": len(images), "of": len(self._real)}
+        kl = self._kl(counts)
+        interval, of_interval = None, {}
+        if self._bootstrap:
+            resamples = [self._kl(self._counts(found, drawn)) for drawn in self._resamples(len(images))]
+            interval = around(kl, resamples)
+            of_interval = {"interval_over": "generated images", "bootstrap": self._bootstrap}
+        shown = int((counts / counts.sum() > self._real / 1000).sum())
+        figures = [
+            Measurement("classes", float(shown), protocol),
+            Measurement("classes_kl", kl, {**protocol, **of_interval}, interval),
+        ]
         if labels is not None:
-            figures["class_accuracy"] = float((found == labels.cpu()).double().mean())
+            right = float((found == labels.cpu()).double().mean())
+            interval = of_share(right, len(images)) if self._bootstrap else None
+            of_real = {**protocol, "real": self._classifier.accuracy}
+            figures.append(Measurement("class_accuracy", right, of_real, interval))
         return figures
+
+    def draw(self, picture: Any, images: Tensor) -> None:
+        """Draws the shares of the classes, the data's beside the images', into a matplotlib Figure."""
+        counts = self._counts(self._classifier.classes(images))
+        shares = counts / counts.sum()
+        errors = (shares * (1 - shares) / counts.sum()).sqrt()
+        chosen = (shares - self._real).abs().topk(min(SHOWN_IN_PICTURE, len(counts))).indices.sort().values
+        axes = picture.subplots()
+        at = np.arange(len(chosen))
+        axes.bar(at - 0.2, 100 * self._real[chosen].numpy(), 0.4, color="#999999", label="real images, held out")
+        axes.bar(
+            at + 0.2,
+            100 * shares[chosen].numpy(),
+            0.4,
+            yerr=196 * errors[chosen].numpy(),
+            capsize=2,
+            color="#0072B2",
+            ecolor="#333333",
+            label=f"{len(images):,} samples, with 95 % of sampling error",
+        )
+        axes.set_xticks(at, [self._names[k] for k in chosen], rotation=30, ha="right")
+        axes.set_ylabel("share of images [%]")
+        what = "Classes" if len(chosen) == len(counts) else f"The {len(chosen)} of {len(counts)} classes furthest apart"
+        right = 100 * self._classifier.accuracy
+        axes.set_title(f"{what}, by a classifier that is right on {right:.1f} % of held-out images")
+        axes.legend()
+
+    def _counts(self, found: Tensor, drawn: Tensor | None = None) -> Tensor:
+        return torch.bincount(found, weights=drawn, minlength=len(self._real)).double()
+
+    def _kl(self, counts: Tensor) -> float:
+        shares = counts / counts.sum()
+        present = counts > 0
+        return float((shares[present] * (shares[present] / self._real[present]).log()).sum())
+
+    def _resamples(self, count: int) -> Any:
+        return resample_counts(count, self._bootstrap, what="the classes")

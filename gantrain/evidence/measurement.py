@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,20 @@ from gantrain.networks import sample_latent
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One figure with everything it must be compared under."""
+    """One figure with everything it must be compared under.
+
+    Attributes:
+        name: of the figure.
+        value: the figure.
+        protocol: what it depends on besides the generator. `real`, where it is there, is the same figure of real
+            images.
+        interval: where it would lie in 95 of 100 repetitions with other images, if that was asked for and is known.
+    """
 
     name: str
     value: float
     protocol: dict[str, Any] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
 
 
 class Metric(Protocol):
@@ -30,6 +39,18 @@ class Metric(Protocol):
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
         """Figures of uint8 images (N, 3, H, W) or points (N, 2), and of the labels (N,) asked for, if any."""
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A metric that can also be looked at."""
+
+    @property
+    def picture(self) -> str | None:
+        """The picture's name, or None where this one draws none."""
+
+    def draw(self, picture: Any, images: Tensor) -> None:
+        """Draws what it sees in uint8 images (N, 3, H, W) into a matplotlib Figure."""
 
 
 @contextlib.contextmanager

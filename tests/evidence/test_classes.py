@@ -1,4 +1,4 @@
-"""Class coverage from features: the classifier on separable features, the figures by hand."""
+"""Class coverage by a classifier that is right by construction: the figures by hand."""
 
 import math
 
@@ -6,58 +6,59 @@ import pytest
 import torch
 from torch import Tensor
 
-from gantrain.evidence.classes import FeatureClassifier
+from gantrain.evidence.classes import ClassesMetric
+from tests.evidence.test_classifier import of_brightness
 
-CENTRES = torch.randn(4, 32, generator=torch.Generator().manual_seed(0)) * 3
-
-
-def features(labels: Tensor, seed: int) -> Tensor:
-    noise = torch.randn(len(labels), 32, generator=torch.Generator().manual_seed(seed))
-    return CENTRES[labels] + noise
+NAMES = ("black", "grey", "white")
 
 
-def fitted() -> FeatureClassifier:
-    labels = torch.arange(800) % 4
-    return FeatureClassifier(features(labels, 1), labels)
+def shades(labels: list[int]) -> Tensor:
+    """One plain image a label."""
+    levels = torch.tensor([0, 128, 255], dtype=torch.uint8)
+    return levels[torch.tensor(labels)].view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
 
 
-def test_the_classifier_reads_separable_features_it_has_not_seen() -> None:
-    classifier = fitted()
-    labels = torch.randint(4, (500,), generator=torch.Generator().manual_seed(2))
-    right = (classifier.classes(features(labels, 3)) == labels).double().mean()
-    assert float(right) > 0.98
-    assert classifier.accuracy == pytest.approx(float(right), abs=0.02)
-
-
-def test_accuracy_is_that_of_images_held_out() -> None:
-    """Labels without any relation to the features: chance, however well the seen ones can be fitted."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(4, (100,), generator=generator)
-    classifier = FeatureClassifier(torch.randn(100, 400, generator=generator), labels)
-    assert classifier.accuracy < 0.6
+def figures(counts: list[int], labels: list[int], asked: Tensor | None = None) -> dict[str, float]:
+    metric = ClassesMetric(of_brightness(0.9, counts), NAMES)
+    return {figure.name: figure.value for figure in metric.measure(shades(labels), asked)}
 
 
 def test_figures_by_hand() -> None:
-    labels = torch.tensor([0] * 60 + [1] * 20 + [2] * 20)
-    figures = fitted().figures(features(labels, 4), None)
-    assert figures["classes"] == 3
-    wanted = 0.6 * math.log(0.6 / 0.25) + 2 * 0.2 * math.log(0.2 / 0.25)
-    assert figures["classes_kl"] == pytest.approx(wanted, abs=0.02)
-    assert "class_accuracy" not in figures
-    even = torch.arange(400) % 4
-    assert fitted().figures(features(even, 5), None)["classes_kl"] == pytest.approx(0.0, abs=1e-3)
+    found = figures([4000, 4000, 2000], [0] * 60 + [1] * 40)
+    assert found["classes"] == 2
+    assert found["classes_kl"] == pytest.approx(0.6 * math.log(0.6 / 0.4), rel=1e-3)
+    assert "class_accuracy" not in found
+    even = figures([4000, 4000, 2000], [0] * 40 + [1] * 40 + [2] * 20)
+    assert even == {"classes": 3, "classes_kl": pytest.approx(0.0, abs=1e-6)}
+
+
+def test_a_class_that_real_images_never_show_has_a_share_all_the_same() -> None:
+    found = figures([10, 10, 0], [2] * 50)
+    assert found["classes"] == 1
+    assert found["classes_kl"] == pytest.approx(math.log(21.5 / 0.5))
+
+
+def test_a_class_shown_once_in_more_than_a_thousand_times_its_share_does_not_count() -> None:
+    assert figures([500, 500, 5], [0] * 5000 + [2])["classes"] == 2
+    assert figures([500, 500, 0], [0, 1] * 500 + [2])["classes"] == 3
+    assert figures([5, 5, 990], [0, 1] * 1000 + [2])["classes"] == 2
 
 
 def test_class_accuracy_compares_with_what_was_asked_for() -> None:
-    labels = torch.arange(200) % 4
-    asked = torch.where(torch.arange(200) < 50, (labels + 1) % 4, labels)
-    assert fitted().figures(features(labels, 6), asked)["class_accuracy"] == pytest.approx(0.75, abs=0.02)
+    asked = torch.tensor([0] * 30 + [1] * 70)
+    found = figures([1, 1, 1], [0] * 60 + [1] * 40, asked)
+    assert found["class_accuracy"] == pytest.approx(0.7)
 
 
-def test_the_real_shares_are_those_of_the_reference() -> None:
-    labels = torch.tensor([0] * 300 + [1] * 100)
-    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
-    classifier = FeatureClassifier(features(labels, 1)[order], labels[order])
-    same = classifier.figures(features(labels, 2), None)
-    assert same["classes_kl"] == pytest.approx(0.0, abs=0.01)
-    assert same["classes"] == 2
+def test_the_protocol_says_how_good_the_classifier_is() -> None:
+    metric = ClassesMetric(of_brightness(0.9, [50, 50, 100]), NAMES, bootstrap=200)
+    assert metric.headline == ("classes_kl", True)
+    _, kl, accuracy = metric.measure(shades([0] * 30 + [1] * 70), torch.tensor([0] * 100))
+    assert kl.protocol["held_out_accuracy"] == 0.9
+    assert kl.protocol["held_out_samples"] == 200
+    assert accuracy.protocol["real"] == 0.9
+    assert accuracy.interval is not None
+    assert accuracy.interval[1] - accuracy.value == pytest.approx(1.96 * math.sqrt(0.3 * 0.7 / 100), rel=1e-3)
+    assert kl.interval is not None
+    spread = 1.96 * abs(math.log(0.3 / 0.7)) * math.sqrt(0.3 * 0.7 / 100)  # the delta method: d KL/d p of two classes
+    assert kl.interval[1] - kl.value == pytest.approx(spread, rel=0.25)

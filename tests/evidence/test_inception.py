@@ -1,6 +1,5 @@
 """Inception weights and the metrics computed with them, against torch-fidelity's own."""
 
-import math
 import os
 import warnings
 from pathlib import Path
@@ -13,7 +12,8 @@ from torch_fidelity import calculate_metrics
 
 from gantrain.data.cifar10 import load_cifar10
 from gantrain.evidence import inception
-from gantrain.evidence.fidelity import InceptionMetric
+from gantrain.evidence.features import InceptionFeatures
+from gantrain.evidence.fidelity import InceptionMetric, check_classifier
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 
 pytestmark = pytest.mark.inception
@@ -27,15 +27,8 @@ def weights(inception_file: Path) -> InceptionWeights:
 def metric_of(
     weights: InceptionWeights, reference: Tensor, names: tuple[str, ...] = ("fid",), label: str = "random"
 ) -> InceptionMetric:
-    return InceptionMetric(
-        names,
-        weights,
-        reference=reference,
-        reference_labels=torch.arange(len(reference)) % 2,
-        reference_name=label,
-        batch_size=32,
-        device=torch.device("cpu"),
-    )
+    features = InceptionFeatures(weights, batch_size=32, device=torch.device("cpu"), logits="inception_score" in names)
+    return InceptionMetric(names, features, reference=reference, reference_name=label)
 
 
 def some_images(count: int, seed: int, size: int = 32) -> Tensor:
@@ -54,7 +47,7 @@ def test_converted_features_are_the_torchscripts(weights: InceptionWeights, ince
         script = torch.jit.load(str(inception_file))
         with torch.no_grad():
             original = script((images.float() - 128) / 128)
-    found = metric_of(weights, images).features(images)["2048"]
+    found = InceptionFeatures(weights, batch_size=32, device=torch.device("cpu")).of(images)["2048"]
     assert float(original.abs().max()) > 0.5
     torch.testing.assert_close(found, original.view(3, 2048), rtol=1e-5, atol=1e-5)
 
@@ -111,7 +104,7 @@ def test_reference_features_are_cached_and_a_damaged_cache_is_made_anew(
     first = metric_of(weights, reference)
     (cached,) = tmp_path.glob("reference-random-12-*.pt")
     with monkeypatch.context() as patch:
-        patch.setattr(InceptionMetric, "features", None)
+        patch.setattr(InceptionFeatures, "of", None)
         again = metric_of(weights, reference)
     assert torch.equal(first._reference["features"], again._reference["features"])
     cached.write_bytes(b"damaged")
@@ -138,7 +131,9 @@ class Images(Dataset[Tensor]):
 
 @pytest.mark.slow
 @pytest.mark.cifar10
-def test_fid_and_kid_of_disjoint_real_images_are_torch_fidelitys(weights: InceptionWeights, cifar10: Path) -> None:
+def test_figures_of_disjoint_real_images_are_torch_fidelitys(
+    weights: InceptionWeights, cifar10: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two disjoint sets of real images, through gantrain and through torch-fidelity's own call.
 
     A core takes 0.2 s an image, so 128 of them by default; GANTRAIN_FID_IMAGES=1024 takes ten minutes.
@@ -146,7 +141,8 @@ def test_fid_and_kid_of_disjoint_real_images_are_torch_fidelitys(weights: Incept
     count = int(os.environ.get("GANTRAIN_FID_IMAGES", "128"))
     images = load_cifar10(cifar10, "train").images
     one, other = images[:count], images[count : 2 * count]
-    metric = metric_of(weights, one, ("fid", "kid"), "cifar10-train")
+    names = ("fid", "kid", "precision", "recall")
+    metric = metric_of(weights, one, names, "cifar10-train")
     mine = {figure.name: figure for figure in metric.measure(other, None)}
     theirs = calculate_metrics(
         input1=Images(other),
@@ -154,6 +150,8 @@ def test_fid_and_kid_of_disjoint_real_images_are_torch_fidelitys(weights: Incept
         cuda=False,
         fid=True,
         kid=True,
+        prc=True,
+        feature_extractor="inception-v3-compat",  # of its own accord torch-fidelity takes VGG-16 for precision
         kid_subset_size=min(1000, count),
         batch_size=64,
         feature_extractor_weights_path=str(weights.path),
@@ -165,9 +163,25 @@ def test_fid_and_kid_of_disjoint_real_images_are_torch_fidelitys(weights: Incept
     print(f"FID {fid:.5f} against {theirs['frechet_inception_distance']:.5f}; KID {kid:.3e}")
     assert fid == pytest.approx(theirs["frechet_inception_distance"], abs=1e-3)
     assert kid == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
+    for name in ("precision", "recall"):
+        assert mine[name].value == pytest.approx(theirs[name], rel=1e-3)
+        assert 0.3 < mine[name].value < 1.0
     assert fid > 10  # so few images are far from each other: this is not the FID of a set with itself
     assert mine["fid"].protocol["samples"] == mine["fid"].protocol["reference_samples"] == count
     assert mine["fid"].protocol["weights"] == weights.digest
+
+    # The same features once more, now with intervals and density and coverage: nothing passes through twice.
+    monkeypatch.setattr(metric._inception, "_extractor", None)
+    names = (*names, "density", "coverage")
+    again = InceptionMetric(
+        names, metric._inception, reference=one, reference_name="cifar10-train", bootstrap=20
+    ).measure(other, None)
+    assert [figure.name for figure in again] == list(names)
+    for figure in again:
+        assert figure.interval is not None
+        low, high = figure.interval
+        assert low < figure.value < high
+        assert figure.value == pytest.approx(mine[figure.name].value if figure.name in mine else figure.value)
 
 
 def test_fid_of_a_set_with_itself_is_zero(weights: InceptionWeights) -> None:
@@ -186,27 +200,4 @@ def test_an_inception_score_is_refused_without_the_classifier(weights: Inception
         assert score[0].value >= 1.0
         return
     with pytest.raises(WeightsError, match="hold no classifier"):
-        metric_of(weights, some_images(4, seed=3), ("fid", "inception_score"))
-
-
-def test_classes_from_inception_features_and_the_labels_asked_for(weights: InceptionWeights) -> None:
-    """Dark and bright images are two classes; a generator that shows the dark ones only is seen to."""
-    labels = torch.arange(40) % 2
-    reference = some_images(40, seed=4) // 4 + 190 * labels.view(-1, 1, 1, 1).to(torch.uint8)
-    metric = InceptionMetric(
-        ("classes",),
-        weights,
-        reference=reference,
-        reference_labels=labels,
-        reference_name="shades",
-        batch_size=32,
-        device=torch.device("cpu"),
-    )
-    assert metric.headline == ("classes_kl", True)
-    dark = some_images(12, seed=5) // 4
-    asked = torch.tensor([0] * 9 + [1] * 3)
-    figures = {figure.name: figure for figure in metric.measure(dark, asked)}
-    assert figures["classes"].value == 1
-    assert figures["classes_kl"].value == pytest.approx(math.log(2), rel=1e-6)
-    assert figures["class_accuracy"].value == 0.75
-    assert figures["classes"].protocol["held_out_accuracy"] == 1.0
+        check_classifier(("fid", "inception_score"), weights)

@@ -1,0 +1,218 @@
+"""`gantrain evaluate`: what it computes, writes and refuses."""
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from gantrain import build
+from gantrain.commands import evaluate
+from gantrain.commands.evaluate import Options
+from gantrain.commands.words import parse_words
+from gantrain.config import METRIC_NAMES, ConfigError
+from gantrain.data import DataError
+from gantrain.evidence import classifier, suite
+from gantrain.evidence.colors import ColorsMetric
+from gantrain.evidence.inception import WeightsError
+from tests.conftest import TINY, compose
+
+CHEAP = "metrics=modes,colors,ms_ssim"
+DIGITS = ("samples=60", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    build.run(compose(*TINY, "metrics=none"), folder)
+    return folder
+
+
+def evaluated(*words: str) -> None:
+    evaluate.run(parse_words(Options, "evaluate", list(words)))
+
+
+def write_images(folder: Path, count: int, *, seed: int, dark: bool = False, size: int = 32) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    for k in range(count):
+        image = torch.randint(0, 100 if dark else 256, (3, size, size), dtype=torch.uint8, generator=generator)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{k:03d}.png")
+    return folder
+
+
+def figures_in(path: Path) -> dict[str, dict[str, Any]]:
+    return {figure["name"]: figure for figure in json.loads(path.read_text())["figures"]}
+
+
+def test_a_run_from_its_checkpoint(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (f"run={trained}", *DIGITS, CHEAP, "bootstrap=20")
+    evaluated(*words)
+    out = capsys.readouterr().out
+    assert "95 % interval" in out
+    assert "real images" in out
+    path = trained / "evaluation-step6-ema-seed0.json"
+    content = json.loads(path.read_text())
+    assert (content["step"], content["network"], content["checkpoint"]) == (6, "ema", "last")
+    assert content["pictures"] == ["evaluation-step6-ema-seed0-colors.png"]
+    assert (trained / content["pictures"][0]).read_bytes()[1:4] == b"PNG"
+    found = figures_in(path)
+    assert set(found) == {"modes", "modes_kl", "color_js", "green_brown", "ms_ssim"}
+    for name, figure in found.items():
+        assert figure["protocol"]["samples"] == 60
+        assert name in out
+        if name != "modes":
+            assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
+    before = path.read_bytes()
+    evaluated(*words)
+    assert path.read_bytes() == before, "nothing is overwritten"
+    second = trained / "evaluation-step6-ema-seed0-2.json"
+    assert figures_in(second) == found, "the same seed gives the same figures"
+    evaluated(*words, "network=raw", "seed=1", f"out={tmp_path}/other.json")
+    other = figures_in(tmp_path / "other.json")
+    assert other["ms_ssim"]["value"] != found["ms_ssim"]["value"]
+    assert (tmp_path / "other-colors.png").is_file()
+    assert not list(trained.glob(".*")), "no half a file is left"
+
+
+def test_several_seeds_are_mean_and_spread_of_single_ones(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (f"run={trained}", *DIGITS, "metrics=ms_ssim")
+    for seed in range(3):
+        evaluated(*words, f"seed={seed}", f"out={tmp_path}/{seed}.json")
+    evaluated(*words, "seeds=3", f"out={tmp_path}/all.json")
+    single = [figures_in(tmp_path / f"{seed}.json")["ms_ssim"]["value"] for seed in range(3)]
+    figure = figures_in(tmp_path / "all.json")["ms_ssim"]
+    assert figure["value"] == pytest.approx(statistics.fmean(single))
+    assert figure["protocol"]["std"] == pytest.approx(statistics.stdev(single))
+    assert figure["protocol"]["std"] > 0
+    assert figure["protocol"]["seeds"] == 3
+    assert "std of 3 seeds" in capsys.readouterr().out
+
+
+def test_images_from_anywhere_with_all_that_can_be_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reference of two classes, and no Inception: it is said, and the rest is measured."""
+
+    def no_weights(_: str | None) -> None:
+        raise WeightsError("no weights in tests")
+
+    monkeypatch.setattr(evaluate, "find_inception_weights", no_weights)
+    monkeypatch.setattr(classifier, "LEAST_STEPS", 30)
+    monkeypatch.chdir(tmp_path)
+    for name, dark, seed in (("bright", False, 0), ("dark", True, 1)):
+        write_images(tmp_path / "real" / name, 30, seed=seed, dark=dark)
+        write_images(tmp_path / "mine" / name, 10, seed=seed + 2, dark=True)
+    evaluated("images=mine", "reference=real", "device=cpu")
+    told = capsys.readouterr()
+    assert "without fid, kid, inception_score, precision, recall, density, coverage: no weights" in told.err
+    assert "without modes: modes are counted on digits" in told.err
+    found = figures_in(tmp_path / "evaluation-mine.json")
+    wanted = {"classes", "classes_kl", "class_accuracy", "color_js", "green_brown", "ms_ssim"}
+    assert set(found) == wanted | {"duplicates", "exact_duplicates", "memorized", "train_distance"}
+    assert found["classes"]["protocol"]["held_out_accuracy"] == 1.0
+    assert found["classes"]["value"] == 1
+    assert found["class_accuracy"]["value"] == 0.5  # the folder "bright" holds dark images
+    pictures = {f"evaluation-mine-{name}.png" for name in ("classes", "colors", "neighbors")}
+    assert pictures <= {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(WeightsError, match="no weights"):
+        evaluated("images=mine", "reference=real", "device=cpu", "metrics=fid,colors")
+
+
+def test_a_part_of_a_folder_is_chosen_by_the_seed(tmp_path: Path) -> None:
+    folder, real = write_images(tmp_path / "mine", 30, seed=0), write_images(tmp_path / "real", 20, seed=1)
+    words = (f"images={folder}", f"reference={real}", "samples=10", "metrics=colors", "device=cpu")
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        evaluated(*words, f"seed={seed}", f"out={tmp_path}/{name}.json")
+    a, b, c = (figures_in(tmp_path / f"{name}.json")["color_js"]["value"] for name in "abc")
+    assert a == b != c
+
+
+REFUSED: dict[str, tuple[list[str], list[str]]] = {
+    "neither run nor images": ([], ["run=RUN or images=FOLDER"]),
+    "both": (["run=a", "images=b"], ["one of the two"]),
+    "images without a reference": (["images=a"], ["needs a reference", "cifar10-test"]),
+    "seeds of a folder": (["images=a", "reference=digits", "seeds=3"], ["seeds=3", "bootstrap=100"]),
+    "two ways at once": (["run=a", "seeds=3", "bootstrap=50"], ["bootstrap=50 and seeds=3", "choose one"]),
+    "too few resamples": (["run=a", "bootstrap=3"], ["bootstrap=3", "between 20"]),
+    "an unknown metric": (["run=a", "metrics=fvd"], ["metrics=fvd", "density"]),
+    "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is not known", "auto alone"]),
+    "a metric twice": (["run=a", "metrics=fid,fid"], ["each metric once"]),
+    "too few samples": (["run=a", "samples=9"], ["samples=9", "between 10"]),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_options_that_do_not_go_together(kind: str) -> None:
+    words, expected = REFUSED[kind]
+    with pytest.raises(ConfigError) as error:
+        parse_words(Options, "evaluate", words)
+    for part in expected:
+        assert part in str(error.value)
+
+
+def test_what_does_not_fit_the_images(trained: Path, tmp_path: Path) -> None:
+    mine = write_images(tmp_path / "mine", 12, seed=0)
+    few = write_images(tmp_path / "few", 4, seed=0)
+    images = (f"images={mine}", f"reference={mine}", "device=cpu")
+    for words, error, expected in (
+        ((*images, "metrics=modes"), ConfigError, "metrics=modes: modes are counted on digits"),
+        ((*images, "metrics=classes"), ConfigError, "metrics=classes: folder-mine has no classes"),
+        ((*images, "metrics=colors", "samples=13"), ConfigError, "holds 12 images, and 13 are wanted"),
+        ((f"run={trained}", "metrics=classes", *DIGITS), ConfigError, "metrics=classes: the thousand modes"),
+        (("images=gone", f"reference={mine}"), DataError, "images='gone' is not a folder"),
+        ((f"images={mine}", "reference=gone"), DataError, "reference='gone' is not a folder"),
+        ((f"images={few}", f"reference={mine}", "metrics=colors"), ConfigError, "holds 4 images"),
+        ((f"images={mine}", f"reference={few}", "metrics=colors"), ConfigError, "at least 10 are needed"),
+        ((f"images={mine}", "reference=digits", "image_size=64"), ConfigError, "image_size=64: the images of digits"),
+        ((*images, "out=nowhere/a.json"), ConfigError, "'nowhere' is no folder"),
+        ((*images, f"out={tmp_path}/a.txt"), ConfigError, "must end in .json"),
+    ):
+        with pytest.raises(error, match=expected):
+            evaluated(*words)
+    (tmp_path / "taken-colors.png").write_text("mine")
+    with pytest.raises(ConfigError, match=r"taken-colors\.png' exists, and nothing is overwritten"):
+        evaluated(*images, f"out={tmp_path}/taken.json")
+    assert {p.name for p in tmp_path.iterdir()} == {"mine", "few", "taken-colors.png"}
+
+
+def test_from_the_command_line(gantrain: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+    words = ("evaluate", f"run={trained}", *DIGITS, "metrics=ms_ssim", f"out={tmp_path}/a.json")
+    done = gantrain(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/a.json"
+    refused = gantrain(*words)
+    assert refused.returncode == 2
+    assert "exists, and nothing is overwritten" in refused.stderr
+
+
+def test_the_schema_and_the_metrics_agree_on_names() -> None:
+    assert set(suite.NAMES) == set(METRIC_NAMES)
+    assert len(METRIC_NAMES) == len(set(METRIC_NAMES))
+    assert isinstance(ColorsMetric.picture, str)
+
+
+@pytest.mark.slow
+@pytest.mark.inception
+def test_figures_of_inception_features_through_the_command(inception_file: Path, tmp_path: Path) -> None:
+    """Copies of the reference in features: near, dense and memorised; one network pass a set."""
+    real = write_images(tmp_path / "real", 16, seed=0)
+    mine = write_images(tmp_path / "mine", 8, seed=9, dark=True)
+    for path in sorted(real.iterdir())[:8]:
+        (mine / f"copy-{path.name}").write_bytes(path.read_bytes())
+    names = "fid,kid,precision,recall,density,coverage,duplicates,neighbors"
+    words = (f"images={mine}", f"reference={real}", "device=cpu", f"inception_weights={inception_file}")
+    evaluated(*words, f"metrics={names}", f"out={tmp_path}/a.json", "bootstrap=20")
+    found = figures_in(tmp_path / "a.json")
+    assert set(names.split(",")) - {"neighbors"} <= set(found)
+    assert found["memorized"]["value"] == 0.5
+    assert found["memorized"]["protocol"]["space"] == "Inception features"
+    assert found["precision"]["value"] >= 0.5
+    assert found["fid"]["value"] > 1
+    assert (tmp_path / "a-neighbors.png").is_file()
