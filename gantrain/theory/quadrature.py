@@ -10,8 +10,8 @@ from torch import Tensor
 from gantrain.objectives import Divergence
 from gantrain.theory.mixture import Mixture, log_normal
 
-NODES_PER_STD = 32  # of the narrowest density: errors far below 1e-12 for a smooth f
-REACH = 11.0  # standard deviations, where a density is e^-60 of its peak
+NODES_PER_STD = 16  # of the narrowest density: errors far below 1e-12 for a smooth f
+REACH = 20.0  # standard deviations, where a density is e^-200 of its peak
 LARGEST_X = 300.0  # e^x is a float64 up to 709
 UNRESOLVED = 1e-8
 LARGEST = 1e30  # a divergence above it counts as infinite
@@ -35,7 +35,7 @@ class Nodes:
 
 
 def nodes(mixture: Mixture, mean: float, std: float) -> Nodes:
-    """Equidistant nodes over 11 standard deviations of p and of every component of q."""
+    """Equidistant nodes over 20 standard deviations of p and of every component of q."""
     low = min(m - REACH * s for m, s in zip((*mixture.means, mean), (*mixture.stds, std), strict=True))
     high = max(m + REACH * s for m, s in zip((*mixture.means, mean), (*mixture.stds, std), strict=True))
     step = min(*mixture.stds, std) / NODES_PER_STD
