@@ -30,10 +30,10 @@ class Window:
 
 
 def window_of(mixture: Mixture) -> Window:
-    """Room for every component and for the Gaussian with the mixture's moments, and σ down to a fourth of the least."""
+    """Room for every component and for the Gaussian with the mixture's moments, and σ down to a third of the least."""
     return Window(
         (min(mixture.means) - mixture.std, max(mixture.means) + mixture.std),
-        (min(*mixture.stds, mixture.std) / 4, 1.5 * max(*mixture.stds, mixture.std)),
+        (min(*mixture.stds, mixture.std) / 3, 1.5 * max(*mixture.stds, mixture.std)),
     )
 
 
