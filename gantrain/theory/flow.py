@@ -33,7 +33,7 @@ def window_of(mixture: Mixture) -> Window:
     """Room for every component and for the Gaussian with the mixture's moments, and σ down to a third of the least."""
     return Window(
         (min(mixture.means) - mixture.std, max(mixture.means) + mixture.std),
-        (min(*mixture.stds, mixture.std) / 3, 1.5 * max(*mixture.stds, mixture.std)),
+        (min(*mixture.stds, mixture.std) / 3, 2.5 * max(*mixture.stds, mixture.std)),
     )
 
 
@@ -51,7 +51,7 @@ class Flow:
 
 
 def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, float], window: Window) -> Flow:
-    """Follows -∇ of a rule in (μ, log σ) until it rests or leaves.
+    """Follows -∇ of a rule in (μ/s, log σ), with s the mixture's standard deviation, until it rests or leaves.
 
     The rule's gradient holds q/p fixed as a function of the sample, as a generator's does. For `poole` it is no
     gradient of anything, so nothing need decrease.
@@ -67,12 +67,15 @@ def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, fl
     assert integrand is not None, "paths refuses a divergence without h"
 
     (low, high), (narrow, wide) = window.means, window.stds
+    scale = mixture.std
     direction = np.zeros(2)
 
     def gradient_at(at: Path) -> Path:
         # The solver's trial points may lie far outside.
-        mean, log_std = min(max(float(at[0]), low), high), min(max(float(at[1]), math.log(narrow)), math.log(wide))
-        return np.array(rule_gradient(integrand, mixture, mean, math.exp(log_std)))
+        mean = min(max(scale * float(at[0]), low), high)
+        log_std = min(max(float(at[1]), math.log(narrow)), math.log(wide))
+        by_mean, by_log_std = rule_gradient(integrand, mixture, mean, math.exp(log_std))
+        return np.array([scale * by_mean, by_log_std])
 
     def velocity(_: float, at: Path) -> Path:
         # Slowing down where the gradient is steep leaves the path as it is. Where it is infinite, the path has left.
@@ -83,7 +86,7 @@ def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, fl
         return direction
 
     def inside(_: float, at: Path) -> float:
-        mean, std = float(at[0]), math.exp(float(at[1]))
+        mean, std = scale * float(at[0]), math.exp(float(at[1]))
         room = min(mean - low, high - mean, std - narrow, wide - std)
         return room if np.isfinite(gradient_at(at)).all() else -1.0
 
@@ -95,11 +98,11 @@ def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, fl
     found = solve_ivp(
         velocity,
         (0.0, LONGEST),
-        np.array([start[0], math.log(start[1])]),
+        np.array([start[0] / scale, math.log(start[1])]),
         method="LSODA",
         events=(inside, moving),
         rtol=1e-6,
         atol=1e-8,
     )
-    path = np.stack([found.y[0], np.exp(found.y[1])], axis=1)
+    path = np.stack([scale * found.y[0], np.exp(found.y[1])], axis=1)
     return Flow(path, left=len(found.t_events[0]) > 0)

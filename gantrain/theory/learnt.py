@@ -17,10 +17,10 @@ HIDDEN = 32
 BATCH = 256
 FIRST_D_STEPS = 300
 D_STEPS = 4
-STEPS = 800
+STEPS = 600
 AVERAGED = 0.4
 D_LR = (5e-3, 5e-4)
-G_LR = (2e-2, 2e-3)
+G_LR = (3e-2, 2e-3)
 
 GeneratorLoss = Callable[[Tensor], Tensor]
 
@@ -41,7 +41,7 @@ class Game:
 
 
 class _Discriminators:
-    """Networks of two hidden layers plus a quadratic, as a Gaussian's log density has: one a game, in the same tensors."""
+    """One network a game, in the same tensors: two hidden layers, plus a quadratic as in a Gaussian's log density."""
 
     def __init__(self, seeds: list[torch.Generator], copies: int, mixture: Mixture) -> None:
         def per_seed(*shape: int) -> Tensor:
@@ -99,7 +99,8 @@ def play(
     randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
     discriminators = _Discriminators(randoms, len(pairs), mixture)
     playing = torch.arange(len(pairs) * len(seeds))  # game k is of pair k // len(seeds) and seed k % len(seeds)
-    state = torch.tensor([start[0], math.log(start[1])]).repeat(len(playing), 1).requires_grad_()
+    scale = mixture.std
+    state = torch.tensor([start[0] / scale, math.log(start[1])]).repeat(len(playing), 1).requires_grad_()
     d_optimizer = torch.optim.Adam(discriminators.parameters, lr=D_LR[0], betas=(0.5, 0.99))
     g_optimizer = torch.optim.Adam([state], lr=G_LR[0], betas=(0.0, 0.99))
     objective = make_objective("gan")
@@ -108,7 +109,7 @@ def play(
         return torch.stack([draw(random) for random in randoms])[playing % len(seeds)]
 
     def fakes() -> Tensor:
-        return state[:, :1] + state[:, 1:].exp() * per_game(lambda random: torch.randn(BATCH, generator=random))
+        return scale * state[:, :1] + state[:, 1:].exp() * per_game(lambda random: torch.randn(BATCH, generator=random))
 
     paths = [[start] for _ in playing]
     left = [False for _ in playing]
@@ -123,10 +124,11 @@ def play(
         pieces = discriminators.logits(fakes()).split(counts)
         each = [len(v) * loss(v) for loss, v in zip(losses, pieces, strict=True) if len(v)]
         _step(g_optimizer, torch.stack(each).sum())
-        stays = _inside(state.detach(), window)
-        for game, (mean, log_std), stay in zip(playing.tolist(), state.tolist(), stays.tolist(), strict=True):
-            if stay or math.isfinite(mean + log_std):
-                paths[game].append((mean, math.exp(log_std)))
+        points = torch.stack([scale * state.detach()[:, 0], state.detach()[:, 1].exp()], dim=1)
+        stays = _inside(points, window)
+        for game, point, stay in zip(playing.tolist(), points.tolist(), stays.tolist(), strict=True):
+            if all(map(math.isfinite, point)):
+                paths[game].append((point[0], point[1]))
             left[game] = not stay
         if not stays.all():
             playing = playing[stays]
@@ -161,10 +163,9 @@ def generator_loss(name: str, rule: str) -> GeneratorLoss:
     return make_objective("gan", name, rule=rule).generator_loss
 
 
-def _inside(state: Tensor, window: Window) -> Tensor:
-    mean, std = state[:, 0], state[:, 1].exp()
-    across = (mean > window.means[0]) & (mean < window.means[1])
-    return across & (std > window.stds[0]) & (std < window.stds[1])
+def _inside(points: Tensor, window: Window) -> Tensor:
+    low, high = torch.tensor([window.means, window.stds]).T
+    return ((points > low) & (points < high)).all(dim=1)
 
 
 def _set_lr(optimizer: torch.optim.Optimizer, ends: tuple[float, float], share: float) -> None:

@@ -73,7 +73,7 @@ class Mixture:
         return math.sqrt(sum(w * (s**2 + (m - self.mean) ** 2) for w, m, s in parts))
 
     def log_density(self, at: Tensor) -> Tensor:
-        """log q at points of any shape and floating dtype."""
+        """Log q at points of any shape and floating dtype."""
         parts = zip(self.weights, self.means, self.stds, strict=True)
         return torch.logsumexp(torch.stack([math.log(w) + log_normal(at, m, s) for w, m, s in parts]), dim=0)
 

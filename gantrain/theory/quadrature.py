@@ -24,14 +24,11 @@ class Nodes:
     """Where p and q have their mass, and what the integrands need there; every field is (nodes,) but `step`."""
 
     step: float
-    z: Tensor
-    """(node - μ)/σ."""
+    at: Tensor
     log_p: Tensor
     log_q: Tensor
     x: Tensor
     """log q/p."""
-    x_slope: Tensor
-    """d log(q/p) / d node."""
 
 
 def nodes(mixture: Mixture, mean: float, std: float) -> Nodes:
@@ -39,11 +36,9 @@ def nodes(mixture: Mixture, mean: float, std: float) -> Nodes:
     low = min(m - REACH * s for m, s in zip((*mixture.means, mean), (*mixture.stds, std), strict=True))
     high = max(m + REACH * s for m, s in zip((*mixture.means, mean), (*mixture.stds, std), strict=True))
     step = min(*mixture.stds, std) / NODES_PER_STD
-    at = torch.linspace(low, high, math.ceil((high - low) / step) + 1, dtype=torch.float64, requires_grad=True)
+    at = torch.linspace(low, high, math.ceil((high - low) / step) + 1, dtype=torch.float64)
     log_q, log_p = mixture.log_density(at), log_normal(at, mean, std)
-    (x_slope,) = torch.autograd.grad((log_q - log_p).sum(), at)
-    at, log_q, log_p = at.detach(), log_q.detach(), log_p.detach()
-    return Nodes(float(at[1] - at[0]), (at - mean) / std, log_p, log_q, log_q - log_p, x_slope)
+    return Nodes(float(at[1] - at[0]), at, log_p, log_q, log_q - log_p)
 
 
 def divergence(record: Divergence, mixture: Mixture, mean: float, std: float) -> float:
@@ -53,7 +48,7 @@ def divergence(record: Divergence, mixture: Mixture, mean: float, std: float) ->
 
 
 def rule_gradient(integrand: Integrand, mixture: Mixture, mean: float, std: float) -> tuple[float, float]:
-    """The gradient (∂/∂μ, ∂/∂log σ) of E_p[integrand(log r)] that a generator gets: r is a fixed function of the sample.
+    """The gradient (∂/∂μ, ∂/∂log σ) of E_p[integrand(log r)] that a generator gets, r a fixed function of the sample.
 
     The sample is μ + σz with z standard normal, so this is E[d integrand/d sample · (1, σz)].
 
@@ -67,8 +62,9 @@ def rule_gradient(integrand: Integrand, mixture: Mixture, mean: float, std: floa
         Two numbers, not finite where the integrals are not.
     """
     on = nodes(mixture, mean, std)
-    by_sample = _under_p(lambda x: _derivative(integrand, x), on) * on.x_slope
-    return _sum(on, by_sample), _sum(on, by_sample * on.z * std)
+    slope = _derivative(lambda at: mixture.log_density(at) - log_normal(at, mean, std), on.at)
+    by_sample = _under_p(lambda x: _derivative(integrand, x), on) * slope
+    return _sum(on, by_sample), _sum(on, by_sample * (on.at - mean))
 
 
 def _under_p(integrand: Integrand, on: Nodes) -> Tensor:

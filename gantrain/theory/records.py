@@ -1,4 +1,4 @@
-"""Divergences by name as the figures' options give them: the objectives' own, one more, and any order of the power family."""
+"""Divergences by name, as the figures' options give them: training's own, `alt` as a divergence, any power."""
 
 import math
 
@@ -30,11 +30,15 @@ It is no discriminator or generator of training, where `alt` means -E_p[g(v)] of
 NAMES = (*DIVERGENCES, "alt")
 
 
+class DivergenceNameError(ValueError):
+    """A name of no divergence, or of one that the figure cannot show; the message lists those that it can."""
+
+
 def divergence_named(name: str) -> Divergence:
     """The record of `kl`, `alt`, ..., or of `alpha:ORDER`, e.g. `alpha:0.3`.
 
     Raises:
-        ValueError: no such name, or an order that is no finite number.
+        DivergenceNameError: no such name, or an order that is no finite number.
     """
     if name == ALT.name:
         return ALT
@@ -42,7 +46,7 @@ def divergence_named(name: str) -> Divergence:
         return DIVERGENCES[name]
     order = order_of(name)
     if order is None:
-        raise ValueError(f"divergence {name!r} is not known; choose from [{', '.join(NAMES)}, alpha:ORDER]")
+        raise DivergenceNameError(f"divergence {name!r} is not known; choose from [{', '.join(NAMES)}, alpha:ORDER]")
     return alpha_divergence(order)
 
 
