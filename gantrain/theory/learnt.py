@@ -164,8 +164,8 @@ def generator_loss(name: str, rule: str) -> GeneratorLoss:
 
 
 def _inside(points: Tensor, window: Window) -> Tensor:
-    low, high = torch.tensor([window.means, window.stds]).T
-    return ((points > low) & (points < high)).all(dim=1)
+    edges = torch.tensor([window.means, window.stds])
+    return ((points > edges[:, 0]) & (points < edges[:, 1])).all(dim=1)
 
 
 def _set_lr(optimizer: torch.optim.Optimizer, ends: tuple[float, float], share: float) -> None:

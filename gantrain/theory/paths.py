@@ -62,7 +62,7 @@ def _caption(mixture: Mixture, panels: list[Panel], starts: tuple[Point, ...], s
         f"A generator μ + σz is fitted to q = {mixture.formula}. Grey: contours of D_f(q‖p) above its minimum (star, "
         "by quadrature), white where it is infinite. Thick: gradient descent with the true ratio q/p and small steps "
         f"from {beginnings} (circles): the exact rule E_p[f(r) − r f'(r)] descends to a minimum, global or local, "
-        "Poole's E_p[f(r)] goes where it leads. A cross is a path at rest; an arrow one that goes on, to σ → 0 or out "
+        "Poole's E_p[f(r)] goes where it leads. A cross is a path at rest elsewhere; an arrow one that goes on, to σ → 0 or out "
         "of the picture, or that ends where the rule's gradient is infinite. Thin: the same from the first start with "
         "a discriminator learnt beside the generator on the gan objective (a small network and a quadratic, "
         f"minibatches, Adam), a line for each of {len(seeds)} seeds. The coordinates of descent are μ/s and log σ, s "

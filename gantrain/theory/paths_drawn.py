@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gantrain.theory.flow import Path, Window
+from gantrain.theory.flow import Flow, Path, Window
 from gantrain.theory.panels import Panel, Point
 
 COLOURS = {"exact": "#0072B2", "poole": "#D55E00"}
@@ -56,12 +56,17 @@ def _draw_panel(axes: Any, panel: Panel, starts: tuple[Point, ...]) -> None:
         axes.plot(*path.path.T, color=COLOURS[rule], linewidth=2.2, linestyle=DASHES[rule], zorder=order)
         if path.left:
             _arrow(axes, path.path, rule, size=14, alpha=1.0)
-        else:
-            axes.plot(*path.end, "x", color=COLOURS[rule], markersize=7, markeredgewidth=2, zorder=6)
+        elif not _at_minimum(path, panel):
+            axes.plot(*path.end, "x", color=COLOURS[rule], markersize=6, markeredgewidth=2, zorder=8)
     for start in starts:
         axes.plot(*start, "o", color="white", markeredgecolor="black", markersize=5, zorder=7)
-    axes.plot(panel.best.mean, panel.best.std, "*", color="#F0E442", markeredgecolor="black", markersize=12, zorder=7)
+    axes.plot(panel.best.mean, panel.best.std, "*", color="#F0E442", markeredgecolor="black", markersize=11, zorder=7)
     axes.set_title(panel.name)
+
+
+def _at_minimum(path: Flow, panel: Panel) -> bool:
+    """Whether it ends under the star."""
+    return abs(path.end[0] - panel.best.mean) < 1e-3 and abs(path.end[1] - panel.best.std) < 1e-3
 
 
 def _greys() -> list[str]:
@@ -95,7 +100,7 @@ def _legend() -> tuple[list[Any], list[str]]:
         )
         labels.append(label)
     handles.append(Line2D([], [], linestyle="", marker="x", color="0.3", markersize=7, markeredgewidth=2))
-    labels.append("at rest")
+    labels.append("at rest elsewhere")
     handles.append(Line2D([], [], linestyle="", marker=r"$\rightarrow$", color="0.3", markersize=10))
     labels.append("goes on (or ∞ gradient)")
     return handles, labels
