@@ -96,7 +96,8 @@ def _jumps(curve: dict[float, Fits], mixture: Mixture) -> list[tuple[float, floa
                 high, above = middle, at
             else:
                 low, below = middle, at
-        found.append(((low + high) / 2, below[0].std, above[0].std))
+        if _far(below[0], above[0], mixture):  # else it was steep, and no jump
+            found.append(((low + high) / 2, below[0].std, above[0].std))
     return found
 
 
@@ -127,7 +128,7 @@ def _draw_densities(axes: Any, mixture: Mixture, best: dict[str, Fit]) -> None:
             color=_colours(len(best))[k],
             linestyle=DASHES[k % len(DASHES)],
             linewidth=1.6,
-            label=f"{name:<10} {fit.mean:7.4f} {fit.std:7.4f} {fit.value:8.4f}".replace("-", "−"),
+            label=f"{name:<10} {fit.mean:9.4f} {fit.std:9.4f} {fit.value:9.4f}".replace("-", "−"),
         )
     axes.set_xlabel("x")
     axes.set_ylabel("density")
@@ -136,8 +137,8 @@ def _draw_densities(axes: Any, mixture: Mixture, best: dict[str, Fit]) -> None:
     handles, labels = axes.get_legend_handles_labels()
     (blank,) = axes.plot([], [], " ")
     handles.insert(1, blank)
-    labels.insert(1, f"{'':<10} {'μ':>7} {'σ':>7} {'D_f(q‖p)':>8}")
-    axes.legend(handles, labels, loc="upper left", prop={"family": "monospace", "size": 7.5}, framealpha=0.9)
+    labels.insert(1, f"{'':<10} {'μ':>9} {'σ':>9} {'D_f(q‖p)':>9}")
+    axes.legend(handles, labels, loc="best", prop={"family": "monospace", "size": 7.5}, framealpha=0.9)
 
 
 def _draw_orders(axes: Any, curve: dict[float, Fits], jumps: list[float], of: Any, label: str) -> None:

@@ -13,6 +13,7 @@ TITLES = {"exact": "exact rule", "poole": "Poole's rule"}
 DASHES: dict[str, Any] = {"exact": "-", "poole": (0, (3, 1.2))}
 LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 COLUMNS = 3
+TICKS = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 3, 5)]
 
 
 def draw_paths(picture: Any, panels: list[Panel], starts: tuple[Point, ...], window: Window) -> None:
@@ -27,7 +28,7 @@ def draw_paths(picture: Any, panels: list[Panel], starts: tuple[Point, ...], win
         axes.set_xlim(*window.means)
         axes.set_yscale("log")
         axes.set_ylim(window.stds[0] * 0.93, window.stds[1])
-        ticks = [tick for tick in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50) if _between(tick, window.stds)]
+        ticks = [tick for tick in TICKS if _between(tick, window.stds)]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         if k % columns == 0:
