@@ -11,14 +11,18 @@ from pathlib import Path
 
 from gantrain.config import ConfigError, option
 from gantrain.files import PART, UnusableFolderError
-from gantrain.theory import divergence_curves, gradient_map, gradient_weights, parting_gaussians
+from gantrain.theory import best_gaussians, divergence_curves, gradient_map, gradient_weights, parting_gaussians, paths
 from gantrain.theory.index import as_html
+from gantrain.theory.mixture import EXAMPLE, MixtureError, parse_mixture
 from gantrain.theory.page import TheoryFigure
+from gantrain.theory.records import DivergenceNameError, divergence_named
 
 PAGE = "index.html"
 
 FIGURES: dict[int, Callable[["Options"], TheoryFigure]] = {
     1: lambda _: divergence_curves.figure(),
+    2: lambda o: best_gaussians.figure(parse_mixture(o.mixture), o.named(best_gaussians.DEFAULT_NAMES)),
+    3: lambda o: paths.figure(parse_mixture(o.mixture), o.named(paths.DEFAULT_NAMES), tuple(range(o.seeds))),
     4: lambda _: parting_gaussians.figure(),
     5: lambda _: gradient_weights.figure(),
     6: lambda _: gradient_map.figure(),
@@ -33,17 +37,45 @@ class Options:
     out: str | None = option(None, "a new or empty folder; null is outputs/DATE/TIME-theory")
     figures: list[int] = option(
         list(FIGURES),
-        "1 divergences and generators, 4 parting Gaussians, 5 gradient weights over D, 6 every pair's gradient",
+        "1 divergences and generators, 2 best Gaussians, 3 where the rules lead, 4 parting Gaussians, "
+        "5 gradient weights over D, 6 every pair's gradient",
     )
 
+    mixture: str = option(EXAMPLE, "of figures 2 and 3, the data: weight:mean:std of each component")
+    divergences: list[str] | None = option(
+        None, "of figures 2 and 3: names such as kl, alt, alpha:0.3; null is every one that the figure can show"
+    )
+    seeds: int = option(5, "of figure 3: games with a learnt discriminator, for each divergence and rule")
+
     def __post_init__(self) -> None:
-        """Checks the figures' numbers."""
+        """Checks the figures' numbers, the mixture and the names."""
         known = ", ".join(map(str, FIGURES))
         for number in self.figures:
             if number not in FIGURES:
                 raise ConfigError(f"figures={number} does not exist; choose from [{known}]")
         if not self.figures:
             raise ConfigError(f"figures= is empty; choose from [{known}]")
+        if not 1 <= self.seeds <= 100:
+            raise ConfigError(f"seeds={self.seeds} must lie between 1 and 100")
+        try:
+            parse_mixture(self.mixture)
+        except MixtureError as error:
+            raise ConfigError(f"mixture={self.mixture!r}: {error}") from None
+        if self.divergences is None:
+            return
+        if not self.divergences or len(set(self.divergences)) < len(self.divergences):
+            raise ConfigError(f"divergences={','.join(self.divergences)} must name each once, and at least one")
+        try:
+            for name in self.divergences:
+                divergence_named(name)
+            if 3 in self.figures:
+                paths.check_names(tuple(self.divergences))
+        except DivergenceNameError as error:
+            raise ConfigError(f"divergences: {error}") from None
+
+    def named(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """The divergences asked for, or the figure's own."""
+        return usual if self.divergences is None else tuple(self.divergences)
 
 
 def run(options: Options) -> None:

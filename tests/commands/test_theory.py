@@ -71,6 +71,25 @@ def test_every_figure_comes_with_its_numbers(
     assert "leave out= away" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["mixture=0.3:-2"], "mixture='0.3:-2'"),
+        (["mixture=1:0:0"], "mixture='1:0:0'"),
+        (["divergences=kl,kll"], "divergence 'kll' is not known"),
+        (["divergences=alpha:x"], "is not known"),
+        (["divergences=kl,tv"], "divergence 'tv' has no exact rule"),
+        (["divergences=kl,kl"], "must name each once"),
+        (["seeds=0"], "seeds=0 must lie between"),
+    ],
+)
+def test_mixtures_and_names_are_checked_before_anything_is_drawn(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_words(Options, "theory", words)
+    assert said in str(error.value)
+    parse_words(Options, "theory", ["divergences=tv,alpha:0.3", "figures=2"])
+
+
 def test_without_out_each_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(Options(figures=[4]))

@@ -1,0 +1,72 @@
+"""The single Gaussian nearest to a mixture under a divergence: every local minimum, the global one first."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from gantrain.objectives import Divergence
+from gantrain.theory.mixture import Mixture
+from gantrain.theory.quadrature import divergence
+
+SAME = 1e-4  # two searches that end this near to each other, in μ and log σ, found one minimum
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A minimum of D_f(q‖N(mean, std²))."""
+
+    mean: float
+    std: float
+    value: float
+
+
+def best_gaussians(record: Divergence, mixture: Mixture, near: tuple[Fit, ...] = ()) -> tuple[Fit, ...]:
+    """The local minima over μ and log σ that searches reach, by value.
+
+    They start from the Gaussian with the mixture's moments, from each component, and from `near` (the minima of a
+    similar divergence).
+
+    Args:
+        record: of any divergence with f; h is not used.
+        mixture: q.
+        near: more starts.
+
+    Returns:
+        At least one unless the divergence is infinite around every start, ascending in value. The first is the
+        global minimum as far as these starts can tell.
+    """
+    starts = [(mixture.mean, mixture.std), *zip(mixture.means, mixture.stds, strict=True)]
+    starts += [(fit.mean, fit.std) for fit in near]
+    found: list[Fit] = []
+    for mean, std in starts:
+        fit = _search(record, mixture, mean, std)
+        if fit is not None and not any(_same(fit, other, mixture) for other in found):
+            found.append(fit)
+    return tuple(sorted(found, key=lambda fit: fit.value))
+
+
+def _same(one: Fit, other: Fit, mixture: Mixture) -> bool:
+    return abs(one.mean - other.mean) < SAME * mixture.std and abs(math.log(one.std / other.std)) < SAME
+
+
+def _search(record: Divergence, mixture: Mixture, mean: float, std: float) -> Fit | None:
+    """Nelder–Mead, which needs no gradient and steps around infinite values."""
+    scale = mixture.std
+    low, high = min(mixture.means) - 3 * scale, max(mixture.means) + 3 * scale
+    narrow, wide = min(mixture.stds) / 8, 8 * scale
+
+    def value(at: np.ndarray) -> float:
+        m, s = float(at[0]) * scale, math.exp(float(at[1]))
+        return divergence(record, mixture, m, s) if low <= m <= high and narrow <= s <= wide else math.inf
+
+    start = np.array([mean / scale, math.log(std)])
+    if not math.isfinite(value(start)):
+        return None
+    simplex = start + np.array([[0, 0], [0.1, 0], [0, 0.1]])
+    result = minimize(
+        value, start, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 1e-7, "fatol": 1e-13}
+    )
+    m, s = float(result.x[0]) * scale, math.exp(float(result.x[1]))
+    return Fit(m, s, float(result.fun)) if result.success else None

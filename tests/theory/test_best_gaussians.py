@@ -1,0 +1,196 @@
+"""Quadrature and minima against closed forms, plain integrals and the specification's table."""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from gantrain.objectives import alpha_divergence, make_objective
+from gantrain.theory import best_gaussians as figure_module
+from gantrain.theory.best_fit import best_gaussians
+from gantrain.theory.best_gaussians import figure
+from gantrain.theory.mixture import DEFAULT_MIXTURE, Mixture
+from gantrain.theory.quadrature import divergence, rule_gradient
+from gantrain.theory.records import ALT, NAMES, DivergenceNameError, divergence_named
+
+THREE = Mixture((0.2, 0.5, 0.3), (-3.0, 0.5, 4.0), (0.5, 1.2, 0.8))
+
+# objectives.md, Section 4 item 5
+TABLE = {
+    "kl": (0.8000, 2.0087),
+    "js": (0.9274, 1.9262),
+    "hellinger": (0.9258, 1.8913),
+    "jeffreys": (0.9353, 1.8072),
+    "rkl": (1.9604, 0.9543),
+    "alt": (1.9792, 0.9271),
+}
+
+F_OF_U = {
+    "gan": lambda u: u * math.log(u) - (u + 1) * math.log(u + 1),
+    "js": lambda u: u * math.log(u) - (u + 1) * math.log((u + 1) / 2),
+    "kl": lambda u: u * math.log(u),
+    "rkl": lambda u: -math.log(u),
+    "hellinger": lambda u: (math.sqrt(u) - 1) ** 2,
+    "pearson": lambda u: (u - 1) ** 2,
+    "neyman": lambda u: (1 - u) ** 2 / u,
+    "jeffreys": lambda u: (u - 1) * math.log(u),
+    "tv": lambda u: abs(u - 1) / 2,
+    "alt": lambda u: math.log(1 + 1 / u),
+}
+
+
+def density(mixture: Mixture, at: float) -> float:
+    parts = zip(mixture.weights, mixture.means, mixture.stds, strict=True)
+    return float(sum(w * norm.pdf(at, m, s) for w, m, s in parts))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_quadrature_is_the_integral(name: str) -> None:
+    mean, std = 0.7, 1.1
+
+    def integrand(at: float) -> float:
+        p = float(norm.pdf(at, mean, std))
+        return p * F_OF_U[name](density(DEFAULT_MIXTURE, at) / p)
+
+    expected, _ = quad(integrand, -14, 16, limit=400, epsabs=1e-9)
+    assert divergence(divergence_named(name), DEFAULT_MIXTURE, mean, std) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.5), (5.0, 0.3), (2.0, 0.05)])
+def test_kl_and_reverse_kl_where_the_ratio_overflows(mean: float, std: float) -> None:
+    one = Mixture((1.0,), (-2.0,), (0.6,))
+    there = math.log(std / 0.6) + (0.36 + (mean + 2) ** 2) / (2 * std**2) - 0.5
+    back = math.log(0.6 / std) + (std**2 + (mean + 2) ** 2) / 0.72 - 0.5
+    assert divergence(divergence_named("kl"), one, mean, std) == pytest.approx(there, rel=1e-9)
+    assert divergence(divergence_named("rkl"), one, mean, std) == pytest.approx(back, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "std", "finite"),
+    [("pearson", 0.61, False), ("pearson", 0.8, True), ("neyman", 1.3, False), ("neyman", 1.15, True)],
+)
+def test_infinite_where_the_tails_make_it_so(name: str, std: float, finite: bool) -> None:
+    """∫q²/p needs σ > s/√2 = 0.636 of the widest component, ∫p²/q needs σ < s√2 = 1.273."""
+    assert math.isfinite(divergence(divergence_named(name), DEFAULT_MIXTURE, 1.0, std)) == finite
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_table_of_the_specification(name: str) -> None:
+    best = best_gaussians(divergence_named(name), DEFAULT_MIXTURE)[0]
+    assert (best.mean, best.std) == pytest.approx(TABLE[name], abs=1e-3)
+
+
+def test_order_of_mode_seeking() -> None:
+    widths = [best_gaussians(divergence_named(name), DEFAULT_MIXTURE)[0].std for name in TABLE]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_kl_matches_moments() -> None:
+    (best,) = best_gaussians(divergence_named("kl"), THREE)
+    assert (best.mean, best.std) == pytest.approx((THREE.mean, THREE.std), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "alpha:-1.5", "alpha:0.3", "alpha:1.7"])
+def test_one_component_is_its_own_best_gaussian(name: str) -> None:
+    fits = best_gaussians(divergence_named(name), Mixture((1.0,), (1.3,), (0.4,)))
+    assert len(fits) == 1
+    assert (fits[0].mean, fits[0].std) == pytest.approx((1.3, 0.4), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("order", "name", "times"),
+    [
+        (0.5, "hellinger", 2),
+        (1.0, "kl", 1),
+        (0.999999, "kl", 1),
+        (0.0, "rkl", 1),
+        (1e-6, "rkl", 1),
+        (2.0, "pearson", 0.5),
+        (-1.0, "neyman", 0.5),
+    ],
+)
+def test_power_family_holds_the_named_ones(order: float, name: str, times: float) -> None:
+    power, named = alpha_divergence(order), divergence_named(name)
+    value = divergence(power, DEFAULT_MIXTURE, 1.0, 1.1)
+    assert value == pytest.approx(times * divergence(named, DEFAULT_MIXTURE, 1.0, 1.1), rel=1e-4)
+    ours, theirs = best_gaussians(power, DEFAULT_MIXTURE)[0], best_gaussians(named, DEFAULT_MIXTURE)[0]
+    assert (ours.mean, ours.std) == pytest.approx((theirs.mean, theirs.std), abs=1e-4)
+
+
+def test_mode_seeking_divergences_have_a_minimum_a_component() -> None:
+    best, other = best_gaussians(divergence_named("rkl"), DEFAULT_MIXTURE)
+    assert best.value < other.value
+    assert other.mean == pytest.approx(-2, abs=0.1)
+    apart = Mixture((0.4, 0.6), (-40.0, 40.0), (0.5, 0.5))
+    best, other = best_gaussians(divergence_named("rkl"), apart)
+    assert (best.mean, best.std, best.value) == pytest.approx((40, 0.5, -math.log(0.6)), abs=1e-4)
+    assert (other.mean, other.std, other.value) == pytest.approx((-40, 0.5, -math.log(0.4)), abs=1e-4)
+    # Jensen–Shannon too: on the heavier component, twice JS of disjoint parts, q = 0.6 p + 0.4 elsewhere.
+    best = best_gaussians(divergence_named("js"), apart)[0]
+    assert (best.mean, best.std) == pytest.approx((40, 0.5), abs=1e-3)
+    value = 0.6 * math.log(2 * 0.6 / 1.6) + 0.4 * math.log(2) + math.log(2 / 1.6)
+    assert best.value == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "tv"])
+@pytest.mark.parametrize(("mean", "std"), [(1.5, 1.0), (-0.5, 0.85)])
+def test_exact_rule_is_the_gradient(name: str, mean: float, std: float) -> None:
+    record = divergence_named(name)
+    assert record.h is not None
+    by_mean, by_log_std = rule_gradient(record.h, DEFAULT_MIXTURE, mean, std)
+    step = 1e-4
+
+    def value(m: float, s: float) -> float:
+        return divergence(record, DEFAULT_MIXTURE, m, s)
+
+    difference = (value(mean + step, std) - value(mean - step, std)) / (2 * step)
+    assert by_mean == pytest.approx(difference, rel=1e-4, abs=1e-7)
+    ratio = math.exp(step)
+    difference = (value(mean, std * ratio) - value(mean, std / ratio)) / (2 * step)
+    assert by_log_std == pytest.approx(difference, rel=1e-4, abs=1e-7)
+
+
+def test_alt_is_a_divergence() -> None:
+    x = torch.linspace(-8, 8, 81, dtype=torch.float64, requires_grad=True)
+    u = x.detach().exp()
+    f = ALT.f(x)
+    torch.testing.assert_close(f.detach(), torch.log(1 + 1 / u))
+    (by_x,) = torch.autograd.grad(f.sum(), x)
+    assert ALT.slope is not None
+    assert ALT.h is not None
+    assert ALT.log_ratio is not None
+    torch.testing.assert_close(ALT.slope(x.detach()), by_x / u)
+    torch.testing.assert_close(ALT.h(x.detach()), f.detach() - by_x)
+    v = x.detach()
+    torch.testing.assert_close(ALT.conjugate(v), v.exp() * ALT.activation(v) - ALT.f(ALT.log_ratio(v)))
+    logits = torch.linspace(-5, 5, 11)
+    torch.testing.assert_close(ALT.f(logits).mean(), make_objective("gan", "alt").generator_loss(logits))
+
+
+@pytest.mark.parametrize("name", ["kll", "alpha", "alpha:", "alpha:nan", "alpha:x", "beta:1"])
+def test_unknown_names(name: str) -> None:
+    with pytest.raises(DivergenceNameError, match=r"is not known; choose from \[gan, js, kl"):
+        divergence_named(name)
+
+
+def test_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_module, "ORDERS", np.linspace(-1, 2, 7))
+    names = ("kl", "rkl", "tv", "alpha:0.5")
+    drawn = figure(DEFAULT_MIXTURE, names)
+    drawn.save(tmp_path)
+    assert "jumps from 1.02 to 1.7" in drawn.caption
+    assert (tmp_path / "2-best-gaussians.png").stat().st_size > 10_000
+    rows = list(csv.DictReader((tmp_path / "2-best-gaussians.csv").read_text().splitlines()))
+    best = {row["divergence"]: (float(row["mu"]), float(row["sigma"])) for row in rows if row["rank"] == "1"}
+    assert set(best) == set(names)
+    assert best["kl"] == pytest.approx(TABLE["kl"], abs=1e-3)
+    assert best["alpha:0.5"] == pytest.approx(TABLE["hellinger"], abs=1e-3)
+    orders = list(csv.DictReader((tmp_path / "2-best-gaussians-orders.csv").read_text().splitlines()))
+    sigma = {float(row["alpha"]): float(row["sigma"]) for row in orders if row["rank"] == "1"}
+    assert sigma[1.0] == pytest.approx(TABLE["kl"][1], abs=1e-3)
+    assert sigma[0.0] == pytest.approx(TABLE["rkl"][1], abs=1e-3)
