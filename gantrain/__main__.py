@@ -17,7 +17,7 @@ from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_comm
 from gantrain.commands import COMMANDS
 from gantrain.commands.words import parse_words
 from gantrain.config import from_omegaconf
-from gantrain.training.trainer import NotFiniteError
+from gantrain.training.trainer import NotFiniteError, StoppedByDoctorError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 REASON = "error.txt"
@@ -119,7 +119,7 @@ def _tell(words: str) -> None:
 def _words_for(error: Exception) -> str | None:
     """What to say of a failure that is no error of ours; None for one that deserves its traceback."""
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if isinstance(error, NotFiniteError):
+    if isinstance(error, NotFiniteError | StoppedByDoctorError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return f"memory does not suffice ({first}); lower schedule.batch_size, model.width or metrics.samples"

@@ -40,12 +40,13 @@ from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
 from gantrain.objectives import DIVERGENCE_NAMES, Objective, ObjectiveError
 from gantrain.training.augment import Augment
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
+from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.ema import Ema
 from gantrain.training.iteration import Iteration, Records
 from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
-from gantrain.training.trainer import Grid, Outcome, Plan, Sampling, Trainer
+from gantrain.training.trainer import Grid, Outcome, Plan, Sampling, StoppedByDoctorError, Trainer
 
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""
@@ -53,6 +54,8 @@ CLASSES_IN_A_GRID = 10
 MAPPED_POINTS = 1500
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
+EXAMPLES_LOOKED_AT = 2048
+"""Training and held-out examples that the diagnostics judge in turns."""
 REFERENCE_SEED = 0  # of the choice of reference images: the same for every run
 USER_ERRORS = (
     ConfigError,
@@ -340,6 +343,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
         clip_gradient=optimizer.clip_gradient,
     )
+    diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)
     tree = to_dict(config)
     decays = {
         "constant": no_decay,
@@ -361,7 +365,36 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         classes=training_set.classes,
         flat_config=flatten(tree),
         learning_rate_factor=decays[schedule.lr_decay],
+        diagnostics=diagnostics,
+        stop_at_a_finding=config.doctor.stop,
     )
+
+
+def build_diagnostics(
+    config: Config, iteration: Iteration, training_set: DataSet, log_every: int, device: torch.device
+) -> Diagnostics | None:
+    """What looks at the run, at rows of scalars; None where it is off.
+
+    Held-out examples are the test split of data that have one; of a folder, all images are trained on.
+    """
+    every = config.log.diagnostics_every_steps
+    if every is None:  # under 2 % of the training time
+        every = 500 if config.data.name in TOYS else 250 if device.type == "cuda" else 50
+    if every == 0:
+        return None
+    held_out = load_data(config, "test") if config.data.name != "folder" else None
+    return Diagnostics(
+        iteration,
+        every=-(-every // log_every) * log_every,
+        trained=choose_some(training_set, EXAMPLES_LOOKED_AT, device),
+        held_out=None if held_out is None else choose_some(held_out, EXAMPLES_LOOKED_AT, device),
+    )
+
+
+def choose_some(examples: DataSet, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """At most `count` examples of a set and their labels, at random but alike for every run."""
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(REFERENCE_SEED))[:count]
+    return examples.examples[order].to(device), examples.labels[order].to(device)
 
 
 def build_regularizer(config: Config) -> Regularizer | None:
@@ -509,6 +542,7 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
     Raises:
         ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
         NotFiniteError: training ran into a value that is not finite.
+        StoppedByDoctorError: the doctor ended the run, which is saved and reported all the same.
     """
     device = make_device(config.device)
     if state is None:
@@ -547,12 +581,14 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
     finally:
         folder.close()
     print(report(config, folder, outcome, device))
+    if outcome.stopped is not None:
+        raise StoppedByDoctorError(f"{outcome.stopped} doctor.stop=true: resume={folder_path} goes on all the same.")
     return outcome
 
 
 def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.device) -> str:
     """What a run reached and where it lies, in a few lines."""
-    lines = [f"\nDone: {outcome.step} steps of {config.name}"]
+    lines = [f"\n{'Stopped' if outcome.stopped else 'Done'}: {outcome.step} steps of {config.name}"]
     lines += [f"  {name}: {value:.5g}" for name, value in outcome.figures.items()]
     if outcome.best:
         lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")
@@ -565,6 +601,8 @@ def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.de
         f"  checkpoint   {folder.path}/{LAST}",
         f"  peak memory  {peak_memory(device)}",
     ]
+    if outcome.diagnostics_share is not None:
+        lines.append(f"  diagnostics  {outcome.diagnostics_share:.2%} of the training time")
     return "\n".join(lines)
 
 

@@ -46,8 +46,8 @@ SAMPLING_NETWORKS = ("ema", "raw")
 SPLITS = ("train", "test")
 PRECISIONS = ("float32", "bf16")
 
-MAY_CHANGE_ON_RESUME = ("resume", "schedule.steps", "device", "data.root", "metrics.inception_weights")
-"""Keys that say where things lie or how long to train, not what is trained."""
+MAY_CHANGE_ON_RESUME = ("resume", "schedule.steps", "device", "data.root", "metrics.inception_weights", "doctor.stop")
+"""Keys that say where things lie, how long to train or when to give up, not what is trained."""
 
 T = TypeVar("T")
 
@@ -482,6 +482,11 @@ class LogConfig:
     every_steps: int | None = option(None, "steps between rows of scalars; null: a hundredth of the run, at most 100")
     grids_every_steps: int | None = option(None, "steps between sample grids; null: a twentieth of the run")
     checkpoint_every_steps: int | None = option(None, "steps between checkpoints; null: a tenth of the run")
+    diagnostics_every_steps: int | None = option(
+        None,
+        "steps between looks at how the game stands, rounded up to rows of scalars; null: 250 on CUDA, 50 on a CPU, "
+        "500 for points; 0 is never, and no doctor",
+    )
     grid_images: int = option(
         64,
         "images in a grid, a square number n²; with labels n of each class, at most ten classes or n",
@@ -491,9 +496,17 @@ class LogConfig:
         """Checks ranges."""
         for key in ("every_steps", "grids_every_steps", "checkpoint_every_steps"):
             _between(f"log.{key}", getattr(self, key), 1, 10**9)
+        _between("log.diagnostics_every_steps", self.diagnostics_every_steps, 0, 10**9)
         _between("log.grid_images", self.grid_images, 1, 1024)
         square = math.isqrt(self.grid_images) ** 2 == self.grid_images
         _require(square, "log.grid_images", self.grid_images, "must be a square number, e.g. 64")
+
+
+@dataclass(slots=True, kw_only=True)
+class DoctorConfig:
+    """What becomes of a run in which something is found that does not mend itself."""
+
+    stop: bool = option(False, "end the run, with its checkpoint, at the doctor's first finding")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -516,6 +529,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
     about: AboutConfig = field(default_factory=AboutConfig)
 
     def __post_init__(self) -> None:
@@ -571,6 +585,11 @@ class Config:
         if self.metrics.reference_split == "test" and self.data.name == "folder":
             raise ConfigError(
                 "metrics.reference_split='test' does not exist for data=folder, which has one split; use train"
+            )
+        if self.doctor.stop and self.log.diagnostics_every_steps == 0:
+            raise ConfigError(
+                "doctor.stop=true waits for a finding, and log.diagnostics_every_steps=0 looks for none: leave it at "
+                "null, or set doctor.stop=false"
             )
         if self.metric_names and "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
             raise ConfigError(

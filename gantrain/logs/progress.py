@@ -58,9 +58,13 @@ class Progress:
         """Takes time that went into something other than training (measuring, grids) out of the speed."""
         self.started += seconds
 
+    def training_seconds(self) -> float:
+        """Time that went into training since the start."""
+        return time.monotonic() - self.started
+
     def images_per_second(self, step: int) -> float:
         """Real images that reached D a second, in training alone."""
-        return (self.images(step) - self.images(self.first)) / max(time.monotonic() - self.started, 1e-9)
+        return (self.images(step) - self.images(self.first)) / max(self.training_seconds(), 1e-9)
 
     def _line(self, step: int) -> str:
         rate = self.images_per_second(step)

@@ -1,5 +1,6 @@
 """The folder of a run: what was run, what came out, never overwritten by another run."""
 
+import dataclasses
 import importlib.metadata
 import json
 import math
@@ -19,10 +20,22 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from torchvision.utils import make_grid, save_image
 
+from gantrain.evidence.diagnostics import Reliability
+from gantrain.evidence.doctor import Finding
 from gantrain.evidence.measurement import Measurement
 from gantrain.files import PART
+from gantrain.logs.reliability import draw_reliability
 
 CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
+CHARTS = {
+    "diagnostics": {
+        "discriminator's loss, and its best where q = p": ["Multiline", [r"loss/discriminator(_at_q=p)?$"]],
+        "D": ["Multiline", [r"^D/(real|fake|generated)$"]],
+        "calibration: 1 for a calibrated ratio": ["Multiline", [r"^ratio/"]],
+        "v in eval mode: overfitting where held_out leaves trained": ["Multiline", [r"^overfitting/logit_"]],
+    }
+}
+"""TensorBoard's custom scalars: what is read together, drawn together."""
 PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
 
 
@@ -61,12 +74,35 @@ class RunFolder:
         purge = None if resume_step is None else resume_step + 1
         self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge)
         self._rows = (path / METRICS).open("a", encoding="utf-8")
+        if resume_step is None:
+            self._writer.add_custom_scalars(CHARTS)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """A row of training scalars, after `step` generator steps."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         self._row({"step": step, "kind": "train", **values})
+
+    def diagnostics(
+        self, step: int, values: dict[str, float], curve: Reliability | None, logits: dict[str, Tensor]
+    ) -> None:
+        """A row of diagnostics; D's reliability curve and histograms of v in TensorBoard."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        row: dict[str, Any] = {"step": step, "kind": "diagnostic", **values}
+        if curve is not None:
+            row["reliability"] = dataclasses.asdict(curve)
+            self._writer.add_image("D/reliability", draw_reliability(curve), step)
+        for name, v in logits.items():
+            finite = v[v.isfinite()]
+            if len(finite):
+                self._writer.add_histogram(f"v/{name}", finite, step)
+        self._row(row)
+
+    def finding(self, step: int, finding: Finding) -> None:
+        """What the doctor found."""
+        self._writer.add_text(f"doctor/{finding.name}", f"step {finding.step}: {finding.words()}", step)
+        self._row({"step": step, "kind": "doctor", **dataclasses.asdict(finding)})
 
     def measurements(self, step: int, network: str, found: list[Measurement]) -> None:
         """Metrics, each row with its protocol."""

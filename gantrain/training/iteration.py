@@ -27,6 +27,7 @@ class Records:
             generator's last; those that an iteration did not make are 0.
         made: how many discriminator updates each iteration made.
         notes: (capacity,) of whatever else was noted, by name; NaN where an iteration noted nothing.
+        last_fakes: the last generator step's images and labels.
         count: iterations recorded.
     """
 
@@ -36,6 +37,7 @@ class Records:
         self.updates = torch.zeros(d_steps + 1, capacity, 2, device=device)
         self.notes: dict[str, Tensor] = {}
         self.made: list[int] = []
+        self.last_fakes: tuple[Tensor, Tensor | None] | None = None
         self.capacity = capacity
         self.count = 0
 
@@ -189,24 +191,31 @@ class Iteration:
         exact = restore_generator(self.latents, state["latents"], seed=self.step)
         return restore_generator(self.draws, state["draws"], seed=self.step) and exact
 
+    def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+        """The objective's loss over those of the fakes (N,) that the generator learns from."""
+        if self.top_k is not None:
+            fake_logits = self.top_k(fake_logits, self.batches.epoch)
+            real_logits = None if real_logits is None else real_logits[: len(fake_logits)]
+        return self.objective.generator_loss(fake_logits, real_logits=real_logits)
+
     def _discriminator_step(self, k: int) -> None:
         real, real_labels = self.batches.next()
         with torch.no_grad():
             fake, fake_labels = self._fakes()
             if self.history is not None:
                 fake, fake_labels = self.history.mix(fake, fake_labels, self.draws)
-            real, fake = self._seen(real), self._seen(fake)
+            real, fake = self.seen(real, self.draws), self.seen(fake, self.draws)
         due = self.regularizer is not None and self.regularizer.is_due(self.d_updates)
         if due:
             assert self.regularizer is not None
             real.requires_grad_(self.regularizer.r1 > 0)
             fake = fake.float().requires_grad_(self.regularizer.r2 > 0)
-        real_logits, real_scores = self._judge(real, real_labels)
-        fake_logits, fake_scores = self._judge(fake, fake_labels)
+        real_logits, real_scores = self.judge(real, real_labels)
+        fake_logits, fake_scores = self.judge(fake, fake_labels)
         loss = self.objective.discriminator_loss(real_logits, fake_logits)
         if self.regularizer is not None:
             for name, penalty in self.regularizer.penalties(
-                lambda images: self._judge(images, real_labels)[0],
+                lambda images: self.judge(images, real_labels)[0],
                 real,
                 fake,
                 real_logits,
@@ -243,13 +252,9 @@ class Iteration:
         if self.objective.needs_real_logits:
             with torch.no_grad():
                 real, real_labels = self.batches.next()
-                real_logits, _ = self._judge(self._seen(real), real_labels)
-        fake_logits, scores = self._judge(self._seen(fake), labels)
-        kept = fake_logits
-        if self.top_k is not None:
-            kept = self.top_k(fake_logits, self.batches.epoch)
-            real_logits = None if real_logits is None else real_logits[: len(kept)]
-        loss = self.objective.generator_loss(kept, real_logits=real_logits)
+                real_logits, _ = self.judge(self.seen(real, self.draws), real_labels)
+        fake_logits, scores = self.judge(self.seen(fake, self.draws), labels)
+        loss = self.generator_loss(fake_logits, real_logits)
         if self.class_loss is not None and scores is not None and labels is not None:
             class_loss = F.cross_entropy(scores.float(), labels)
             loss = loss + self.class_loss.weight_g * class_loss
@@ -258,6 +263,7 @@ class Iteration:
         self._update(loss, self.optimizer_g, self._parameters_g, last)
         self._set_trainable(self.networks.discriminator, True)
         self.records.logits[2, self.records.row] = fake_logits.detach()
+        self.records.last_fakes = fake.detach(), labels
 
     def _fakes(self) -> tuple[Tensor, Tensor | None]:
         """Images of fresh z, and of fresh labels where the networks read them."""
@@ -270,15 +276,15 @@ class Iteration:
         with self._autocast():
             return networks.generator(z, labels), labels
 
-    def _seen(self, images: Tensor) -> Tensor:
-        """What the discriminator sees of images."""
+    def seen(self, images: Tensor, draws: torch.Generator) -> Tensor:
+        """What the discriminator sees of images, augmented and noised as `draws` has it."""
         if self.augment is not None:
-            images = self.augment(images, self.draws)
+            images = self.augment(images, draws)
         if self.noise is not None:
-            images = self.noise(images, self.step, self.draws)
+            images = self.noise(images, self.step, draws)
         return images
 
-    def _judge(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def judge(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Logits (N,) in float32, and class scores (N, classes) where there are labels."""
         scores = None
         with self._autocast():

@@ -11,17 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gantrain.evidence.doctor import Doctor
 from gantrain.evidence.measurement import Measurement, Metric, draw_images, evaluating, generate_images
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
 from gantrain.objectives import DIVERGENCE_NAMES
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
+from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.iteration import Iteration
 
 
 class NotFiniteError(RuntimeError):
     """A loss or gradient that is not finite; no weight has been changed by it."""
+
+
+class StoppedByDoctorError(RuntimeError):
+    """The doctor ended the run; its last checkpoint holds the step of the finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,21 @@ class Grid:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run reached."""
+    """What a run reached.
+
+    Attributes:
+        step: its last.
+        figures: the last measurement of each metric.
+        best: of the first metric.
+        diagnostics_share: of the training time since the run was last started, what went into diagnostics.
+        stopped: the doctor's words where it ended the run.
+    """
 
     step: int
     figures: dict[str, float] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
+    diagnostics_share: float | None = None
+    stopped: str | None = None
 
 
 class Trainer:
@@ -88,6 +104,8 @@ class Trainer:
         classes: tuple[str, ...],
         flat_config: dict[str, Any],
         learning_rate_factor: Callable[[int], float],
+        diagnostics: Diagnostics | None = None,
+        stop_at_a_finding: bool = False,
     ) -> None:
         """Takes built parts.
 
@@ -101,6 +119,8 @@ class Trainer:
             classes: the names of the data set's classes, for the checkpoint.
             flat_config: the same with dotted keys, for hparams.
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
+            diagnostics: what looks at the run for the doctor; None for neither.
+            stop_at_a_finding: whether the doctor's first finding ends the run.
         """
         self.iteration = iteration
         self.plan = plan
@@ -111,6 +131,10 @@ class Trainer:
         self.classes = classes
         self.flat_config = flat_config
         self.learning_rate_factor = learning_rate_factor
+        self.diagnostics = diagnostics
+        self.doctor = Doctor()
+        self.stop_at_a_finding = stop_at_a_finding
+        self.stopped: str | None = None
         self.saved_step = 0
         self.best: dict[str, Any] = {}
         self.figures: dict[str, float] = {}
@@ -158,6 +182,8 @@ class Trainer:
                 if self.step % plan.log_every == 0 or last:
                     self._refuse_not_finite()
                     self._log(folder, progress)
+                if self.diagnostics is not None:
+                    self.diagnostics.keep_gradient()
                 pause = time.monotonic()
                 if self.step % plan.grids_every == 0 or last:
                     self._draw_grid(folder)
@@ -168,17 +194,22 @@ class Trainer:
                     improved = self._measure(folder, progress)
                 if improved:
                     self._checkpoint(folder.path / BEST)
-                if improved or self.step % plan.checkpoint_every == 0 or last:  # last knows of the best
+                ends = last or self.stopped is not None
+                if improved or self.step % plan.checkpoint_every == 0 or ends:  # last knows of the best
                     self._refuse_not_finite()
                     folder.flush()
                     self._checkpoint(folder.path / LAST)
                     self.saved_step = self.step
                 progress.exclude(time.monotonic() - pause)
                 progress.advance(self.step)
+                if self.stopped is not None:
+                    break
+            seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()
         folder.finish(self.flat_config, self.figures)
-        return Outcome(self.step, self.figures, self.best)
+        share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
+        return Outcome(self.step, self.figures, self.best, share, self.stopped)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
@@ -197,6 +228,9 @@ class Trainer:
             "best": self.best,
             "figures": self.figures,
         }
+        if self.diagnostics is not None:
+            state["diagnostics"] = self.diagnostics.state_dict()
+            state["doctor"] = self.doctor.state_dict()
         if iteration.ema is not None:
             state["ema"] = iteration.ema.network.state_dict()
             state["ema_updates"] = iteration.ema.updates
@@ -224,6 +258,9 @@ class Trainer:
         if iteration.ema is not None:
             iteration.ema.network.load_state_dict(state["ema"])
             iteration.ema.updates = state["ema_updates"]
+        if self.diagnostics is not None and "doctor" in state:
+            self.diagnostics.load_state_dict(state["diagnostics"])
+            self.doctor.load_state_dict(state["doctor"])
         self.best, self.figures = state["best"], state["figures"]
 
     def sampling_network(self, name: str) -> nn.Module:
@@ -292,7 +329,25 @@ class Trainer:
             progress.show(**{"D(x)": f"{values['D/real']:.2f}", "D(G(z))": f"{values['D/generated']:.2f}"})
         else:
             progress.show(**{"v(x)": f"{values['logit/real']:.2f}", "v(G(z))": f"{values['logit/generated']:.2f}"})
+        if self.diagnostics is not None and self.diagnostics.is_due():
+            self._diagnose(self.diagnostics, values, folder, progress)
         records.clear()
+
+    def _diagnose(
+        self, diagnostics: Diagnostics, scalars: dict[str, float], folder: RunFolder, progress: Progress
+    ) -> None:
+        """A row of diagnostics, and what the doctor says of it and the row of scalars."""
+        look = diagnostics.look()
+        started = time.monotonic()
+        share = diagnostics.seconds / max(progress.training_seconds(), 1e-9)
+        folder.diagnostics(self.step, {**look.values, "diagnostics/share_of_time": share}, look.curve, look.logits)
+        for finding in self.doctor.hear(self.step, {**scalars, **look.values}):
+            folder.finding(self.step, finding)
+            words = f"{finding.name} at step {self.step}: {finding.words()}"
+            progress.say(f"gantrain: doctor: {words}")
+            if self.stop_at_a_finding and self.stopped is None:
+                self.stopped = words
+        diagnostics.seconds += time.monotonic() - started
 
     def _draw_grid(self, folder: RunFolder) -> None:
         samples = draw_images(

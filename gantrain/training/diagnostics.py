@@ -1,0 +1,192 @@
+"""What a run looks at every so many steps to tell how the game stands; it draws from no stream of the training."""
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gantrain.data import to_range
+from gantrain.evidence.diagnostics import (
+    SATURATED,
+    Reliability,
+    as_coordinates,
+    best_loss_at_equality,
+    effective_share,
+    gradient_weights,
+    overfitting,
+    rank_accuracy,
+    reliability,
+    similarity,
+    swings,
+)
+from gantrain.evidence.measurement import evaluating
+from gantrain.training.iteration import Iteration
+
+EXAMPLES = 64  # of each kind that D judges anew, and that are compared
+STEPS_READ = 8  # of the interval, for what is computed by pairs or by autograd
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found at a step.
+
+    Attributes:
+        values: figures by name; those that the objective or the data do not have are left out.
+        curve: D's reliability curve, for discriminators that estimate a ratio.
+        logits: v by whose examples they are, for histograms.
+    """
+
+    values: dict[str, float]
+    curve: Reliability | None
+    logits: dict[str, Tensor]
+
+
+class Diagnostics:
+    """Looks at an iteration every `every` steps.
+
+    Everything but v on held-out examples comes from what the iteration recorded. For these D judges, in eval mode
+    and without touching any state of it, as many training examples, held-out ones and fakes.
+
+    Attributes:
+        seconds: wall-clock time that went into it since it was made.
+    """
+
+    def __init__(
+        self,
+        iteration: Iteration,
+        *,
+        every: int,
+        trained: tuple[Tensor, Tensor],
+        held_out: tuple[Tensor, Tensor] | None,
+    ) -> None:
+        """Takes sets on the iteration's device.
+
+        Args:
+            iteration: what is looked at.
+            every: generator steps between two looks.
+            trained: some of the training examples, as their set holds them, and their labels.
+            held_out: real examples that D is never trained on; None for a data set that has none.
+        """
+        self.iteration = iteration
+        self.every = every
+        self.trained = trained
+        self.held_out = held_out
+        self.best_loss = best_loss_at_equality(iteration.objective)
+        self.seconds = 0.0
+        self._before: Tensor | None = None
+
+    def is_due(self) -> bool:
+        """Whether this step is one to look at."""
+        return self.iteration.step % self.every == 0
+
+    def keep_gradient(self) -> None:
+        """Keeps the generator's gradient if the next step is one to look at; waits for nothing.
+
+        It is called after each step and its look.
+        """
+        if (self.iteration.step + 1) % self.every == 0:
+            started = time.monotonic()
+            self._before = self._gradient()
+            self.seconds += time.monotonic() - started
+
+    def look(self) -> Look:
+        """What the iterations since `records` were cleared show; waits for the device."""
+        started = time.monotonic()
+        iteration, records, objective = self.iteration, self.iteration.records, self.iteration.objective
+        real, fake, generated = records.logits[:, : records.count].cpu()
+        some = torch.linspace(0, len(real) - 1, min(STEPS_READ, len(real))).long()
+        weights = gradient_weights(
+            lambda v: iteration.generator_loss(v, real[-1].double() if objective.needs_real_logits else None),
+            generated[some],
+        )
+        right, wrong = swings(real, fake)
+        values = {
+            "loss/discriminator_at_q=p": self.best_loss,
+            "generator_weight/mean": float(weights.mean()),
+            "generator_weight/effective_share": effective_share(weights),
+            "generator_weight/saturated": float((weights < SATURATED).double().mean()),
+            "discriminator/rank_accuracy": rank_accuracy(real[some], fake[some]),
+            "discriminator/surely_right": right,
+            "discriminator/surely_wrong": wrong,
+        }
+        if self._before is not None:
+            values["generator_gradient/cosine"] = float(_cosine(self._before, self._gradient()))
+            self._before = None
+        if objective.boundary is not None:
+            values["overfitting/r_t"] = float((real - objective.boundary).sign().mean())
+        curve = None
+        if objective.has_log_ratio:
+            unbounded = dataclasses.replace(objective, max_log_ratio=None)  # a bound would hide what D says
+            on_real, on_fake = (unbounded.log_ratio(v) for v in (real, fake))
+            curve = reliability(on_real, on_fake)
+            values["D/calibration_error"] = curve.error
+            both = torch.sigmoid(torch.cat((on_real, on_fake)))
+            values["D/distance_from_half"] = float((both - 0.5).abs().nanmean())
+        logits = {"real": real, "fake": fake, "generated": generated}
+        found, judged = self._compare()
+        values |= found
+        if "held_out" in judged:
+            logits["held_out"] = judged["held_out"]
+        self.seconds += time.monotonic() - started
+        return Look({name: value for name, value in values.items() if not math.isnan(value)}, curve, logits)
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """The gradient that the next look compares with, if it is kept already."""
+        return {"gradient": self._before}
+
+    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Goes on where `state_dict` was taken."""
+        gradient = state["gradient"]
+        self._before = None if gradient is None else gradient.to(self.iteration.device)
+
+    def _gradient(self) -> Tensor:
+        """The generator's last gradient, which stands in its parameters until its next step."""
+        parameters = self.iteration.networks.generator.parameters()
+        return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+
+    @torch.no_grad()
+    def _compare(self) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Figures of a batch of training examples, held-out ones and fakes, and v on each of them."""
+        iteration = self.iteration
+        assert iteration.records.last_fakes is not None
+        fakes, labels = iteration.records.last_fakes
+        count = min(EXAMPLES, len(fakes))
+        sets = {"trained": self._batch(self.trained, count)}
+        if self.held_out is not None:
+            sets["held_out"] = self._batch(self.held_out, count)
+        sets["generated"] = fakes[:count].float(), None if labels is None else labels[:count]
+        coordinates = [as_coordinates(sets[name][0]).cpu() for name in ("trained", "generated")]
+        like = similarity(*coordinates)
+        values = {
+            "similarity/spread": like.spread,
+            "similarity/nearest": like.nearest,
+            "similarity/energy": like.energy,
+        }
+        if self.held_out is None:
+            return values, {}
+        draws = torch.Generator(iteration.device).manual_seed(iteration.step)
+        with evaluating(iteration.networks.discriminator):
+            of_sets = [iteration.judge(iteration.seen(images, draws), of)[0] for images, of in sets.values()]
+        judged = dict(zip(sets, torch.stack(of_sets).cpu(), strict=True))
+        values |= {f"overfitting/logit_{name}": float(v.mean()) for name, v in judged.items()}
+        values["overfitting/r_v"] = overfitting(judged["trained"], judged["held_out"], judged["generated"])
+        return values, judged
+
+    def _batch(self, of_set: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor | None]:
+        """Examples of a set as D sees them and labels if it reads them; others at each look, in order."""
+        held, labels = of_set
+        networks = self.iteration.networks
+        first = self.iteration.step // self.every * count
+        places = (first + torch.arange(count, device=held.device)) % len(held)
+        examples = held[places]
+        if networks.image_range is not None:
+            examples = to_range(examples, networks.image_range)
+        return examples, labels[places] if networks.classes else None
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    cosine: Tensor = a @ b / (a.norm() * b.norm())
+    return cosine

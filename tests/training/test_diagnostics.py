@@ -1,0 +1,419 @@
+"""Diagnostics in a run: what they see, what they leave alone, and the runs that the doctor speaks of."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gantrain import build
+from gantrain.config import Config, ConfigError
+from gantrain.data import ImageSet, to_range
+from gantrain.evidence.doctor import Doctor
+from gantrain.logs.run_folder import RunFolder, read_rows
+from gantrain.networks import NetworkPair
+from gantrain.training.diagnostics import Diagnostics
+from gantrain.training.trainer import StoppedByDoctorError, Trainer
+from tests.conftest import TINY, compose
+from tests.training.test_runs import _interrupt_at, assert_same, resume, train, trained_state
+
+LOOKS = "log.diagnostics_every_steps=2"
+DEVICE = torch.device("cpu")
+
+
+def rows_of(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [row for row in read_rows(folder / "metrics.jsonl") if row["kind"] == kind]
+
+
+def trainer_of(*overrides: str) -> Trainer:
+    config = compose(*TINY, *overrides)
+    return build.build_trainer(config, build.load_data(config, "train"), [], DEVICE)
+
+
+def test_what_diagnostics_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(tmp_path / "run", LOOKS, "loss.gen=kl")
+    rows = rows_of(run, "diagnostic")
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    for name in (
+        "loss/discriminator_at_q=p",
+        "generator_weight/mean",
+        "generator_weight/effective_share",
+        "generator_weight/saturated",
+        "discriminator/rank_accuracy",
+        "discriminator/surely_right",
+        "discriminator/surely_wrong",
+        "overfitting/r_t",
+        "overfitting/r_v",
+        "overfitting/logit_held_out",
+        "D/calibration_error",
+        "D/distance_from_half",
+        "similarity/spread",
+        "similarity/nearest",
+        "similarity/energy",
+        "generator_gradient/cosine",
+        "diagnostics/share_of_time",
+    ):
+        assert isinstance(rows[-1][name], float), name
+    assert sum(rows[-1]["reliability"]["counts"]) == 16  # log.every_steps is 1: one step of 8 real and 8 fake
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert set(tags["histograms"]) == {"v/real", "v/fake", "v/generated", "v/held_out"}
+    assert "D/reliability" in tags["images"]
+    assert "generator_weight/saturated" in tags["scalars"]
+    assert "custom_scalars__config__" in tags["tensors"] + list(events.summary_metadata)
+    printed = capsys.readouterr()
+    assert "% of the training time" in printed.out.split("  diagnostics ")[1]
+    assert "doctor" not in printed.err
+
+
+def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k in range(12):
+        Image.new("RGB", (32, 32), (k * 20, 0, 9)).save(folder / f"{k}.png")
+    words = ("data=folder", "data.flip=false", f"data.root={folder}", "metrics=none", "loss=wasserstein", LOOKS)
+    row = rows_of(train(tmp_path / "run", *words), "diagnostic")[-1]
+    assert {"similarity/spread", "discriminator/rank_accuracy"} <= row.keys()
+    for name in ("overfitting/r_v", "overfitting/r_t", "overfitting/logit_held_out", "reliability"):
+        assert name not in row
+    assert row["generator_weight/mean"] == 1  # a critic's generator weighs all alike
+    assert "overfitting/r_t" in rows_of(train(tmp_path / "hinge", "loss=hinge", LOOKS), "diagnostic")[-1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model.d_norm=batch", "model.d_dropout=0.3", "schedule.d_steps=2"),
+        ("cond=projection", "augment=ada", "practice.instance_noise=0.1", "practice.top_k=0.5", "precision=bf16"),
+        ("cond=acgan", "model.d_norm=virtual", "model.virtual_reference=3", "loss.disc=relativistic"),
+    ],
+    ids=["batch", "projection", "virtual"],
+)
+def test_looking_changes_nothing_and_resuming_is_exact(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    words = (*overrides, "metrics=none", "log.checkpoint_every_steps=4", "schedule.steps=10")
+    blind = train(tmp_path / "blind", *words, "log.diagnostics_every_steps=0")
+    # step 4 is saved with the gradient that the look at step 5 compares with
+    looks = train(tmp_path / "looks", *words, "log.diagnostics_every_steps=5")
+    states = [trained_state(folder) for folder in (blind, looks)]
+    for part in ("generator", "discriminator", "optimizer_g", "optimizer_d", "batches", "iteration", "rng_cpu", "ema"):
+        assert_same(states[0][part], states[1][part], part)
+    assert rows_of(blind, "diagnostic") == []
+    _interrupt_at(tmp_path / "part", 5, *words, "log.diagnostics_every_steps=5")
+    part = resume(tmp_path / "part")
+    assert_same(trained_state(part), states[1])
+    timed = ("diagnostics/share_of_time",)
+    one, other = (
+        [{k: v for k, v in row.items() if k not in timed} for row in rows_of(folder, "diagnostic")]
+        for folder in (part, looks)
+    )
+    assert one == other
+    assert [row["step"] for row in one] == [5, 10]
+    assert all("generator_gradient/cosine" in row for row in one)
+
+
+def test_the_cosine_is_that_of_two_steps_and_keeping_a_gradient_waits_for_nothing() -> None:
+    trainer = trainer_of("log.diagnostics_every_steps=3", "schedule.steps=30", "log.every_steps=3")
+    iteration, diagnostics = trainer.iteration, trainer.diagnostics
+    assert diagnostics is not None
+    seen: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    gradients = []
+    for _ in range(3):
+        iteration.run()
+        gradients.append([p.grad.clone() for p in iteration.networks.generator.parameters() if p.grad is not None])
+        if not diagnostics.is_due():
+            with Watch():
+                diagnostics.keep_gradient()
+    assert seen  # it was kept after step 2
+    assert not [name for name in seen if "_local_scalar_dense" in name or "nonzero" in name]
+    one, other = (torch.cat([g.flatten() for g in gradients[k]]) for k in (1, 2))
+    wanted = float(torch.nn.functional.cosine_similarity(one.double(), other.double(), dim=0))
+    assert diagnostics.look().values["generator_gradient/cosine"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_looking_every_step_compares_each_gradient_with_the_one_before(tmp_path: Path) -> None:
+    rows = rows_of(train(tmp_path / "run", "log.diagnostics_every_steps=1"), "diagnostic")
+    assert "generator_gradient/cosine" not in rows[0]
+    assert all(row["generator_gradient/cosine"] < 0.99999 for row in rows[1:])
+
+
+def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> None:
+    trainer = trainer_of("model.d_norm=batch", "schedule.batch_size=16", "log.every_steps=2", LOOKS)
+    iteration, diagnostics = trainer.iteration, trainer.diagnostics
+    assert diagnostics is not None
+    assert diagnostics.held_out is not None
+    iteration.run()
+    iteration.run()
+    network = iteration.networks.discriminator
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    values = diagnostics.look().values
+    assert_same(dict(network.state_dict()), before)
+    assert network.training
+    network.eval()
+    for name, images in (("trained", diagnostics.trained), ("held_out", diagnostics.held_out)):
+        batch = to_range(images[0][16:32], (-1.0, 1.0))  # the second batch of 16: step 2, a look every 2
+        assert values[f"overfitting/logit_{name}"] == pytest.approx(float(network(batch).detach().mean()), rel=1e-5)
+    assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == build.EXAMPLES_LOOKED_AT
+    for split, (chosen, _) in (("train", diagnostics.trained), ("test", diagnostics.held_out)):
+        whole = build.load_data(compose(*TINY), split).examples
+        assert bool((whole == chosen[:1]).flatten(1).all(dim=1).any()), split
+
+
+def test_points_are_looked_at_as_they_are(tmp_path: Path) -> None:
+    words = (
+        "data=ring",
+        "device=cpu",
+        "schedule.steps=400",
+        "schedule.batch_size=64",
+        "model.width=16",
+        "metrics=none",
+    )
+    build.run(compose(*words, "log.diagnostics_every_steps=100", "log.grids_every_steps=400"), tmp_path / "run")
+    rows = rows_of(tmp_path / "run", "diagnostic")
+    assert [row["step"] for row in rows] == [100, 200, 300, 400]
+    assert {"similarity/energy", "overfitting/r_v", "D/calibration_error"} <= rows[-1].keys()
+    assert rows_of(tmp_path / "run", "doctor") == []
+
+
+def test_the_interval_is_whole_rows_of_scalars_and_stopping_needs_one() -> None:
+    for asked, every, wanted in (("30", "20", 40), ("null", "40", 80), ("20", "20", 20), ("null", "7", 56)):
+        diagnostics = trainer_of(
+            f"log.diagnostics_every_steps={asked}", f"log.every_steps={every}", "schedule.steps=500"
+        ).diagnostics
+        assert diagnostics is not None
+        assert diagnostics.every == wanted
+    with pytest.raises(ConfigError, match=r"doctor\.stop=true waits for a finding"):
+        compose("doctor.stop=true", "log.diagnostics_every_steps=0")
+    with pytest.raises(ConfigError, match=r"log\.diagnostics_every_steps=-1 must lie between 0"):
+        compose("log.diagnostics_every_steps=-1")
+
+
+# The runs below provoke one condition each. They are small: seconds on one core.
+SMALL = (
+    "data=digits",
+    "model.width=4",
+    "model.latent_dim=16",
+    "schedule.batch_size=16",
+    "schedule.ema_decay=0.9",
+    "metrics=none",
+    "log.every_steps=10",
+    "log.diagnostics_every_steps=30",
+    "log.grids_every_steps=1000",
+    "log.checkpoint_every_steps=1000",
+    "log.grid_images=4",
+    "device=cpu",
+)
+PROVOKED = {
+    "dead discriminator": ("schedule.steps=300", "optimizer.lr_d=1e-12"),
+    "crushed generator": ("schedule.steps=400", "loss.gen=kl", "model.d_norm=batch", "optimizer.lr_d=1e-2"),
+    "ratio explosion": ("schedule.steps=300", "model.d_norm=none", "optimizer.lr_d=0.1"),
+    "mode collapse": ("schedule.steps=690", "optimizer.lr_g=0.2", "optimizer.lr_d=2e-3"),
+}
+
+
+def findings_of(folder: Path, *overrides: str) -> dict[str, dict[str, Any]]:
+    build.run(compose(*SMALL, *overrides), folder)
+    found = rows_of(folder, "doctor")
+    assert len({row["name"] for row in found}) == len(found)
+    return {row["name"]: row for row in found}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROVOKED)
+def test_a_run_that_provokes_the_condition(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = findings_of(tmp_path / "run", *PROVOKED[name])
+    assert name in found
+    printed = capsys.readouterr().err
+    assert printed.count(f"gantrain: doctor: {name} at step {found[name]['step']}: ") == 1
+    assert found[name]["evidence"] in printed
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert f"doctor/{name}/text_summary" in events.Tags()["tensors"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("schedule.steps=480", "model.width=8", "optimizer.lr_g=5e-4", "optimizer.lr_d=5e-4"),
+        ("schedule.steps=450", "loss=exact", "loss.gen=kl", "optimizer.lr_g=5e-4", "optimizer.lr_d=5e-4"),
+    ],
+    ids=["demo", "exact-kl"],
+)
+def test_a_healthy_run_is_left_alone(
+    overrides: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert findings_of(tmp_path / "run", *overrides) == {}
+    assert len(rows_of(tmp_path / "run", "diagnostic")) >= 15
+    assert "doctor" not in capsys.readouterr().err
+
+
+def noise_images(count: int, seed: int) -> ImageSet:
+    source = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=source)
+    return ImageSet("noise", images, torch.zeros(count, dtype=torch.long), ("noise",))
+
+
+class Shift(nn.Module):
+    """Uniform z as an image, moved by a learned shift: with none, new images of the noise's distribution."""
+
+    def __init__(self, first: float) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.tensor(first))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.view(-1, 3, 32, 32) + self.shift / 3072**0.5
+
+
+class Perceptron(nn.Module):
+    """A hidden layer over all values of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3072, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layers(images)[:, 0]
+        return logits
+
+
+class Slope(nn.Module):
+    """One weight on what `Shift` moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.weight * images.flatten(1).mean(dim=1) * 3072**0.5
+
+
+def with_parts(
+    monkeypatch: pytest.MonkeyPatch, networks: Callable[[], NetworkPair], data: Callable[[str], ImageSet]
+) -> None:
+    def load(config: Config, split: str) -> ImageSet:
+        return data(split)
+
+    monkeypatch.setattr(build, "build_networks", lambda config, classes: networks())
+    monkeypatch.setattr(build, "load_data", load)
+
+
+@pytest.mark.parametrize(("images", "told"), [(32, ["overfit discriminator"]), (20_000, [])])
+def test_a_discriminator_that_can_only_learn_by_heart(
+    images: int, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real images are noise and the generator makes such noise: p = q but for which images were seen."""
+
+    def networks() -> NetworkPair:
+        return NetworkPair(Shift(0.0), Perceptron(), (-1.0, 1.0), 3072, "uniform")
+
+    def data(split: str) -> ImageSet:
+        return noise_images(images, 0) if split == "train" else noise_images(2048, 1)
+
+    with_parts(monkeypatch, networks, data)
+    found = findings_of(tmp_path / "run", "schedule.steps=300", "optimizer.lr_g=1e-6", "optimizer.lr_d=1e-3")
+    assert list(found) == told
+    if told:
+        assert "r_v = " in found["overfit discriminator"]["evidence"]
+
+
+@pytest.mark.parametrize(("damping", "told"), [("regularizer.r1=0", ["oscillation"]), ("regularizer.r1=100", [])])
+def test_a_game_that_goes_round_in_circles(
+    damping: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dirac-GAN: without a penalty it circles, with R1 it comes to rest (Mescheder et al. 2018)."""
+
+    def networks() -> NetworkPair:
+        return NetworkPair(Shift(3.0), Slope(), (-1.0, 1.0), 3072, "uniform")
+
+    with_parts(monkeypatch, networks, lambda split: noise_images(2048, 0))
+    rates = ("optimizer.lr_g=0.1", "optimizer.lr_d=0.1", "optimizer.beta1_g=0", "optimizer.beta1_d=0")
+    found = findings_of(tmp_path / "run", "schedule.steps=300", "loss=wasserstein", damping, *rates)
+    assert list(found) == told
+
+
+def sick(self: Doctor, step: int, values: Any) -> Any:
+    """A doctor that finds a dead discriminator at step 4, once."""
+    from gantrain.evidence.doctor import Finding
+
+    if step < 4 or self.told:
+        return []
+    self.told.append("dead discriminator")
+    return [Finding("dead discriminator", step, "In steps 1 to 4 it was dead.", "Let it learn.")]
+
+
+def test_the_doctor_may_stop_a_run_which_then_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Doctor, "hear", sick)
+    words = (LOOKS, "schedule.steps=8", "metrics=none", "log.checkpoint_every_steps=8")
+    whole = train(tmp_path / "whole", *words)  # is told and goes on
+    assert [row["step"] for row in rows_of(whole, "doctor")] == [4]
+    assert "gantrain: doctor: dead discriminator at step 4: In steps 1 to 4 it was dead." in capsys.readouterr().err
+    with pytest.raises(StoppedByDoctorError, match=r"dead discriminator at step 4: .*Let it learn\. doctor\.stop=true"):
+        train(tmp_path / "run", *words, "doctor.stop=true")
+    printed = capsys.readouterr().out
+    assert "Stopped: 4 steps" in printed
+    assert "last.pt" in printed
+    assert trained_state(tmp_path / "run")["step"] == 4
+    assert rows_of(tmp_path / "run", "doctor") == [
+        {
+            "step": 4,
+            "kind": "doctor",
+            "name": "dead discriminator",
+            "evidence": "In steps 1 to 4 it was dead.",
+            "advice": "Let it learn.",
+        }
+    ]
+    resumed = resume(tmp_path / "run", doctor__stop=False)
+    assert_same(trained_state(resumed)["generator"], trained_state(whole)["generator"])
+    assert [row["step"] for row in rows_of(resumed, "doctor")] == [4]  # not told again
+
+
+@pytest.mark.slow
+def test_a_stopped_run_fails_on_the_command_line(gantrain: Callable[..., Any], tmp_path: Path) -> None:
+    words = [word for word in SMALL if "checkpoint" not in word]
+    done = gantrain(*words, *PROVOKED["dead discriminator"], "doctor.stop=true", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert "gantrain: error: dead discriminator at step" in done.stderr
+    assert "run goes on all the same" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "dead discriminator" in (tmp_path / "run" / "error.txt").read_text()
+    finding = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert finding["kind"] == "doctor"
+    assert finding["step"] < 300
+    again = gantrain("resume=run", "doctor.stop=false")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("Done: 300 steps") == 1
+
+
+def test_a_folder_writes_custom_charts_once(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", {}, "cpu").close()
+    RunFolder(tmp_path / "run", {}, "cpu", resume_step=0).close()
+    layouts = 0
+    for path in (tmp_path / "run" / "tensorboard").iterdir():
+        events = EventAccumulator(str(path))
+        events.Reload()
+        layouts += "custom_scalars__config__" in events.Tags()["tensors"]
+    assert layouts == 1
+
+
+def test_diagnostics_take_a_set_smaller_than_a_batch() -> None:
+    trainer = trainer_of("schedule.batch_size=16", "log.every_steps=1")
+    few = noise_images(5, 0).images, torch.zeros(5, dtype=torch.long)
+    trainer.iteration.run()
+    diagnostics = Diagnostics(trainer.iteration, every=1, trained=few, held_out=few)
+    assert diagnostics.look().values["overfitting/r_v"] == 0
