@@ -16,6 +16,7 @@ from gantrain.theory.index import as_html
 from gantrain.theory.mixture import EXAMPLE, MixtureError, parse_mixture
 from gantrain.theory.page import TheoryFigure
 from gantrain.theory.records import DivergenceNameError, divergence_named
+from gantrain.theory.threads import one_thread
 
 PAGE = "index.html"
 
@@ -89,7 +90,8 @@ def run(options: Options) -> None:
     drawn = []
     for number in sorted(set(options.figures)):
         start = time.perf_counter()
-        figure = FIGURES[number](options)
+        with one_thread():
+            figure = FIGURES[number](options)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=PART) as part:
             for path in figure.save(Path(part)):  # a figure's files come whole or not at all
                 path.replace(folder / path.name)

@@ -98,13 +98,8 @@ def play(
     pairs = [(name, rule) for name in names for rule in rules]
     together = max(1, GAMES_TOGETHER // len(seeds))
     games: dict[tuple[str, str, int], Game] = {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small: threads would wait for each other, on a busy machine for minutes
-    try:
-        for first in range(0, len(pairs), together):
-            games |= _play_together(pairs[first : first + together], seeds, mixture, start, window)
-    finally:
-        torch.set_num_threads(threads)
+    for first in range(0, len(pairs), together):
+        games |= _play_together(pairs[first : first + together], seeds, mixture, start, window)
     return games
 
 
