@@ -110,6 +110,15 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "mirrored digits": (["data=digits", "data.flip=true"], ["data.flip=True", "mirror"]),
     "an unknown metric": (["metrics.names=[fvd]"], ["metrics.names='fvd'", "inception_score"]),
     "modes of CIFAR-10": (["metrics.names=[modes]"], ["modes", "data=digits"]),
+    "classes of digits": (["data=digits", "metrics.names=[classes]"], ["classes", "take modes in place"]),
+    "precision of too few": (
+        ["metrics.names=[precision]", "metrics.samples=5"],
+        ["metrics.samples=5", "fifth neighbour"],
+    ),
+    "coverage of too few real images": (
+        ["metrics.names=[coverage]", "metrics.reference_samples=3"],
+        ["metrics.reference_samples=3", "fifth neighbour"],
+    ),
     "EMA metrics without EMA": (["data=digits", "schedule.ema_decay=0"], ["metrics.networks", "ema_decay"]),
     "an unknown device": (["device=tpu"], ["device='tpu'", "cuda:N"]),
     "a grid that is no square": (["log.grid_images=10"], ["log.grid_images=10", "square"]),

@@ -18,7 +18,7 @@ from gantrain.files import PART
 from gantrain.logs.run_folder import git_commit
 
 PICTURE_SIZES = {"classes": (8.0, 4.5), "colors": (6.5, 6.0), "neighbors": (10.0, 7.0)}
-IN_OTHER_COLUMNS = ("real", "std", "interval_over", "bootstrap", "seeds", "kid_std", "inception_score_std")
+IN_OTHER_COLUMNS = ("real", "std", "interval_over", "bootstrap", "halves", "seeds", "kid_std", "inception_score_std")
 OF_FILES = ("weights_origin", "classifier_digest")
 
 

@@ -8,7 +8,7 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, i
 
 from gantrain.evidence.bootstrap import around, of_mean, of_share, resample_counts
 from gantrain.evidence.features import FEATURES, LOGITS, InceptionFeatures
-from gantrain.evidence.frechet import fid, fid_of_resamples, statistics_of
+from gantrain.evidence.frechet import fid, fid_of_halves, statistics_of
 from gantrain.evidence.inception import InceptionWeights, WeightsError
 from gantrain.evidence.kernel import SUBSETS, kid, kid_of_resamples
 from gantrain.evidence.manifold import (
@@ -89,9 +89,9 @@ class InceptionMetric:
         value = fid(features, statistics)
         interval = None
         if self._bootstrap:
-            resamples = fid_of_resamples(features, statistics, self._bootstrap, self._inception.device)
+            resamples = fid_of_halves(features, statistics, self._bootstrap, self._inception.device)
             interval = around(value, resamples)
-            protocol = {**protocol, **ON_SAMPLES, "bootstrap": self._bootstrap}
+            protocol = {**protocol, **ON_SAMPLES, "halves": self._bootstrap}
         return Measurement("fid", value, protocol, interval)
 
     def _kid(self, features: Tensor, protocol: dict[str, Any]) -> Measurement:

@@ -49,6 +49,7 @@ def figures_in(path: Path) -> dict[str, dict[str, Any]]:
     return {figure["name"]: figure for figure in json.loads(path.read_text())["figures"]}
 
 
+@pytest.mark.slow
 def test_a_run_from_its_checkpoint(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (f"run={trained}", *DIGITS, CHEAP, "bootstrap=20")
     evaluated(*words)
@@ -182,6 +183,7 @@ def test_what_does_not_fit_the_images(trained: Path, tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "few", "taken-colors.png"}
 
 
+@pytest.mark.slow
 def test_from_the_command_line(gantrain: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
     words = ("evaluate", f"run={trained}", *DIGITS, "metrics=ms_ssim", f"out={tmp_path}/a.json")
     done = gantrain(*words)
