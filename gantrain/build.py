@@ -51,7 +51,7 @@ from gantrain.training.trainer import Grid, Outcome, Plan, Sampling, StoppedByDo
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""
 CLASSES_IN_A_GRID = 10
-MAPPED_POINTS = 1500
+MAPPED_POINTS, MEASURED_POINTS = 1_500, 2_500
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
 EXAMPLES_LOOKED_AT = 2048
@@ -104,7 +104,9 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     cuda = device.type == "cuda"
     by_inception = any(name in INCEPTION_METRICS for name in names)
     points = config.data.name in TOYS
-    samples = metrics.samples or (2_500 if points else 10_000 if not by_inception else 50_000 if cuda else 1_024)
+    samples = metrics.samples or (
+        MEASURED_POINTS if points else 10_000 if not by_inception else 50_000 if cuda else 1_024
+    )
     reference = metrics.reference_samples
     if reference is None and not cuda:
         reference = samples

@@ -1,30 +1,28 @@
 """`python -m gantrain evaluate`: how good and how varied a run's samples are, or images from anywhere."""
 
+import math
 import statistics
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from gantrain.build import choose_reference, make_device
+from gantrain.build import MEASURED_POINTS, make_density, make_device
+from gantrain.commands.drawing import check_ratio, draw_samples
+from gantrain.commands.evaluated import FEWEST, NAMED, data_named, data_of_run, folder_images, seen_by_inception
 from gantrain.commands.figures import free_path, write_figures
 from gantrain.commands.trained import TrainedRun, load_run
 from gantrain.config import METRIC_NAMES, ConfigError, option
-from gantrain.data import ImageSet
-from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
-from gantrain.data.digits import load_stacked_digits
-from gantrain.data.folder import list_images, load_folder
+from gantrain.data.folder import list_images
 from gantrain.evidence.bootstrap import LEAST
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
 from gantrain.evidence.fidelity import check_classifier
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
-from gantrain.evidence.measurement import Measurement, Metric, generate_images
+from gantrain.evidence.measurement import Measurement, Metric
+from gantrain.evidence.rejection import PERCENTILE
 from gantrain.evidence.suite import RealImages, make_metrics
-
-NAMED = ("cifar10", "cifar10-test", "digits", "digits-test")
-FEWEST = 10  # images on either side: the Inception Score splits them in ten, density looks for the fifth neighbour
+from gantrain.evidence.toys import PointsMetric
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,12 +41,14 @@ class Options:
     metrics: list[str] = option(["auto"], f"of {', '.join(METRIC_NAMES)}; auto is all that can be computed here")
     checkpoint: str = option("last", "of the run: last or best")
     network: str = option("ema", "of the run, the generator: ema or raw")
-    samples: int | None = option(None, "null: 50,000 on CUDA, 1,024 on a CPU; of a folder all its images")
+    samples: int | None = option(None, "null: 50,000 on CUDA, 1,024 on a CPU, 2,500 points; of a folder all its images")
     reference_samples: int | None = option(
         None, "real images that the Inception sees; null: all on CUDA, as many as samples on a CPU"
     )
     seed: int = option(0, "of z, or of the choice among a folder's images")
     seeds: int = option(1, "sets of samples, of this seed and those that follow; above 1 figures are mean ± std")
+    rejection: bool = option(False, "of a run: also the figures after discriminator rejection sampling, see sample")
+    percentile: float | None = option(PERCENTILE, "of rejection: see sample")
     bootstrap: int = option(0, "resamples behind a 95 % interval of each figure, e.g. 100; 0 is none")
     root: str | None = option(None, "folder of the real data where it is not where the run had it (data.root)")
     image_size: int = option(32, "of images=: height and width in pixels that a folder's images are brought to")
@@ -64,6 +64,8 @@ class Options:
         if self.images is not None:
             if self.reference is None:
                 raise ConfigError(f"images={self.images!r} needs a reference: {', '.join(NAMED)} or a folder")
+            if self.rejection:
+                raise ConfigError("rejection=true needs the discriminator of run=RUN, and images= has none")
             if self.seeds != 1:
                 raise ConfigError(f"seeds={self.seeds} draws sets of z, and images= has none; use bootstrap=100")
         for key, value, low, high in (
@@ -76,6 +78,10 @@ class Options:
         ):
             if value is not None and not low <= value <= high:
                 raise ConfigError(f"{key}={value} must lie between {low} and {high}")
+        if self.percentile is not None and not 0 <= self.percentile <= 100:
+            raise ConfigError(f"percentile={self.percentile:g} must lie between 0 and 100, or be null")
+        if self.percentile != PERCENTILE and not self.rejection:
+            raise ConfigError("percentile is of rejection sampling: set rejection=true, or leave it out")
         if self.bootstrap and not LEAST <= self.bootstrap <= 10_000:
             raise ConfigError(f"bootstrap={self.bootstrap} must be 0 or lie between {LEAST} and 10000")
         if self.bootstrap and self.seeds > 1:
@@ -107,99 +113,87 @@ def run(options: Options) -> None:
     trained = None
     if options.run is not None:
         trained = load_run(Path(options.run), checkpoint=options.checkpoint, network=options.network, device=device)
+        if options.rejection:
+            check_ratio(trained, "rejection=true")
     path = free_path(options.out, Path(options.run) if options.run else Path(), _default_name(options, trained))
-    data = real_data(options, trained)
-    names, weights = resolve_metrics(options, data)
-    sets = [images_of(options, trained, data.reference, k, device) for k in range(options.seeds)]
-    metrics = make_metrics(
-        names,
-        replace(data, for_inception=_seen_by_inception(options, data.reference, len(sets[0][0]), device)),
-        weights=weights,
-        batch_size=options.batch_size,
-        device=device,
-        bootstrap=options.bootstrap,
-    )
-    found = over_seeds([_measure(metrics, *images) for images in sets])
-    what = _described(options, trained)
-    write_figures(path, found, what, metrics, sets[0][0])
-
-
-def draw_run_samples(
-    trained: TrainedRun, count: int, seed: int, *, batch_size: int, device: torch.device
-) -> tuple[Tensor, Tensor | None]:
-    """Images of the run's generator, uint8 (count, 3, H, W), and the labels (count,) that they were asked for."""
-    networks = trained.networks
-    return generate_images(
-        networks.generator,
-        count=count,
-        latent_dim=networks.latent_dim,
-        prior=networks.prior,
-        image_range=networks.image_range,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-        classes=networks.classes,
-    )
-
-
-def images_of(
-    options: Options, trained: TrainedRun | None, reference: ImageSet, k: int, device: torch.device
-) -> tuple[Tensor, Tensor | None]:
-    """The k-th set of images to measure, uint8 (N, 3, H, W), and their labels (N,) if there are any.
-
-    Raises:
-        ConfigError: a folder holds fewer images than are asked for.
-        DataError: it is none, or holds what cannot be read.
-    """
-    if trained is not None:
+    if trained is not None and trained.networks.image_range is None:
+        metrics: list[Metric] = [_metric_of_points(options, trained)]
+        count = options.samples or MEASURED_POINTS
+        sets = [_drawn(options, trained, count, k) for k in range(options.seeds)]
+    else:
+        data = _real_data(options, trained)
+        names, weights = resolve_metrics(options, data)
         count = options.samples or (50_000 if device.type == "cuda" else 1_024)
-        return draw_run_samples(trained, count, options.seed + k, batch_size=options.batch_size, device=device)
-    given = load_folder(Path(options.images or ""), reference.images.shape[-1], "images")
-    count = options.samples or len(given)
-    if not FEWEST <= count <= len(given):
-        raise ConfigError(
-            f"images={options.images!r} holds {len(given)} images, and {max(count, FEWEST)} are wanted; "
-            f"at least {FEWEST} can be measured"
+        if trained is not None:
+            sets = [_drawn(options, trained, count, k) for k in range(options.seeds)]
+        else:
+            assert options.images is not None
+            images, labels = folder_images(options.images, data.reference, samples=options.samples, seed=options.seed)
+            sets = [(images.to(device), labels)]
+        seen = seen_by_inception(data.reference, options.reference_samples, len(sets[0][0]), device)
+        metrics = make_metrics(
+            names,
+            replace(data, for_inception=seen),
+            weights=weights,
+            batch_size=options.batch_size,
+            device=device,
+            bootstrap=options.bootstrap,
         )
-    chosen = torch.arange(len(given))
-    if count < len(given):
-        chosen = torch.randperm(len(given), generator=torch.Generator().manual_seed(options.seed))[:count]
-    labels = None
-    if set(given.classes) <= set(reference.classes):  # a folder a class: what the images should show
-        numbers = torch.tensor([reference.classes.index(name) for name in given.classes])
-        labels = numbers[given.labels[chosen]] if len(reference.classes) > 1 else None
-    return given.images[chosen].to(device), labels
+    found = over_seeds([_measure(metrics, *images) for images in sets])
+    if options.rejection:
+        assert trained is not None, "checked by Options"
+        found += _after_rejection(options, trained, metrics, count)
+    write_figures(path, found, _described(options, trained), metrics, sets[0][0])
 
 
-def real_data(options: Options, trained: TrainedRun | None) -> RealImages:
-    """The reference, the training images and those for the classifier, all of them on the CPU.
+def _real_data(options: Options, trained: TrainedRun | None) -> RealImages:
+    if trained is not None:
+        return data_of_run(trained, options.reference, options.root)
+    assert options.images is not None
+    assert options.reference is not None
+    list_images(Path(options.images), "images")  # before anything large is read
+    return data_named(options.reference, options.root, options.image_size)
+
+
+def _metric_of_points(options: Options, trained: TrainedRun) -> PointsMetric:
+    """What points are measured by.
 
     Raises:
-        ConfigError: the run's data are no images, or too few.
-        DataError: the data are not there.
+        ConfigError: another metric, a reference or a bootstrap is asked for.
     """
-    name, root, size, key = options.reference, options.root, options.image_size, "reference"
-    if trained is not None:
-        data = trained.config.data
-        if data.name not in ("cifar10", "digits", "folder"):
+    name = trained.config.data.name
+    for metric in options.metrics:
+        if metric not in ("auto", "modes"):
+            raise ConfigError(f"metrics={metric} is measured on images, and data={name} is made of points: take modes")
+    for key in ("reference", "bootstrap"):
+        if getattr(options, key):
             raise ConfigError(
-                f"run={options.run!r} was trained on data={data.name}, which is not made of images; evaluate "
-                "measures images"
+                f"{key}={getattr(options, key)} is for images; points are compared with their density, and seeds=3 "
+                f"tells how far the figures stray: leave {key} out"
             )
-        size = data.image_size
-        if name is None and data.name == "folder":
-            name, key = str(root or data.root), "root" if root else "data.root"
-        elif name is None:
-            split = trained.config.metrics.reference_split
-            name, root = data.name if split == "train" else f"{data.name}-{split}", root or data.root
-    if options.images is not None:
-        list_images(Path(options.images), "images")  # before anything large is read
-    assert name is not None, "checked by Options"
-    train, test = _load(name, root, size, key)
-    reference = test if name.endswith("-test") and test is not None else train
-    if len(reference) < FEWEST:
-        raise ConfigError(f"{key}={name!r} holds {len(reference)} images; at least {FEWEST} are needed")
-    return RealImages(reference, reference.images, train, (train, test))
+    return PointsMetric(make_density(trained.config))
+
+
+def _drawn(options: Options, trained: TrainedRun, count: int, k: int) -> tuple[Tensor, Tensor | None]:
+    """The k-th set of samples: uint8 images or points, and the labels that they were asked for, if any."""
+    drawing = draw_samples(trained, count, options.seed + k)
+    return drawing.images, drawing.labels
+
+
+def _after_rejection(options: Options, trained: TrainedRun, metrics: list[Metric], count: int) -> list[Measurement]:
+    """The same figures of samples that the discriminator has chosen among."""
+    sets, kept = [], []
+    for k in range(options.seeds):
+        drawing = draw_samples(trained, count, options.seed + k, rejection=True, percentile=options.percentile)
+        assert drawing.acceptance is not None
+        sets.append(_measure(metrics, drawing.images, drawing.labels))
+        kept.append(drawing.acceptance)
+    note = {"rejection_percentile": "none" if options.percentile is None else options.percentile}
+    note["accepted"] = round(statistics.fmean(kept), 4)
+    return [
+        replace(figure, name=f"{figure.name}_rejection", protocol={**figure.protocol, **note})
+        for figure in over_seeds(sets)
+    ]
 
 
 def resolve_metrics(options: Options, data: RealImages) -> tuple[tuple[str, ...], InceptionWeights | None]:
@@ -248,35 +242,18 @@ def over_seeds(sets: list[list[Measurement]]) -> list[Measurement]:
     found = []
     for of_figure in zip(*sets, strict=True):
         values = [figure.value for figure in of_figure]
-        protocol = {**of_figure[0].protocol, "seeds": len(values), "std": statistics.stdev(values)}
+        protocol = {**of_figure[0].protocol, "seeds": len(values), "std": _spread(values)}
         found.append(Measurement(of_figure[0].name, statistics.fmean(values), protocol))
     return found
 
 
+def _spread(values: list[float]) -> float:
+    """The standard deviation, NaN where a value is not finite."""
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+
+
 def _measure(metrics: list[Metric], images: Tensor, labels: Tensor | None) -> list[Measurement]:
     return [figure for metric in metrics for figure in metric.measure(images, labels)]
-
-
-def _seen_by_inception(options: Options, reference: ImageSet, samples: int, device: torch.device) -> Tensor:
-    count = options.reference_samples
-    if count is None and device.type != "cuda":
-        count = min(samples, len(reference))
-    if count is not None and count > len(reference):
-        raise ConfigError(f"reference_samples={count}: {reference.name} has {len(reference)} images")
-    return choose_reference(reference, count)[0]
-
-
-def _load(name: str, root: str | None, image_size: int, key: str) -> tuple[ImageSet, ImageSet | None]:
-    """Training images, and test images where there is such a split."""
-    if name not in NAMED:
-        return load_folder(Path(name), image_size, key), None
-    if image_size != 32:
-        raise ConfigError(f"image_size={image_size}: the images of {name} have 32 pixels; use 32")
-    if name.startswith("digits"):
-        return load_stacked_digits("train"), load_stacked_digits("test") if name.endswith("-test") else None
-    place = cifar10_root(root)
-    prepare_cifar10(place)
-    return load_cifar10(place, "train"), load_cifar10(place, "test")
 
 
 def _default_name(options: Options, trained: TrainedRun | None) -> str:

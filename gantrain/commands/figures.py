@@ -1,6 +1,5 @@
 """Figures of an evaluation as a table, as JSON and as pictures."""
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from torch import Tensor
 from gantrain.config import ConfigError
 from gantrain.evidence.measurement import Measurement, Metric, Pictured
 from gantrain.files import PART
-from gantrain.logs.run_folder import git_commit
+from gantrain.logs.run_folder import finite, git_commit, installed_versions
 
 PICTURE_SIZES = {"classes": (8.0, 4.5), "colors": (6.5, 6.0), "neighbors": (10.0, 7.0)}
 IN_OTHER_COLUMNS = ("real", "std", "interval_over", "bootstrap", "halves", "seeds", "kid_std", "inception_score_std")
@@ -61,7 +60,7 @@ def write_figures(
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
         "git_commit": git_commit(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "torch-fidelity", "torchmetrics")},
+        "versions": installed_versions(("gantrain", "torch", "torch-fidelity", "torchmetrics")),
         "device": torch.cuda.get_device_name(images.device) if images.is_cuda else "cpu",
         "figures": [
             {
@@ -75,7 +74,7 @@ def write_figures(
         "pictures": pictures,
     }
     part = path.with_name(f".{path.name}{PART}")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)
     print("\n".join(str(place) for place in (path, *(path.with_name(name) for name in pictures))))
 

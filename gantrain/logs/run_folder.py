@@ -94,7 +94,7 @@ class RunFolder:
             row["reliability"] = dataclasses.asdict(curve)
             self._writer.add_image("D/reliability", draw_reliability(curve), step)
         for name, v in logits.items():
-            finite = v[v.isfinite()]
+            kept = v[v.isfinite()]
             if len(finite):
                 self._writer.add_histogram(f"v/{name}", finite, step)
         self._row(row)
@@ -151,7 +151,7 @@ class RunFolder:
         self._rows.close()
 
     def _row(self, row: dict[str, Any]) -> None:
-        self._rows.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+        self._rows.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
         self._rows.flush()
 
 
@@ -161,10 +161,12 @@ def as_grid(images: Tensor, columns: int) -> Tensor:
     return picture
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN and no infinity: they become null."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -227,25 +229,30 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> None:
             starts = list(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             path.replace(path.with_name(f"{path.name}.damaged"))
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     starts.append(
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": sys.argv,
             "resumed_at_step": resume_step,
             "git_commit": git_commit(),
-            "versions": versions,
+            "versions": installed_versions(PACKAGES),
             "python": platform.python_version(),
             "device": device,
             "cpu_threads": torch.get_num_threads(),
         }
     )
     _replace(path, json.dumps(starts, indent=1) + "\n")
+
+
+def installed_versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    """The version of each package, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
 
 
 def git_commit() -> str | None:

@@ -1,5 +1,6 @@
 """Commands on a run of points."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,15 @@ import torch
 from PIL import Image
 
 from gantrain import build
-from gantrain.commands import export, sample
+from gantrain.commands import evaluate, export, sample
+from gantrain.commands.drawing import draw_samples
 from gantrain.commands.trained import load_run
 from gantrain.config import ConfigError
+from gantrain.data.points import ring as density_of_ring
+from gantrain.evidence.toys import mode_statistics
 from tests.conftest import compose
+
+PLAIN = ("modes", "high_quality", "modes_kl", "kl")
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +45,31 @@ def test_what_is_about_images_is_refused(ring: Path) -> None:
             sample.run(sample.Options(run=str(ring), **refused))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="export is about images"):
         export.run(export.Options(run=str(ring)))
+
+
+def test_points_are_evaluated_before_and_after_rejection(ring: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.json"
+    evaluate.run(evaluate.Options(run=str(ring), seeds=2, samples=500, rejection=True, out=str(out)))
+    found = {figure["name"]: figure for figure in json.loads(out.read_text())["figures"]}
+    assert set(found) == {f"{name}{end}" for name in PLAIN for end in ("", "_rejection")}
+    trained = load_run(ring)
+    for rejection, end in ((False, ""), (True, "_rejection")):
+        drawn = [draw_samples(trained, 500, seed, rejection=rejection) for seed in (0, 1)]
+        wanted = np.mean([mode_statistics(one.images, density_of_ring())[1] for one in drawn])
+        assert found[f"high_quality{end}"]["value"] == pytest.approx(wanted)
+        assert ("accepted" in found[f"kl{end}"]["protocol"]) == rejection
+    assert found["kl"]["value"] != found["kl_rejection"]["value"]
+
+
+def test_what_concerns_images_is_refused_of_points(ring: Path) -> None:
+    for words, said in (
+        ({"metrics": ["fid"]}, "metrics=fid is measured on images"),
+        ({"reference": "digits"}, "reference=digits is for images"),
+        ({"bootstrap": 50}, "bootstrap=50 is for images"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            evaluate.run(evaluate.Options(run=str(ring), **words))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="images= has none"):
+        evaluate.Options(images=str(ring), reference="digits", rejection=True)
+    with pytest.raises(ConfigError, match="percentile is of rejection"):
+        evaluate.Options(run=str(ring), percentile=50.0)
