@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gantrain.build import USER_ERRORS, resumed_config, run
+from gantrain.builders import USER_ERRORS, resumed_config, run
 from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register, remember_defaults
 from gantrain.commands import COMMANDS
 from gantrain.commands.words import parse_words

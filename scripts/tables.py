@@ -73,7 +73,7 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
     """One run in this process, from its last checkpoint if there is one, as one line of the results."""
     import torch
 
-    from gantrain import build
+    from gantrain import builders
     from gantrain.commandline import compose_config
     from gantrain.config import from_omegaconf
     from gantrain.training.checkpoint import LAST, load_checkpoint
@@ -87,18 +87,18 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
                 state = load_checkpoint(folder / LAST)
                 figures = state["figures"]
                 if state["step"] < state["config"]["schedule"]["steps"]:
-                    config, state = build.resumed_config(folder, {})
-                    figures = build.run(config, folder, state).figures
+                    config, state = builders.resumed_config(folder, {})
+                    figures = builders.run(config, folder, state).figures
             else:
                 shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
-                figures = build.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).figures
+                figures = builders.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).figures
         row["figures"] = {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
         tracked = BUDGETS[data].tracked
         if tracked:
             row["course"] = course_of(folder, tracked)
     except NotFiniteError as error:
         row["failed"] = str(error).split(". No weight")[0]
-    device = build.make_device("auto")
+    device = builders.make_device("auto")
     row |= {
         "seconds": round(time.monotonic() - started, 1),
         "resumed": state is not None,

@@ -10,7 +10,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from gantrain import __main__ as commandline_entry
-from gantrain import build
+from gantrain import builders
 from gantrain.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import TINY, compose
 
@@ -216,13 +216,13 @@ def test_an_inception_score_without_a_classifier(command: Command, inception_fil
 
 
 def test_an_output_folder_that_holds_a_run(command: Command, tmp_path: Path) -> None:
-    build.run(compose(*TINY), tmp_path / "run")
+    builders.run(compose(*TINY), tmp_path / "run")
     refused(command(*TINY, "hydra.run.dir=run"), "is not empty", "resume=")
 
 
 def test_checkpoints_that_cannot_be_resumed(command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    build.run(compose(*TINY), run)
+    builders.run(compose(*TINY), run)
     last = run / "last.pt"
     whole = last.read_bytes()
     refused(command("resume=run"), "has done its 6 steps", "schedule.steps")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gantrain import build, config
+from gantrain import builders, config
 from gantrain.commandline import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
 from gantrain.data import to_uint8
@@ -73,7 +73,7 @@ def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) 
         "log.grid_images=4",
         "device=cpu",
     )
-    assert build.run(made, tmp_path / "run").step == 2
+    assert builders.run(made, tmp_path / "run").step == 2
 
 
 def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come_from() -> None:
@@ -106,18 +106,18 @@ def test_what_experiments_set(name: str, expected: dict[str, object]) -> None:
 def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     images = compose()
-    assert build.measuring_protocol(images, cpu) == build.Protocol(("fid", "kid"), 1024, 1024, 0)
-    assert build.measuring_protocol(images, cuda) == build.Protocol(("fid", "kid"), 50_000, None, 10_000)
+    assert builders.measuring_protocol(images, cpu) == builders.Protocol(("fid", "kid"), 1024, 1024, 0)
+    assert builders.measuring_protocol(images, cuda) == builders.Protocol(("fid", "kid"), 50_000, None, 10_000)
     digits = compose("data=digits", "schedule.steps=1000")
-    assert build.measuring_protocol(digits, cpu) == build.Protocol(("modes",), 10_000, 10_000, 200)
+    assert builders.measuring_protocol(digits, cpu) == builders.Protocol(("modes",), 10_000, 10_000, 200)
     chosen = compose("metrics.samples=2000", "metrics.reference_samples=3000", "metrics.every_steps=7")
     for device in (cpu, cuda):
-        assert build.measuring_protocol(chosen, device) == build.Protocol(("fid", "kid"), 2000, 3000, 7)
+        assert builders.measuring_protocol(chosen, device) == builders.Protocol(("fid", "kid"), 2000, 3000, 7)
 
 
 def test_what_is_known_to_go_wrong_is_said() -> None:
     def warnings(*overrides: str) -> str:
-        return " ".join(build.warnings_for(compose("data=digits", *overrides)))
+        return " ".join(builders.warnings_for(compose("data=digits", *overrides)))
 
     assert "Lipschitz" in warnings("loss.disc=wasserstein", "model.d_norm=batch")
     assert warnings("loss.disc=wasserstein") == ""
@@ -153,18 +153,18 @@ def test_asked_keys_are_those_a_command_line_sets() -> None:
 
 
 def test_streams_of_random_numbers_differ_from_each_other_and_by_seed() -> None:
-    seeds = [build.stream_seed(seed, stream) for seed in (0, 1, 2**32, 2**63 - 1) for stream in build.STREAMS]
+    seeds = [builders.stream_seed(seed, stream) for seed in (0, 1, 2**32, 2**63 - 1) for stream in builders.STREAMS]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**32 for seed in seeds)
     made = compose("data=digits", "model.width=2", "model.latent_dim=8", "schedule.batch_size=4", "log.grid_images=4")
-    trainer = build.build_trainer(made, build.load_data(made, "test"), [], torch.device("cpu"))
+    trainer = builders.build_trainer(made, builders.load_data(made, "test"), [], torch.device("cpu"))
     first_z = torch.randn(4, 8, generator=trainer.iteration.latents)
     assert not torch.equal(first_z, trainer.grid.z)
 
 
 def made(*overrides: str) -> Trainer:
     config = compose("data=digits", "model.width=2", "schedule.batch_size=4", "log.grid_images=4", *overrides)
-    return build.build_trainer(config, build.load_data(config, "test"), [], torch.device("cpu"))
+    return builders.build_trainer(config, builders.load_data(config, "test"), [], torch.device("cpu"))
 
 
 def test_keys_reach_the_parts_that_they_name() -> None:
@@ -221,25 +221,25 @@ def test_reference_batches_are_drawn_from_the_data_and_the_prior() -> None:
 
 
 def test_devices_have_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert build.make_device("cpu") == torch.device("cpu")
+    assert builders.make_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    found = [build.make_device(name) for name in ("auto", "cuda", "cuda:1")]
+    found = [builders.make_device(name) for name in ("auto", "cuda", "cuda:1")]
     assert found == [torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cuda", 1)]
     with pytest.raises(ConfigError, match="device='cuda:2' does not exist"):
-        build.make_device("cuda:2")
+        builders.make_device("cuda:2")
 
 
 def test_reference_images_are_a_random_choice_and_the_same_for_every_run() -> None:
-    data = build.load_data(compose("data=digits"), "test")
-    chosen, labels = build.choose_reference(data, 100)
-    assert torch.equal(chosen, build.choose_reference(data, 100)[0])
+    data = builders.load_data(compose("data=digits"), "test")
+    chosen, labels = builders.choose_reference(data, 100)
+    assert torch.equal(chosen, builders.choose_reference(data, 100)[0])
     assert not torch.equal(chosen, data.images[:100])
-    assert build.choose_reference(data, None) == (data.images, data.labels)
+    assert builders.choose_reference(data, None) == (data.images, data.labels)
     of_image = {image.numpy().tobytes(): int(label) for image, label in zip(data.images, data.labels, strict=True)}
     assert [of_image[image.numpy().tobytes()] for image in chosen] == labels.tolist()
     with pytest.raises(ConfigError, match="has 5000 images"):
-        build.choose_reference(data, 5001)
+        builders.choose_reference(data, 5001)
 
 
 def test_learning_rate_and_range_checks_name_key_value_and_rule() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch_fidelity import calculate_metrics
 
-from gantrain import build
+from gantrain import builders
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric
 from gantrain.evidence.inception import find_inception_weights
@@ -70,18 +70,18 @@ RUNS = {
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     words = [*TINY, *overrides, "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
-    build.run(compose(*words), tmp_path / "run")
+    builders.run(compose(*words), tmp_path / "run")
     rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "train"]
     assert [row["step"] for row in rows] == list(range(1, 9))
-    config, state = build.resumed_config(tmp_path / "run", {"schedule.steps": 12})
-    assert build.run(config, tmp_path / "run", state).step == 12
+    config, state = builders.resumed_config(tmp_path / "run", {"schedule.steps": 12})
+    assert builders.run(config, tmp_path / "run", state).step == 12
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 12
 
 
 def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
-    build.run(compose(*TINY, "device=cuda", "metrics=none"), tmp_path / "run")
-    config, state = build.resumed_config(tmp_path / "run", {"schedule.steps": 9, "device": "cpu"})
-    assert build.run(config, tmp_path / "run", state).step == 9
+    builders.run(compose(*TINY, "device=cuda", "metrics=none"), tmp_path / "run")
+    config, state = builders.resumed_config(tmp_path / "run", {"schedule.steps": 9, "device": "cpu"})
+    assert builders.run(config, tmp_path / "run", state).step == 9
 
 
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
@@ -89,8 +89,8 @@ def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
     """CUDA itself raises on any synchronising call inside the step."""
     words = (*TINY, *overrides, "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
     config = compose(*words)
-    device = build.make_device("cuda")
-    trainer = build.build_trainer(config, build.load_data(config, "train"), [], device)
+    device = builders.make_device("cuda")
+    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device)
     for _ in range(3):
         trainer.iteration.run()
     torch.cuda.synchronize()
@@ -106,7 +106,7 @@ def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
 
 def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
     config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
-    trainer = build.build_trainer(config, build.load_data(config, "train"), [], build.make_device("cuda"))
+    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))
     iteration = trainer.iteration
     iteration.run()
     before = [p.detach().clone() for p in iteration.networks.discriminator.parameters()]

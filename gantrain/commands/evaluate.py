@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from gantrain.build import MEASURED_POINTS, make_density, make_device
+from gantrain.builders import MEASURED_POINTS, make_density, make_device
 from gantrain.commands.drawing import check_ratio, draw_samples
 from gantrain.commands.evaluated import FEWEST, NAMED, data_named, data_of_run, folder_images, seen_by_inception
 from gantrain.commands.figures import free_path, write_figures

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gantrain.build import choose_reference
+from gantrain.builders import choose_reference
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import TOYS, ConfigError
 from gantrain.data import ImageSet

@@ -136,7 +136,7 @@ def _by_gantrain(trained: TrainedRun) -> str:
         "from pathlib import Path\n"
         "import torch, yaml\n"
         "from safetensors.torch import load_file\n"
-        "from gantrain.build import build_networks\n"
+        "from gantrain.builders import build_networks\n"
         "from gantrain.config import from_dict\n"
         "from gantrain.networks import sample_latent\n\n"
         'config = from_dict(yaml.safe_load(Path("config.yaml").read_text()))\n'

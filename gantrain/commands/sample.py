@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gantrain.build import CLASSES_IN_A_GRID, MAPPED_POINTS, make_device
+from gantrain.builders import CLASSES_IN_A_GRID, MAPPED_POINTS, make_device
 from gantrain.commands import sample_formats as formats
 from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, judged, ranked
 from gantrain.commands.trained import TrainedRun, check_images, load_run

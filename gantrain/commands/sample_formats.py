@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import save_image
 
-from gantrain.build import MAPPED_POINTS, make_density
+from gantrain.builders import MAPPED_POINTS, make_density
 from gantrain.commands.drawing import Latents, pictures
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError

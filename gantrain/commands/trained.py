@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from gantrain.build import build_networks
+from gantrain.builders import build_networks
 from gantrain.config import Config, ConfigError, from_dict
 from gantrain.networks import NetworkPair
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint

@@ -95,8 +95,8 @@ class RunFolder:
             self._writer.add_image("D/reliability", draw_reliability(curve), step)
         for name, v in logits.items():
             kept = v[v.isfinite()]
-            if len(finite):
-                self._writer.add_histogram(f"v/{name}", finite, step)
+            if len(kept):
+                self._writer.add_histogram(f"v/{name}", kept, step)
         self._row(row)
 
     def finding(self, step: int, finding: Finding) -> None:

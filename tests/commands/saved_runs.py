@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gantrain import build
+from gantrain import builders
 from gantrain.data import ImageSet
 from gantrain.networks.layers import CONVOLUTIONS
 from gantrain.training.checkpoint import LAST, save_checkpoint
@@ -20,7 +20,7 @@ def save_run(folder: Path, *overrides: str) -> Path:
     pixels = (labels * 60).view(-1, 1, 1, 1).expand(-1, 3, 32, 32).to(torch.uint8).contiguous()
     words = [word for word in TINY if not word.startswith("metrics")]
     config = compose(*words, "metrics=none", "log.every_steps=2", "model.d_norm=none", *overrides)
-    trainer = build.build_trainer(config, ImageSet("shades", pixels, labels, CLASSES), [], torch.device("cpu"))
+    trainer = builders.build_trainer(config, ImageSet("shades", pixels, labels, CLASSES), [], torch.device("cpu"))
     torch.manual_seed(0)
     for network in (
         trainer.sampling_network("ema"),

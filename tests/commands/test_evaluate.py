@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gantrain import build
+from gantrain import builders
 from gantrain.commands import evaluate
 from gantrain.commands.evaluate import Options
 from gantrain.commands.words import parse_words
@@ -28,7 +28,7 @@ DIGITS = ("samples=60", "device=cpu")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
-    build.run(compose(*TINY, "metrics=none"), folder)
+    builders.run(compose(*TINY, "metrics=none"), folder)
     return folder
 
 

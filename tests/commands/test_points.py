@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gantrain import build
+from gantrain import builders
 from gantrain.commands import evaluate, export, sample
 from gantrain.commands.drawing import draw_samples
 from gantrain.commands.trained import load_run
@@ -23,7 +23,7 @@ PLAIN = ("modes", "high_quality", "modes_kl", "kl")
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "ring"
-    build.run(compose("data=ring", "model.width=8", "schedule.steps=2", "device=cpu", "metrics=none"), folder)
+    builders.run(compose("data=ring", "model.width=8", "schedule.steps=2", "device=cpu", "metrics=none"), folder)
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain import build
+from gantrain import builders
 from gantrain.training.checkpoint import load_checkpoint
 from scripts import comparisons, tables
 from tests.conftest import REPOSITORY, TINY, compose
@@ -100,7 +100,7 @@ def test_nothing_runs_twice_and_what_was_cut_off_goes_on(results: Path) -> None:
     before = (results / "runs-digits.jsonl").read_text()
     assert tables.run_missing(["tiny"], "digits", (0,), 2, minutes=10.0) == []
     assert (results / "runs-digits.jsonl").read_text() == before
-    whole = build.run(compose(*key.split()), results / "whole")
+    whole = builders.run(compose(*key.split()), results / "whole")
     assert rows[key]["figures"] == {k: round(v, 6) for k, v in whole.figures.items()}
     (results / "runs-digits.jsonl").write_text("")  # lost: the finished runs still know their figures
     assert tables.run_missing(["tiny"], "digits", (0,), 1, minutes=10.0) == []

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gantrain import build
+from gantrain import builders
 from gantrain.config import Config, ConfigError
 from gantrain.data import ImageSet, to_range
 from gantrain.evidence.doctor import Doctor
@@ -32,7 +32,7 @@ def rows_of(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 def trainer_of(*overrides: str) -> Trainer:
     config = compose(*TINY, *overrides)
-    return build.build_trainer(config, build.load_data(config, "train"), [], DEVICE)
+    return builders.build_trainer(config, builders.load_data(config, "train"), [], DEVICE)
 
 
 def test_what_diagnostics_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,9 +166,9 @@ def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> Non
     for name, images in (("trained", diagnostics.trained), ("held_out", diagnostics.held_out)):
         batch = to_range(images[0][16:32], (-1.0, 1.0))  # the second batch of 16: step 2, a look every 2
         assert values[f"overfitting/logit_{name}"] == pytest.approx(float(network(batch).detach().mean()), rel=1e-5)
-    assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == build.EXAMPLES_LOOKED_AT
+    assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == builders.EXAMPLES_LOOKED_AT
     for split, (chosen, _) in (("train", diagnostics.trained), ("test", diagnostics.held_out)):
-        whole = build.load_data(compose(*TINY), split).examples
+        whole = builders.load_data(compose(*TINY), split).examples
         assert bool((whole == chosen[:1]).flatten(1).all(dim=1).any()), split
 
 
@@ -181,7 +181,7 @@ def test_points_are_looked_at_as_they_are(tmp_path: Path) -> None:
         "model.width=16",
         "metrics=none",
     )
-    build.run(compose(*words, "log.diagnostics_every_steps=100", "log.grids_every_steps=400"), tmp_path / "run")
+    builders.run(compose(*words, "log.diagnostics_every_steps=100", "log.grids_every_steps=400"), tmp_path / "run")
     rows = rows_of(tmp_path / "run", "diagnostic")
     assert [row["step"] for row in rows] == [100, 200, 300, 400]
     assert {"similarity/energy", "overfitting/r_v", "D/calibration_error"} <= rows[-1].keys()
@@ -225,7 +225,7 @@ PROVOKED = {
 
 
 def findings_of(folder: Path, *overrides: str) -> dict[str, dict[str, Any]]:
-    build.run(compose(*SMALL, *overrides), folder)
+    builders.run(compose(*SMALL, *overrides), folder)
     found = rows_of(folder, "doctor")
     assert len({row["name"] for row in found}) == len(found)
     return {row["name"]: row for row in found}
@@ -307,8 +307,8 @@ def with_parts(
     def load(config: Config, split: str) -> ImageSet:
         return data(split)
 
-    monkeypatch.setattr(build, "build_networks", lambda config, classes: networks())
-    monkeypatch.setattr(build, "load_data", load)
+    monkeypatch.setattr("gantrain.builders.training.build_networks", lambda config, classes: networks())
+    monkeypatch.setattr("gantrain.builders.training.load_data", load)
 
 
 @pytest.mark.parametrize(("images", "told"), [(32, ["overfit discriminator"]), (20_000, [])])

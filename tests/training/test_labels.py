@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantrain import build
+from gantrain import builders
+from gantrain.config import ConfigError
 from gantrain.data import ImageSet
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for
 from gantrain.training.trainer import Trainer
@@ -24,7 +25,7 @@ def images(count: int = 60) -> ImageSet:
 
 def trainer(*overrides: str) -> Trainer:
     words = [w for w in TINY if not w.startswith("metrics")]
-    return build.build_trainer(compose(*words, "metrics=none", *overrides), images(), [], CPU)
+    return builders.build_trainer(compose(*words, "metrics=none", *overrides), images(), [], CPU)
 
 
 PAIRS = [(disc, gen) for disc in DISCRIMINATOR_NAMES for gen in generators_for(disc)]
@@ -106,5 +107,5 @@ def test_grids_show_a_class_a_row_over_the_same_z() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(build.ConfigError, match="at least two classes"):
-        build.check_classes("cond=acgan", images(), torch.zeros(60, dtype=torch.long))
+    with pytest.raises(ConfigError, match="at least two classes"):
+        builders.check_classes("cond=acgan", images(), torch.zeros(60, dtype=torch.long))

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gantrain import build
+from gantrain import builders
 from gantrain.config import ConfigError, to_dict
 from gantrain.logs.run_folder import RunFolderError, read_rows
 from gantrain.training.checkpoint import FORMAT, CheckpointError, load_checkpoint
@@ -25,13 +25,13 @@ from tests.conftest import TINY, compose, python_path
 
 
 def train(folder: Path, *overrides: str) -> Path:
-    build.run(compose(*TINY, *overrides), folder)
+    builders.run(compose(*TINY, *overrides), folder)
     return folder
 
 
 def resume(folder: Path, **asked: Any) -> Path:
-    config, state = build.resumed_config(folder, {key.replace("__", "."): value for key, value in asked.items()})
-    build.run(config, folder, state)
+    config, state = builders.resumed_config(folder, {key.replace("__", "."): value for key, value in asked.items()})
+    builders.run(config, folder, state)
     return folder
 
 

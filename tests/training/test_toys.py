@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gantrain import build
+from gantrain import builders
 from gantrain.logs.run_folder import read_rows
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import compose
@@ -16,7 +16,7 @@ CONSTANT = ("schedule.lr_decay=constant", "schedule.lr_decay_from=0")  # or the 
 
 
 def train(folder: Path, *words: str) -> Path:
-    build.run(compose(*SMALL, *words), folder)
+    builders.run(compose(*SMALL, *words), folder)
     return folder
 
 
@@ -43,8 +43,8 @@ def test_what_a_run_on_points_leaves(tmp_path: Path) -> None:
 def test_what_concerns_no_images_works_on_points_and_resumes(tmp_path: Path, words: tuple[str, ...]) -> None:
     whole = train(tmp_path / "whole", *words, *CONSTANT, "schedule.steps=4")
     part = train(tmp_path / "part", *words, *CONSTANT, "schedule.steps=2")
-    config, state = build.resumed_config(part, {"schedule.steps": 4})
-    build.run(config, part, state)
+    config, state = builders.resumed_config(part, {"schedule.steps": 4})
+    builders.run(config, part, state)
     one, other = load_checkpoint(whole / "last.pt"), load_checkpoint(part / "last.pt")
     for network in ("generator", "discriminator", "ema"):
         for name, value in one[network].items():
@@ -53,7 +53,7 @@ def test_what_concerns_no_images_works_on_points_and_resumes(tmp_path: Path, wor
 
 def test_instance_noise_has_the_points_unit() -> None:
     config = compose(*SMALL, "data=ring", "practice.instance_noise=0.3")
-    noise = build.build_noise(config, None)
+    noise = builders.build_noise(config, None)
     assert noise is not None
     moved = noise(torch.zeros(20_000, 2), 0, torch.Generator().manual_seed(0))
     assert float(moved.std()) == pytest.approx(0.3, rel=0.02)

@@ -1,0 +1,51 @@
+"""From a checked configuration to the parts of a run; the only room that knows both."""
+
+from gantrain.builders.data import check_classes, load_data, load_images, make_density, prepare_data
+from gantrain.builders.device import STREAMS, make_device, stream_seed
+from gantrain.builders.measuring import (
+    MEASURED_POINTS,
+    Protocol,
+    build_metrics,
+    choose_reference,
+    find_weights,
+    measuring_protocol,
+)
+from gantrain.builders.runs import USER_ERRORS, report, resumed_config, run, warnings_for
+from gantrain.builders.training import (
+    CLASSES_IN_A_GRID,
+    EXAMPLES_LOOKED_AT,
+    MAPPED_POINTS,
+    build_grid,
+    build_networks,
+    build_noise,
+    build_trainer,
+)
+
+__all__ = [
+    "CLASSES_IN_A_GRID",
+    "EXAMPLES_LOOKED_AT",
+    "MAPPED_POINTS",
+    "MEASURED_POINTS",
+    "STREAMS",
+    "USER_ERRORS",
+    "Protocol",
+    "build_grid",
+    "build_metrics",
+    "build_networks",
+    "build_noise",
+    "build_trainer",
+    "check_classes",
+    "choose_reference",
+    "find_weights",
+    "load_data",
+    "load_images",
+    "make_density",
+    "make_device",
+    "measuring_protocol",
+    "prepare_data",
+    "report",
+    "resumed_config",
+    "run",
+    "stream_seed",
+    "warnings_for",
+]

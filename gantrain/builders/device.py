@@ -1,0 +1,52 @@
+"""Devices, and the streams of random numbers on them."""
+
+import resource
+import sys
+
+import numpy as np
+import torch
+
+from gantrain.config import (
+    ConfigError,
+)
+
+STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
+"""What draws random numbers, each from its own stream of the run's seed."""
+
+
+def make_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)  # torch.cuda.set_device wants the number
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if device.index >= count:
+            raise ConfigError(
+                f"device={name!r} does not exist: PyTorch sees {count} CUDA devices here; use device=cpu or auto"
+            )
+    return device
+
+
+def peak_memory(device: torch.device) -> str:
+    """The most memory used so far, of the GPU too."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    if device.type != "cuda":
+        return f"{host:.2f} GiB"
+    return f"{host:.2f} GiB, GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of one of `STREAMS`: 32 bits, since the CPU's generator reads no more."""
+    return int(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1)[0])
+
+
+def generator_of(device: torch.device, seed: int, stream: str) -> torch.Generator:
+    """The source of one of `STREAMS`, on the device."""
+    return torch.Generator(device).manual_seed(stream_seed(seed, stream))

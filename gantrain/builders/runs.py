@@ -1,0 +1,185 @@
+"""A run from its configuration to its report."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantrain.builders.data import check_classes, load_data, prepare_data
+from gantrain.builders.device import make_device, peak_memory
+from gantrain.builders.measuring import build_metrics, find_weights
+from gantrain.builders.training import build_trainer
+from gantrain.config import (
+    MAY_CHANGE_ON_RESUME,
+    Config,
+    ConfigError,
+    flatten,
+    from_dict,
+)
+from gantrain.data import DataError, PointSet
+from gantrain.evidence.inception import WeightsError
+from gantrain.files import UnusableFolderError
+from gantrain.logs.run_folder import RunFolder, RunFolderError, check_free
+from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
+from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
+from gantrain.training.trainer import Outcome, StoppedByDoctorError
+
+FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
+"""Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
+USER_ERRORS = (
+    ConfigError,
+    ObjectiveError,
+    DataError,
+    WeightsError,
+    CheckpointError,
+    RunFolderError,
+    UnusableFolderError,
+)
+"""Bad input, told in words that need no traceback."""
+
+
+def warnings_for(config: Config) -> list[str]:
+    """What is allowed and known to go wrong."""
+    found = []
+    regularizer = config.regularizer
+    penalised = bool(regularizer.gp or regularizer.dragan or regularizer.r1 or regularizer.r2)
+    constrained = penalised or regularizer.clip or config.model.d_norm == "spectral"
+    if config.loss.disc == "wasserstein" and not constrained:
+        found.append(
+            "loss.disc=wasserstein is a distance only for a Lipschitz discriminator, and nothing constrains this one: "
+            "set model.d_norm=spectral, regularizer=gp or regularizer=clip"
+        )
+    if penalised and config.model.d_norm == "batch":
+        found.append(
+            "a gradient penalty is about each example's own gradient, and batch norm in the discriminator makes a "
+            "logit depend on the whole batch, so that no such gradient exists: set model.d_norm=layer, spectral or none"
+        )
+    gen = config.loss.gen
+    unhelped = not (config.loss.rule == "exact" and config.loss.normalize_ratio)
+    same_as_measured = config.loss.disc in ("gan", "js") and config.model.name != "poole"  # js has gan's gradients
+    if gen in FAILS_UNNORMALISED and unhelped and same_as_measured:
+        found.append(
+            f"loss.gen={gen} covered far less of the digits than alt without the exact rule and a normalised ratio, "
+            f"since the discriminator wins; loss=exact loss.gen={gen} sets both (loss.rule=exact "
+            "loss.normalize_ratio=true) and covers about as much, with model.d_norm=spectral over longer runs too "
+            "(docs/results/objectives.md)"
+        )
+    if config.loss.disc == "pearson" and config.loss.param == "fgan":
+        objective = config.loss.make()
+        if objective.gen in DIVERGENCE_NAMES and objective.max_log_ratio is None:
+            found.append(
+                "a pearson discriminator's logits below -2 stand for no ratio, and the run stops when a divergence "
+                "generator meets one: loss.max_log_ratio=10 or loss.param=log_ratio goes on"
+            )
+    return found
+
+
+def resumed_config(run: Path, asked: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """The configuration of a run to go on with, and its checkpoint.
+
+    Args:
+        run: its folder.
+        asked: dotted keys given explicitly with this start; only those of `MAY_CHANGE_ON_RESUME` may differ
+            from the run's.
+
+    Raises:
+        CheckpointError: there is no usable checkpoint.
+        ConfigError: a key differs, or the run is finished.
+    """
+    state = load_checkpoint(run / LAST)
+    stored = flatten(state["config"])
+    differ = [
+        f"{key}: {stored.get(key)!r} in the run, {value!r} now"
+        for key, value in asked.items()
+        if key not in MAY_CHANGE_ON_RESUME and value != stored.get(key)
+    ]
+    if differ:
+        raise ConfigError(
+            f"resume={str(run)!r} goes on with the run's own configuration, and these keys differ: "
+            f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
+        )
+    tree = state["config"]
+    for key, value in asked.items():
+        if key in MAY_CHANGE_ON_RESUME and key != "resume":
+            *sections, last = key.split(".")
+            branch = tree
+            for section in sections:
+                branch = branch[section]
+            branch[last] = value
+    config = from_dict(tree)
+    if config.schedule.steps <= state["step"]:
+        raise ConfigError(
+            f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
+        )
+    return config, state
+
+
+def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) -> Outcome:
+    """Trains as configured, in that folder, from `state` if it is given; prints what came out.
+
+    Raises:
+        ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
+        NotFiniteError: training ran into a value that is not finite.
+        StoppedByDoctorError: the doctor ended the run, which is saved and reported all the same.
+    """
+    device = make_device(config.device)
+    if state is None:
+        check_free(folder_path)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.backends.cudnn.benchmark = True
+    for warning in warnings_for(config):
+        print(f"gantrain: warning: {warning}", file=sys.stderr)
+    weights = find_weights(config)
+    prepare_data(config)
+    training_set = load_data(config, "train")
+    metrics = build_metrics(config, weights, training_set, device)
+    if config.cond.name != "none":
+        check_classes(f"cond={config.cond.name}", training_set, training_set.labels)
+    trainer = build_trainer(config, training_set, metrics, device)
+    if state is not None:
+        try:
+            trainer.load_state_dict(state)
+        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise CheckpointError(
+                f"the checkpoint in {str(folder_path)!r} does not fit its configuration ({reason}); copy {BEST} over "
+                f"{LAST} if there is one, or start the run anew"
+            ) from None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    folder = RunFolder(folder_path, trainer.config, name, resume_step=None if state is None else trainer.step)
+    examples = "points" if isinstance(training_set, PointSet) else "images"
+    print(
+        f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}",
+        file=sys.stderr,
+    )
+    try:
+        outcome = trainer.fit(folder)
+    finally:
+        folder.close()
+    print(report(config, folder, outcome, device))
+    if outcome.stopped is not None:
+        raise StoppedByDoctorError(f"{outcome.stopped} doctor.stop=true: resume={folder_path} goes on all the same.")
+    return outcome
+
+
+def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.device) -> str:
+    """What a run reached and where it lies, in a few lines."""
+    lines = [f"\n{'Stopped' if outcome.stopped else 'Done'}: {outcome.step} steps of {config.name}"]
+    lines += [f"  {name}: {value:.5g}" for name, value in outcome.figures.items()]
+    if outcome.best:
+        lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")
+    if config.about.source:
+        lines.append(f"  {config.about.source}: {config.about.published or 'no figure published'}")
+    lines += [
+        f"  samples      {folder.samples}/{outcome.step:07d}.png",
+        f"  TensorBoard  tensorboard --logdir {folder.tensorboard}",
+        f"  metrics      {folder.path}/metrics.jsonl",
+        f"  checkpoint   {folder.path}/{LAST}",
+        f"  peak memory  {peak_memory(device)}",
+    ]
+    if outcome.diagnostics_share is not None:
+        lines.append(f"  diagnostics  {outcome.diagnostics_share:.2%} of the training time")
+    return "\n".join(lines)

@@ -1,0 +1,264 @@
+"""From the configuration to everything that trains."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gantrain.builders.data import choose_some, load_data
+from gantrain.builders.device import generator_of, stream_seed
+from gantrain.builders.measuring import measuring_protocol
+from gantrain.config import (
+    TOYS,
+    Config,
+    flatten,
+    to_dict,
+)
+from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
+from gantrain.evidence.measurement import Metric
+from gantrain.evidence.ratio_map import RatioMap
+from gantrain.logs.run_folder import as_grid
+from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
+from gantrain.objectives import Objective
+from gantrain.training.augment import Augment
+from gantrain.training.diagnostics import Diagnostics
+from gantrain.training.ema import Ema
+from gantrain.training.iteration import Iteration, Records
+from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.regularizers import Regularizer
+from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
+from gantrain.training.trainer import Grid, Plan, Sampling, Trainer
+
+CLASSES_IN_A_GRID = 10
+MAPPED_POINTS = 1_500
+EXAMPLES_LOOKED_AT = 2048
+"""Training and held-out examples that the diagnostics judge in turns."""
+
+
+def build_networks(config: Config, classes: int) -> NetworkPair:
+    """Fresh networks from the global RNG, on the CPU; `classes` is how many the data have."""
+    model = config.model
+    return make_networks(
+        model.name,
+        width=model.width,
+        d_width=model.d_width,
+        latent_dim=model.latent_dim,
+        prior=model.prior,
+        d_norm=model.d_norm,
+        g_norm=model.g_norm,
+        g_dropout=model.g_dropout,
+        d_dropout=model.d_dropout,
+        virtual_reference=model.virtual_reference,
+        maxout_count=model.maxout_count,
+        d_pattern=model.d_pattern,
+        image_size=config.data.image_size,
+        labels=config.cond.name,
+        g_labels=config.cond.generator,
+        classes=classes,
+    )
+
+
+def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], device: torch.device) -> Trainer:
+    """Everything that trains, seeded."""
+    torch.manual_seed(stream_seed(config.seed, "weights"))
+    schedule = config.schedule
+    networks = build_networks(config, len(training_set.classes))
+    for network in (networks.generator, networks.discriminator):
+        network.to(device).train()
+    optimizer = config.optimizer
+    optimizer_g = torch.optim.Adam(
+        networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g), fused=True
+    )
+    optimizer_d = torch.optim.Adam(
+        networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d), fused=True
+    )
+    steps = schedule.steps
+    protocol = measuring_protocol(config, device)
+    plan = Plan(
+        steps=steps,
+        log_every=config.log.every_steps or max(1, min(100, steps // 100)),
+        grids_every=config.log.grids_every_steps or max(1, steps // 20),
+        checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
+        measure_every=protocol.every,
+    )
+    resident = training_set.to(device)
+    objective = config.loss.make()
+    batches = BatchSampler(
+        resident.examples,
+        labels=resident.labels if networks.classes else None,
+        batch_size=schedule.batch_size,
+        image_range=networks.image_range,
+        flip=config.data.flip,
+        dequantize=config.data.dequantize,
+        seed=stream_seed(config.seed, "data"),
+    )
+    fix_references(config, networks, resident)
+    d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
+    acgan = config.cond.name == "acgan"
+    iteration = Iteration(
+        networks,
+        objective,
+        optimizer_g=optimizer_g,
+        optimizer_d=optimizer_d,
+        batches=batches,
+        latents=generator_of(device, config.seed, "latents"),
+        ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
+        d_steps=d_steps,
+        bf16=config.precision == "bf16",
+        records=Records(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device),
+        draws=generator_of(device, config.seed, "draws"),
+        regularizer=build_regularizer(config),
+        augment=build_augment(config, objective, networks.image_range, device),
+        noise=build_noise(config, networks.image_range),
+        top_k=TopK(config.practice.top_k, config.practice.top_k_decay) if config.practice.top_k < 1 else None,
+        history=build_history(config, batches, device),
+        class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
+        clip_gradient=optimizer.clip_gradient,
+    )
+    diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)
+    tree = to_dict(config)
+    decays = {
+        "constant": no_decay,
+        "linear": linear_decay(steps, schedule.lr_decay_from),
+        "cosine": cosine_decay(steps, schedule.lr_decay_from),
+    }
+    return Trainer(
+        iteration,
+        plan=plan,
+        sampling=Sampling(
+            seed=stream_seed(config.seed, "metrics"),
+            count=protocol.samples,
+            batch_size=config.metrics.batch_size,
+            networks=tuple(config.metrics.networks),
+        ),
+        metrics=metrics,
+        grid=build_grid(config, networks, batches, resident, objective),
+        config=tree,
+        classes=training_set.classes,
+        flat_config=flatten(tree),
+        learning_rate_factor=decays[schedule.lr_decay],
+        diagnostics=diagnostics,
+        stop_at_a_finding=config.doctor.stop,
+    )
+
+
+def build_diagnostics(
+    config: Config, iteration: Iteration, training_set: DataSet, log_every: int, device: torch.device
+) -> Diagnostics | None:
+    """What looks at the run, at rows of scalars; None where it is off.
+
+    Held-out examples are the test split of data that have one; of a folder, all images are trained on.
+    """
+    every = config.log.diagnostics_every_steps
+    if every is None:  # under 2 % of the training time
+        every = 500 if config.data.name in TOYS else 250 if device.type == "cuda" else 50
+    if every == 0:
+        return None
+    held_out = load_data(config, "test") if config.data.name != "folder" else None
+    return Diagnostics(
+        iteration,
+        every=-(-every // log_every) * log_every,
+        trained=choose_some(training_set, EXAMPLES_LOOKED_AT, device),
+        held_out=None if held_out is None else choose_some(held_out, EXAMPLES_LOOKED_AT, device),
+    )
+
+
+def build_regularizer(config: Config) -> Regularizer | None:
+    """The discriminator's constraints; None where all are off."""
+    made = Regularizer(
+        gp=config.regularizer.gp,
+        dragan=config.regularizer.dragan,
+        one_sided=config.regularizer.one_sided,
+        r1=config.regularizer.r1,
+        r2=config.regularizer.r2,
+        interval=config.regularizer.interval,
+        clip=config.regularizer.clip,
+    )
+    return None if made == Regularizer() else made
+
+
+def build_augment(
+    config: Config, objective: Objective, image_range: tuple[float, float] | None, device: torch.device
+) -> Augment | None:
+    """The augmentation; None for an empty policy."""
+    if not config.augment.policy:
+        return None
+    assert image_range is not None, "the configuration refuses augmentation of points"
+    return Augment(
+        tuple(config.augment.policy),
+        p=config.augment.p,
+        image_range=image_range,
+        device=device,
+        target=config.augment.target,
+        boundary=objective.boundary or 0.0,
+        speed_images=config.augment.speed_images,
+    )
+
+
+def build_noise(config: Config, image_range: tuple[float, float] | None) -> InstanceNoise | None:
+    """The instance noise, of points in their own unit; None where it is off."""
+    sigma = config.practice.instance_noise
+    until = max(1, round(config.practice.instance_noise_until * config.schedule.steps))
+    unit = 1.0 if image_range is None else (image_range[1] - image_range[0]) / 2
+    return InstanceNoise(sigma, until, unit) if sigma else None
+
+
+def build_history(config: Config, batches: BatchSampler, device: torch.device) -> History | None:
+    """The buffer of earlier fakes; None where it is off."""
+    capacity = config.practice.history
+    if not capacity:
+        return None
+    images = torch.zeros(capacity, *batches.images.shape[1:], device=device)
+    labels = None if batches.labels is None else torch.zeros(capacity, dtype=torch.long, device=device)
+    return History(images, labels)
+
+
+def fix_references(config: Config, networks: NetworkPair, resident: DataSet) -> None:
+    """Fills the reference batches of virtual batch norm: training images, z and labels chosen by the seed."""
+    device = resident.examples.device
+    source = generator_of(device, config.seed, "reference")
+    for network, norm in (
+        (networks.generator, config.model.g_norm),
+        (getattr(networks.discriminator, "features", None), config.model.d_norm),
+    ):
+        if norm == "virtual":
+            assert isinstance(network, Network)
+            size = network.reference_size
+            chosen = torch.randint(len(resident), (size,), generator=source, device=device)
+            labels = resident.labels[chosen] if networks.classes else None
+            if network is networks.generator:
+                examples = sample_latent(networks.prior, (size, networks.latent_dim), source)
+            else:
+                assert isinstance(resident, ImageSet)
+                assert networks.image_range is not None
+                examples = to_range(resident.images[chosen], networks.image_range)
+            network.set_reference(examples, labels)
+
+
+def build_grid(
+    config: Config, networks: NetworkPair, batches: BatchSampler, resident: DataSet, objective: Objective
+) -> Grid:
+    """What the grids show: points on a map of the ratio, or images; with labels a class a row over the same z."""
+    columns = math.isqrt(config.log.grid_images)
+    source = generator_of(resident.examples.device, config.seed, "grid")
+    if isinstance(resident, PointSet):
+        ratio_map = RatioMap(resident.density, resident.points[:MAPPED_POINTS])
+        learnt = "learnt log r" if objective.has_log_ratio else "v"
+        z = sample_latent(networks.prior, (MAPPED_POINTS, networks.latent_dim), source)
+        real = resident.points[MAPPED_POINTS : 2 * MAPPED_POINTS]
+        return Grid(z, None, real, partial(ratio_map.picture, learnt=learnt), animated=True)
+
+    def draw(images: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
+        return as_grid(images.cpu(), columns)
+
+    if not networks.classes:
+        z = sample_latent(networks.prior, (columns**2, networks.latent_dim), source)
+        return Grid(z, None, resident.images[batches.order[: columns**2]], draw)
+    rows = min(networks.classes, max(columns, CLASSES_IN_A_GRID))
+    z = sample_latent(networks.prior, (columns, networks.latent_dim), source).repeat(rows, 1)
+    labels = torch.arange(rows, device=z.device).repeat_interleave(columns)
+    of_class = [(resident.labels == label).nonzero()[:columns, 0] for label in range(rows)]
+    complete = [torch.cat((found, found.new_zeros(columns - len(found)))) for found in of_class]
+    return Grid(z, labels, resident.images[torch.cat(complete)], draw)
