@@ -58,8 +58,9 @@ gpu-check: $(READY) ## everything that waits for a GPU, under 9 minutes; results
 gpu-tables: $(READY) ## 8.5 minutes of the comparisons on CIFAR-10 on a GPU; give it again until none is missing (exit code 3 until then)
 	$(PY) -m scripts.tables $(or $(TABLES),all) --data cifar10 --minutes 8.5 --jobs 4 --out $${OUT:-outputs/gpu-tables}
 
-tables: $(READY) ## the comparisons on the digits, five seeds each (two hours on two cores; goes on where it was)
+tables: $(READY) ## the comparisons on digits and points, five seeds each (three hours on two cores; goes on where it was)
 	$(PY) -m scripts.tables all
+	$(PY) -m scripts.tables all --data points
 
 gpu-test: $(READY) ## the tests that need a GPU
 	$(PY) -m pytest -m gpu
@@ -74,9 +75,10 @@ lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
 
-readme: $(READY) ## write the generated tables into README.md and docs/results
+readme: $(READY) ## write the generated tables and pictures into README.md and docs/results
 	$(PY) -m scripts.readme_table
 	$(PY) -m scripts.tables --write
+	$(PY) -m scripts.courses
 
 clean: ## remove what tools left; .venv and outputs/ stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -618,6 +618,7 @@ class Config:
         _require(self.cond.name == "none", "cond", self.cond.name, "reads labels, and model=mlp none; leave it at none")
         _require(not self.augment.policy, "augment.policy", self.augment.policy, "is for images; leave it at []")
         _unread("log.grid_images", self.log.grid_images, 64, "sets of images, not points")
+        _between("metrics.samples", self.metrics.samples, 11, 10**7, what="KL looks for the tenth neighbour")
         for name in self.metric_names:
             _require(name == "modes", "metrics.names", name, f"is measured on images; data={self.data.name} has modes")
 

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,16 +15,14 @@ COLOURS = {"alt": "#000000", "rkl": "#0072B2", "js": "#E69F00", "hellinger": "#0
 """Okabe and Ito's, told apart by colour-blind readers."""
 
 
-def courses(row: str, column: str, figure: str) -> tuple[list[float], Any]:
-    """The steps measured, and the figure's values (seeds, steps) of the finished runs of a cell."""
+def courses(row: str, column: str, figure: str) -> list[tuple[list[float], list[float], bool]]:
+    """Of each run of a cell: the steps measured, the figure's values, and whether it was finite to the end."""
     table, done = TABLES["toys"], finished_runs("points")
     overrides = table.cell(row, column)
     assert overrides is not None
-    keys = [key_of(table, "points", overrides, seed) for seed in SEEDS]
-    found = [done[key]["course"][figure] for key in keys if "course" in done.get(key, {})]
-    if not found:
-        return [], np.empty((0, 0))
-    return [step for step, _ in found[0]], np.array([[value for _, value in run] for run in found])
+    runs = [done.get(key_of(table, "points", overrides, seed), {}) for seed in SEEDS]
+    found = [(run["course"][figure], "failed" not in run) for run in runs if run.get("course", {}).get(figure)]
+    return [([step for step, _ in course], [value for _, value in course], whole) for course, whole in found]
 
 
 def row_of(gen: str, rule: str) -> str:
@@ -34,9 +31,10 @@ def row_of(gen: str, rule: str) -> str:
 
 
 def draw(path: Path) -> None:
-    """One panel a set and rule; lines are means over seeds, bands their standard deviation."""
+    """One panel a set and rule: thin lines are seeds, crosses where one was not finite, thick means of the rest."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     picture = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(picture)
@@ -44,19 +42,24 @@ def draw(path: Path) -> None:
     for line, (column, most) in zip(panels, SETS.items(), strict=True):
         for panel, rule in zip(line, RULES, strict=True):
             for gen, colour in COLOURS.items():
-                steps, values = courses(row_of(gen, rule), column, "modes")
-                if not steps:
-                    continue
-                mean, spread = values.mean(axis=0), values.std(axis=0)
-                panel.plot(steps, mean, color=colour, label=gen, lw=1.6)
-                panel.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.13, lw=0)
+                runs = courses(row_of(gen, rule), column, "modes")
+                for steps, values, whole in runs:
+                    panel.plot(steps, values, color=colour, lw=0.6, alpha=0.5)
+                    if not whole:
+                        panel.plot(steps[-1], values[-1], "x", color=colour, ms=6)
+                finished = [values for _, values, whole in runs if whole]
+                if finished:
+                    steps = next(steps for steps, _, whole in runs if whole)
+                    panel.plot(steps, np.mean(finished, axis=0), color=colour, lw=2)
             panel.axhline(most, color="0.6", lw=0.8, ls=":")
             panel.set_title(f"{column}: {rule} rule" if rule != RULES[2] else f"{column}: {rule} ratio")
             panel.grid(alpha=0.25)
         line[0].set_ylabel("modes covered")
     for panel in panels[-1]:
         panel.set_xlabel("generator step")
-    panels[0][0].legend(title="loss.gen", fontsize=8)
+    handles = [Line2D([], [], color=colour, lw=2, label=gen) for gen, colour in COLOURS.items()]
+    handles.append(Line2D([], [], color="0.3", marker="x", ls="", label="not finite"))
+    picture.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     picture.savefig(path, dpi=110)
 
 

@@ -93,11 +93,11 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
                 shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
                 figures = builders.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).figures
         row["figures"] = {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
-        tracked = BUDGETS[data].tracked
-        if tracked:
-            row["course"] = course_of(folder, tracked)
     except NotFiniteError as error:
         row["failed"] = str(error).split(". No weight")[0]
+    tracked = BUDGETS[data].tracked
+    if tracked:
+        row["course"] = course_of(folder, tracked)
     device = builders.make_device("auto")
     row |= {
         "seconds": round(time.monotonic() - started, 1),
@@ -196,7 +196,7 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
     return list(left)
 
 
-def cell_text(rows: list[dict[str, Any]], figure: str) -> str:
+def cell_text(rows: list[dict[str, Any]], figure: str, *, with_failures: bool = True) -> str:
     """Mean ± standard deviation over the seeds that finished, and how many of them did not."""
     values = [row["figures"][figure] for row in rows if figure in row.get("figures", {})]
     failed = sum("failed" in row for row in rows)
@@ -205,7 +205,7 @@ def cell_text(rows: list[dict[str, Any]], figure: str) -> str:
         digits = 0 if max(abs(value) for value in values) >= 100 else 2
         spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
         parts.append(f"{statistics.mean(values):.{digits}f}{spread}")
-    if failed:
+    if failed and with_failures:
         parts.append(f"{failed} of {len(rows)} not finite")
     return ", ".join(parts) or "–"
 
@@ -223,7 +223,11 @@ def as_markdown(name: str, data: str) -> str:
     head = ["", *(f"{column}: {title}" for column in table.columns for title in budget.figures.values())]
     lines = [head, ["---"] * len(head)]
     for row in table.rows:
-        cells = [cell_text(found.get((row, column), []), name) for column in table.columns for name in budget.figures]
+        cells = [
+            cell_text(found.get((row, column), []), name, with_failures=place == 0)
+            for column in table.columns
+            for place, name in enumerate(budget.figures)
+        ]
         lines.append([row, *cells])
     seeds = sorted({len(rows) for rows in found.values()})
     rows_of_all = [row for rows in found.values() for row in rows]

@@ -58,6 +58,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "labels of points": (["data=ring", "cond=acgan"], ["cond='acgan'", "leave it at none"]),
     "augmented points": (["data=ring", "augment=diffaugment"], ["augment.policy", "is for images"]),
     "FID of points": (["data=grid", "metrics.names=[fid]"], ["metrics.names='fid'", "has modes"]),
+    "too few points": (["data=ring", "metrics.samples=5"], ["metrics.samples=5", "tenth neighbour"]),
     "mirrored points": (["data=ring", "data.flip=true"], ["data.flip=True", "not points"]),
     "a grid of points": (["data=ring", "log.grid_images=16"], ["log.grid_images=16", "not points"]),
     "batch norm for points": (["data=ring", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),

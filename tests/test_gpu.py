@@ -7,6 +7,7 @@ import torch
 from torch_fidelity import calculate_metrics
 
 from gantrain import builders
+from gantrain.commands import evaluate, sample
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric
 from gantrain.evidence.inception import find_inception_weights
@@ -39,6 +40,7 @@ def test_losses_are_those_of_the_cpu(autocast: bool) -> None:
 
 
 RUNS = {
+    "points": ("data=ring", "loss=exact", "model.width=8"),
     "kl": ("loss.gen=kl",),
     "poole": ("model=poole", "model.width=4", "loss.gen=hellinger", "metrics=none"),
     "bf16": ("precision=bf16", "loss.disc=hinge", "model.d_norm=batch"),
@@ -67,9 +69,17 @@ RUNS = {
 """A run of every technique."""
 
 
+def tiny(overrides: tuple[str, ...]) -> list[str]:
+    """A run of seconds with these overrides, on the digits unless they name other data."""
+    points = any(word.startswith("data=") for word in overrides)
+    left_out = ("data=", "log.grid_images") if points else ()
+    return [*(word for word in TINY if not word.startswith(left_out or "\0")), *overrides]
+
+
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[str, ...]) -> None:
-    words = [*TINY, *overrides, "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
+    words = [*tiny(overrides), "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
+    words.append("log.diagnostics_every_steps=3")
     builders.run(compose(*words), tmp_path / "run")
     rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "train"]
     assert [row["step"] for row in rows] == list(range(1, 9))
@@ -87,7 +97,7 @@ def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
     """CUDA itself raises on any synchronising call inside the step."""
-    words = (*TINY, *overrides, "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
+    words = (*tiny(overrides), "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
     config = compose(*words)
     device = builders.make_device("cuda")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device)
@@ -95,13 +105,35 @@ def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
         trainer.iteration.run()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
+    assert trainer.diagnostics is not None
     try:
         for _ in range(5):
             trainer.iteration.run()
+            trainer.diagnostics.keep_gradient()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert trainer.iteration.records.first_bad_update() is None
     assert trainer.iteration.records.count == 8
+
+
+@pytest.mark.parametrize("overrides", [(), ("cond=projection",), ("data=grid", "model.width=8")])
+def test_commands_on_a_run_of_the_gpu(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    builders.run(compose(*tiny(overrides), "device=cuda", "metrics=none"), run)
+    points = "data=grid" in overrides
+    words = {} if points else {"metrics": ["modes", "colors", "duplicates", "neighbors", "ms_ssim"], "bootstrap": 20}
+    evaluate.run(
+        evaluate.Options(
+            run=str(run), samples=64, rejection=True, out=str(tmp_path / "found.json"), device="cuda", **words
+        )
+    )
+    for name, asked in {
+        "grid.png": {"rank": "log_ratio"},
+        "all.npz": {"rejection": True},
+        **({} if points else {"walk.gif": {"walk": 1.0, "n": 4}, "rows.png": {"interpolate": 3, "n": 2}}),
+    }.items():
+        sample.run(sample.Options(run=str(run), out=str(tmp_path / name), device="cuda", **{"n": 16, **asked}))
+        assert (tmp_path / name).is_file()
 
 
 def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from gantrain.builders import MEASURED_POINTS, make_density, make_device
@@ -22,7 +23,7 @@ from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inc
 from gantrain.evidence.measurement import Measurement, Metric
 from gantrain.evidence.rejection import PERCENTILE
 from gantrain.evidence.suite import RealImages, make_metrics
-from gantrain.evidence.toys import PointsMetric
+from gantrain.evidence.toys import NEIGHBOURS, PointsMetric
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,10 +65,17 @@ class Options:
         if self.images is not None:
             if self.reference is None:
                 raise ConfigError(f"images={self.images!r} needs a reference: {', '.join(NAMED)} or a folder")
+            for key, usual in (("checkpoint", "last"), ("network", "ema")):
+                if getattr(self, key) != usual:
+                    raise ConfigError(f"{key}={getattr(self, key)} is of run=RUN, and images= has none: leave it out")
+            if self.root is not None and self.reference is not None and not self.reference.startswith("cifar10"):
+                raise ConfigError(f"root={self.root!r} is where reference=cifar10 lies: leave it out")
             if self.rejection:
                 raise ConfigError("rejection=true needs the discriminator of run=RUN, and images= has none")
             if self.seeds != 1:
                 raise ConfigError(f"seeds={self.seeds} draws sets of z, and images= has none; use bootstrap=100")
+        elif self.image_size != 32:
+            raise ConfigError(f"image_size={self.image_size} is of images=; a run's images have its own: leave it out")
         for key, value, low, high in (
             ("samples", self.samples, FEWEST, 10**6),
             ("reference_samples", self.reference_samples, FEWEST, 10**7),
@@ -119,13 +127,15 @@ def run(options: Options) -> None:
     if trained is not None and trained.networks.image_range is None:
         metrics: list[Metric] = [_metric_of_points(options, trained)]
         count = options.samples or MEASURED_POINTS
-        sets = [_drawn(options, trained, count, k) for k in range(options.seeds)]
+        known = trained.classes
+        sets = [_drawn(options, trained, count, k, known) for k in range(options.seeds)]
     else:
         data = _real_data(options, trained)
         names, weights = resolve_metrics(options, data)
         count = options.samples or (50_000 if device.type == "cuda" else 1_024)
         if trained is not None:
-            sets = [_drawn(options, trained, count, k) for k in range(options.seeds)]
+            known = data.reference.classes
+            sets = [_drawn(options, trained, count, k, known) for k in range(options.seeds)]
         else:
             assert options.images is not None
             images, labels = folder_images(options.images, data.reference, samples=options.samples, seed=options.seed)
@@ -142,7 +152,7 @@ def run(options: Options) -> None:
     found = over_seeds([_measure(metrics, *images) for images in sets])
     if options.rejection:
         assert trained is not None, "checked by Options"
-        found += _after_rejection(options, trained, metrics, count)
+        found += _after_rejection(options, trained, metrics, count, known)
     write_figures(path, found, _described(options, trained), metrics, sets[0][0])
 
 
@@ -165,6 +175,8 @@ def _metric_of_points(options: Options, trained: TrainedRun) -> PointsMetric:
     for metric in options.metrics:
         if metric not in ("auto", "modes"):
             raise ConfigError(f"metrics={metric} is measured on images, and data={name} is made of points: take modes")
+    if options.samples is not None and options.samples <= NEIGHBOURS:
+        raise ConfigError(f"samples={options.samples} must be above {NEIGHBOURS}: KL looks for that many neighbours")
     for key in ("reference", "bootstrap"):
         if getattr(options, key):
             raise ConfigError(
@@ -174,19 +186,31 @@ def _metric_of_points(options: Options, trained: TrainedRun) -> PointsMetric:
     return PointsMetric(make_density(trained.config))
 
 
-def _drawn(options: Options, trained: TrainedRun, count: int, k: int) -> tuple[Tensor, Tensor | None]:
+def _drawn(
+    options: Options, trained: TrainedRun, count: int, k: int, known: tuple[str, ...]
+) -> tuple[Tensor, Tensor | None]:
     """The k-th set of samples: uint8 images or points, and the labels that they were asked for, if any."""
     drawing = draw_samples(trained, count, options.seed + k)
-    return drawing.images, drawing.labels
+    return drawing.images, _known_labels(trained, drawing.labels, known)
 
 
-def _after_rejection(options: Options, trained: TrainedRun, metrics: list[Metric], count: int) -> list[Measurement]:
+def _known_labels(trained: TrainedRun, labels: Tensor | None, known: tuple[str, ...]) -> Tensor | None:
+    """The labels by their places among the reference's classes; None where it has not all of the run's."""
+    if labels is None or not set(trained.classes) <= set(known):
+        return None
+    places = torch.tensor([known.index(name) for name in trained.classes], device=labels.device)
+    return places[labels]
+
+
+def _after_rejection(
+    options: Options, trained: TrainedRun, metrics: list[Metric], count: int, known: tuple[str, ...]
+) -> list[Measurement]:
     """The same figures of samples that the discriminator has chosen among."""
     sets, kept = [], []
     for k in range(options.seeds):
         drawing = draw_samples(trained, count, options.seed + k, rejection=True, percentile=options.percentile)
         assert drawing.acceptance is not None
-        sets.append(_measure(metrics, drawing.images, drawing.labels))
+        sets.append(_measure(metrics, drawing.images, _known_labels(trained, drawing.labels, known)))
         kept.append(drawing.acceptance)
     note = {"rejection_percentile": "none" if options.percentile is None else options.percentile}
     note["accepted"] = round(statistics.fmean(kept), 4)

@@ -41,24 +41,29 @@ def half_counts(images: int, resamples: int, *, what: str) -> Iterator[Tensor]:
         yield counts
 
 
-def around(value: float, of_resamples: list[float], *, noise: float = 0.0) -> tuple[float, float]:
-    """The 95 % interval of a figure from its values on resamples.
+def around(value: float, of_resamples: list[float], *, noise: float = 0.0) -> tuple[float, float] | None:
+    """The 95 % interval of a figure from its values on resamples; None where these are all the same.
 
     `noise` is the standard deviation that the figure has besides, on the same images.
     """
     return _interval(value, math.hypot(float(torch.tensor(of_resamples, dtype=torch.float64).std()), noise))
 
 
-def of_mean(values: Tensor) -> tuple[float, float]:
-    """The 95 % interval of the mean of values (N,): what the bootstrap tends to with more and more resamples."""
+def of_mean(values: Tensor) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of values (N,), by their standard error; None where they are all the same."""
     values = values.double()
     return _interval(float(values.mean()), float(values.std(correction=0)) / len(values) ** 0.5)
 
 
 def of_share(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` examples, as `of_mean`."""
-    return _interval(share, (share * (1 - share) / count) ** 0.5)
+    """The 95 % interval of a share of `count` examples (Wilson 1927), which has a width at 0 and 1 as well."""
+    weight = Z_95**2 / count
+    centre = (share + weight / 2) / (1 + weight)
+    half = Z_95 * (share * (1 - share) / count + weight / (4 * count)) ** 0.5 / (1 + weight)
+    return centre - half, centre + half
 
 
-def _interval(value: float, spread: float) -> tuple[float, float]:
+def _interval(value: float, spread: float) -> tuple[float, float] | None:
+    if spread == 0:
+        return None  # the images at hand do not tell
     return value - Z_95 * spread, value + Z_95 * spread

@@ -150,8 +150,13 @@ class Similarity:
     energy: float
 
 
+def _or_nan(distance: Tensor) -> Tensor:
+    """NaN for a distance of 0, among copies, of which nothing is a multiple."""
+    return torch.where(distance > 0, distance, torch.nan)
+
+
 def similarity(real: Tensor, generated: Tensor) -> Similarity:
-    """Compares two sets of coordinates (N, dim) of the same size, N at least 2."""
+    """Compares two sets of coordinates (N, dim) of the same size, N at least 2; NaN where real ones are copies."""
     n = len(real)
     off_diagonal = ~torch.eye(n, dtype=torch.bool, device=real.device)
     of_real, of_generated, across = (
@@ -160,11 +165,12 @@ def similarity(real: Tensor, generated: Tensor) -> Similarity:
     )
     among_real, among_generated = (d[off_diagonal].view(n, n - 1) for d in (of_real, of_generated))
     between = 2 * across.mean()
+    real_nearest = among_real.amin(dim=1).median()
     found = torch.stack(
         (
-            among_generated.mean() / among_real.mean(),
-            among_generated.amin(dim=1).median() / among_real.amin(dim=1).median(),
-            (between - among_real.mean() - among_generated.mean()) / between,
+            among_generated.mean() / _or_nan(among_real.mean()),
+            among_generated.amin(dim=1).median() / _or_nan(real_nearest),
+            (between - among_real.mean() - among_generated.mean()) / _or_nan(between),
         )
     )
     return Similarity(*found.tolist())

@@ -23,6 +23,7 @@ NAMES = ("fid", "kid", "inception_score", "precision", "recall", "density", "cov
 LOWER_IS_BETTER = ("fid", "kid")
 ON_SAMPLES = {"interval_over": "generated images, the real ones fixed"}
 ON_REFERENCE = {"interval_over": "real images, the generated ones fixed"}
+ON_NEIGHBOURS = {"interval_over": "real images, neighbourhoods and generated ones fixed: a fifth too narrow"}
 
 
 class InceptionMetric:
@@ -137,7 +138,7 @@ class InceptionMetric:
         density, coverage = density_and_coverage(features.to(device), self._reference["features"].to(device))
         protocol = {**protocol, "neighbour": DENSITY_NEIGHBOUR}
         found = []
-        for name, values, over in (("density", density, ON_SAMPLES), ("coverage", coverage, ON_REFERENCE)):
+        for name, values, over in (("density", density, ON_SAMPLES), ("coverage", coverage, ON_NEIGHBOURS)):
             if name in self.names:
                 interval = of_mean(values) if self._bootstrap else None
                 found.append(

@@ -27,6 +27,9 @@ from gantrain.files import PART
 from gantrain.logs.reliability import draw_reliability
 
 CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
+CHECKPOINTS = "*.pt"
+SAMPLES, ANIMATION = "samples", Path("training.gif")
+MOST_FRAMES = 200
 CHARTS = {
     "diagnostics": {
         "discriminator's loss, and its best where q = p": ["Multiline", [r"loss/discriminator(_at_q=p)?$"]],
@@ -53,7 +56,7 @@ class RunFolder:
             RunFolderError: another run lies in `path`, or it cannot be written.
         """
         self.path = path
-        self.samples = path / "samples"
+        self.samples = path / SAMPLES
         self.tensorboard = path / "tensorboard"
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
@@ -64,8 +67,7 @@ class RunFolder:
             else:
                 _keep_rows_until(path / METRICS, resume_step)
                 _replace(path / CONFIG, text)
-                for left in path.glob(f".*{PART}"):  # of a write that was killed
-                    left.unlink()
+                _drop_parts(path)
         except FileExistsError:
             raise _taken(path) from None
         except OSError as error:
@@ -121,14 +123,17 @@ class RunFolder:
         return path
 
     def animate(self) -> Path | None:
-        """All pictures of the training so far as samples/training.gif, five a second; None if there are none."""
-        frames = [Image.open(path).convert("RGB") for path in sorted(self.samples.glob("[0-9]*.png"))]
-        if not frames:
+        """At most 200 of the pictures so far, evenly, as samples/training.gif, five a second; None without any."""
+        pictures = sorted(self.samples.glob("[0-9]*.png"))
+        if not pictures:
             return None
-        path = self.samples / "training.gif"
+        every = -(-len(pictures) // MOST_FRAMES)
+        chosen = pictures[-1::-every][::-1]  # the last one always
+        frames = (Image.open(picture).convert("RGB") for picture in chosen)
+        path = self.samples / ANIMATION
         part = path.with_name(f".{path.stem}{PART}.gif")
-        durations = [200] * (len(frames) - 1) + [2000]  # milliseconds: the last one rests
-        frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        durations = [200] * (len(chosen) - 1) + [2000]  # milliseconds: the last one rests
+        next(frames).save(part, save_all=True, append_images=frames, duration=durations, loop=0)
         part.replace(path)
         return path
 
@@ -204,6 +209,15 @@ def _taken(path: Path) -> RunFolderError:
         f"{str(path)!r} is not empty, and nothing is overwritten: go on with the run in it by "
         f"resume={path}, or choose another folder with hydra.run.dir=..."
     )
+
+
+def _drop_parts(folder: Path) -> None:
+    """Removes what a killed write of the run itself left; a command's own, beside it, may be at work."""
+    for name in (CHECKPOINTS, CONFIG, METRICS, RUN):
+        for left in folder.glob(f".{name}*{PART}"):
+            if left.is_file():
+                left.unlink()
+    (folder / SAMPLES / f".{ANIMATION.stem}{PART}.gif").unlink(missing_ok=True)
 
 
 def _replace(path: Path, text: str) -> None:

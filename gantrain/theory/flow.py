@@ -24,10 +24,6 @@ class Window:
     means: tuple[float, float]
     stds: tuple[float, float]
 
-    def holds(self, mean: float, std: float) -> bool:
-        """Whether the point is inside."""
-        return self.means[0] < mean < self.means[1] and self.stds[0] < std < self.stds[1]
-
 
 def window_of(mixture: Mixture) -> Window:
     """Room for every component and for the Gaussian with the mixture's moments, and σ down to a third of the least."""

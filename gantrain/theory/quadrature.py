@@ -94,7 +94,11 @@ def _at_kinks(record: Divergence, on: Nodes) -> float:
     t = on.x[before] / (on.x[before] - on.x[before + 1])
     height = torch.lerp(on.log_p[before], on.log_p[before + 1], t).exp()
     slope = (on.x[before + 1] - on.x[before]).abs() / on.step
-    return float((on.step**2 * jump * slope * height * (t.square() - t + 1 / 6) / 2).sum())
+    missed = (slope * height * (t.square() - t + 1 / 6)).sum()
+    at = 1 + torch.nonzero((on.x[1:-1] == 0) & (on.x[:-2] * on.x[2:] < 0)).flatten()  # the kink on a node: t = 0
+    slope = (on.x[at + 1] - on.x[at - 1]).abs() / (2 * on.step)
+    missed = missed + (slope * on.log_p[at].exp() / 6).sum()
+    return float(on.step**2 * jump * missed / 2)
 
 
 def _derivative(function: Integrand, x: Tensor) -> Tensor:

@@ -123,6 +123,9 @@ class Diagnostics:
             on_real, on_fake = (unbounded.log_ratio(v) for v in (real, fake))
             curve = reliability(on_real, on_fake)
             values["D/calibration_error"] = curve.error
+            # Medians over the steps, since one example in a thousand decides the mean of a ratio.
+            values["ratio/typical_E_p[r]"] = float(on_fake.double().exp().nanmean(dim=1).nanmedian())
+            values["ratio/typical_E_q[1/r]"] = float((-on_real.double()).exp().nanmean(dim=1).nanmedian())
             both = torch.sigmoid(torch.cat((on_real, on_fake)))
             values["D/distance_from_half"] = float((both - 0.5).abs().nanmean())
         logits = {"real": real, "fake": fake, "generated": generated}
@@ -153,7 +156,9 @@ class Diagnostics:
         iteration = self.iteration
         assert iteration.records.last_fakes is not None
         fakes, labels = iteration.records.last_fakes
-        count = min(EXAMPLES, len(fakes))
+        count = min(EXAMPLES, len(fakes), len(self.trained[0]))
+        if self.held_out is not None:
+            count = min(count, len(self.held_out[0]))
         sets = {"trained": self._batch(self.trained, count)}
         if self.held_out is not None:
             sets["held_out"] = self._batch(self.held_out, count)

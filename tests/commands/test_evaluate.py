@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,8 +67,10 @@ def test_a_run_from_its_checkpoint(trained: Path, tmp_path: Path, capsys: pytest
     for name, figure in found.items():
         assert figure["protocol"]["samples"] == 60
         assert name in out
-        if name != "modes":
+        if "interval" in figure:
             assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
+    with_interval = {name for name, figure in found.items() if "interval" in figure}
+    assert {"ms_ssim"} <= with_interval <= set(found) - {"modes"}  # samples all of one mode or colour have none
     before = path.read_bytes()
     evaluated(*words)
     assert path.read_bytes() == before, "nothing is overwritten"
@@ -145,6 +148,13 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "an unknown metric": (["run=a", "metrics=fvd"], ["metrics=fvd", "density"]),
     "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is not known", "auto alone"]),
     "a metric twice": (["run=a", "metrics=fid,fid"], ["each metric once"]),
+    "a network of a folder": (["images=a", "reference=digits", "network=raw"], ["network=raw is of run=RUN"]),
+    "a checkpoint of a folder": (
+        ["images=a", "reference=digits", "checkpoint=best"],
+        ["checkpoint=best is of run="],
+    ),
+    "a root that nothing reads": (["images=a", "reference=digits", "root=b"], ["root='b'", "leave it out"]),
+    "the size of a run's images": (["run=a", "image_size=64"], ["image_size=64 is of images="]),
     "too few samples": (["run=a", "samples=9"], ["samples=9", "between 10"]),
 }
 
@@ -218,3 +228,19 @@ def test_figures_of_inception_features_through_the_command(inception_file: Path,
     assert found["precision"]["value"] >= 0.5
     assert found["fid"]["value"] > 1
     assert (tmp_path / "a-neighbors.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("a", "b", "c"), [0, 1, 2, 1]),
+        (("c", "x", "b", "a"), [3, 2, 0, 2]),
+        (("a", "b"), None),
+        (("1", "2", "3"), None),
+    ],
+)
+def test_labels_of_a_run_are_told_by_name(classes: tuple[str, ...], expected: list[int] | None) -> None:
+    """A reference of other classes has no labels for the run's images; one of another order has them by name."""
+    run = SimpleNamespace(classes=("a", "b", "c"))
+    found = evaluate._known_labels(run, torch.tensor([0, 1, 2, 1]), classes)  # type: ignore[arg-type]
+    assert (None if found is None else found.tolist()) == expected

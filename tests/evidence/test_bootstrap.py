@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
@@ -18,6 +19,12 @@ def normal(count: int, dims: int, seed: int, *, shift: float = 0.0, scale: float
     return shift + scale * torch.randn(count, dims, generator=generator, dtype=torch.float64)
 
 
+def _interval(value: float, of_resamples: list[float]) -> tuple[float, float]:
+    found = around(value, of_resamples)
+    assert found is not None
+    return found
+
+
 def test_resamples_are_draws_with_replacement_and_the_same_each_time() -> None:
     counts = torch.stack(list(resample_counts(200, 50, what="a test")))
     assert counts.shape == (50, 200)
@@ -28,15 +35,23 @@ def test_resamples_are_draws_with_replacement_and_the_same_each_time() -> None:
 
 def test_the_interval_of_a_mean_is_the_bootstraps_limit() -> None:
     values = normal(100, 1, 0, scale=3.0)[:, 0]
-    low, high = of_mean(values)
+    interval = of_mean(values)
+    assert interval is not None
+    low, high = interval
     assert (low + high) / 2 == pytest.approx(float(values.mean()))
     assert high - low == pytest.approx(2 * Z_95 * float(np.std(values.numpy())) / 10)
     resampled = [float(counts @ values) / 100 for counts in resample_counts(100, 2000, what="a test")]
     assert around(float(values.mean()), resampled) == pytest.approx((low, high), abs=0.05)
-    share = (values > 1).double()
-    assert of_share(float(share.mean()), 100) == pytest.approx(of_mean(share))
     wider = around(0.0, resampled, noise=1.0)
+    assert wider is not None
+    assert of_mean(torch.ones(5)) is around(1.0, [1.0, 1.0]) is None
     assert wider[1] == pytest.approx(Z_95 * np.hypot(1.0, np.std(resampled)), rel=1e-3)
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 1024), (50, 50), (7, 40), (2, 1000)])
+def test_the_interval_of_a_share_is_wilsons(hits: int, count: int) -> None:
+    expected = stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    assert of_share(hits / count, count) == pytest.approx((expected.low, expected.high), abs=1e-5)
 
 
 def test_fid_of_a_half_is_torch_fidelitys_of_the_images_in_it() -> None:
@@ -73,7 +88,7 @@ def test_fid_intervals_hold_the_mean_figure_of_such_sets(dims: int, widest: floa
     inside, widths, misses = 0, [], 0
     for k in range(1, 41):
         halves = fid_of_halves(normal(64, dims, k, shift=0.3, scale=1.2), reference, 40, CPU)
-        low, high = around(figures[k - 1], halves)
+        low, high = _interval(figures[k - 1], halves)
         inside += low <= mean <= high
         widths.append((high - low) / (2 * Z_95))
         misses += mean < np.quantile(halves, 0.025)
@@ -89,7 +104,7 @@ def test_kid_intervals_are_as_wide_as_the_figure_strays() -> None:
     inside, widths = 0, []
     for k in range(1, 41):
         x = normal(64, 16, k, shift=0.3, scale=1.2)
-        low, high = around(figures[k - 1], kid_of_resamples(x, reference, 40, CPU))
+        low, high = _interval(figures[k - 1], kid_of_resamples(x, reference, 40, CPU))
         inside += low <= mean <= high
         widths.append((high - low) / (2 * Z_95))
     assert inside >= 35

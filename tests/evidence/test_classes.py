@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from gantrain.evidence.classes import ClassesMetric
@@ -58,7 +59,8 @@ def test_the_protocol_says_how_good_the_classifier_is() -> None:
     assert kl.protocol["held_out_samples"] == 200
     assert accuracy.protocol["real"] == 0.9
     assert accuracy.interval is not None
-    assert accuracy.interval[1] - accuracy.value == pytest.approx(1.96 * math.sqrt(0.3 * 0.7 / 100), rel=1e-3)
+    wilson = stats.binomtest(round(100 * accuracy.value), 100).proportion_ci(0.95, method="wilson")
+    assert accuracy.interval[1] - accuracy.value == pytest.approx(wilson.high - accuracy.value, rel=1e-3)
     assert kl.interval is not None
     spread = 1.96 * abs(math.log(0.3 / 0.7)) * math.sqrt(0.3 * 0.7 / 100)  # the delta method: d KL/d p of two classes
     assert kl.interval[1] - kl.value == pytest.approx(spread, rel=0.25)

@@ -181,3 +181,10 @@ def test_images_are_compared_small_and_points_as_they_are() -> None:
     torch.testing.assert_close(as_coordinates(images), wanted)
     points = torch.rand(4, 2)
     assert torch.equal(as_coordinates(points), points)
+
+
+def test_copies_among_real_images_leave_the_ratios_out() -> None:
+    real = torch.zeros(8, 3)
+    found = similarity(real, torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
+    assert math.isnan(found.spread)
+    assert math.isnan(found.nearest)

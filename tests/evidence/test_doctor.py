@@ -23,8 +23,8 @@ HEALTHY = {
     "overfitting/logit_trained": 1.0,
     "overfitting/logit_held_out": 0.9,
     "overfitting/logit_generated": -1.0,
-    "ratio/E_p[r]": 0.9,
-    "ratio/E_q[1/r]": 1.0,
+    "ratio/typical_E_p[r]": 0.9,
+    "ratio/typical_E_q[1/r]": 1.0,
     "log_ratio/real": 1.0,
     "log_ratio/fake": -1.0,
     "logit/real": 1.0,
@@ -55,9 +55,9 @@ SIDES = [
     ("crushed generator", CRUSHED, {**CRUSHED, "generator_weight/saturated": c.CRUSHED_SHARE - 0.01}),
     ("crushed generator", CRUSHED, {**CRUSHED, "generator_weight/mean": c.CRUSHED_WEIGHT * 1.01}),
     ("crushed generator", CRUSHED, {**CRUSHED, "discriminator/rank_accuracy": c.WINS - 0.01}),
-    ("ratio explosion", {"ratio/E_p[r]": 101.0}, {"ratio/E_p[r]": 99.0}),
-    ("ratio explosion", {"ratio/E_p[r]": math.inf}, {"ratio/E_p[r]": math.nan}),
-    ("ratio explosion", {"ratio/E_q[1/r]": 101.0}, {"ratio/E_q[1/r]": 99.0}),
+    ("ratio explosion", {"ratio/typical_E_p[r]": 101.0}, {"ratio/typical_E_p[r]": 99.0}),
+    ("ratio explosion", {"ratio/typical_E_p[r]": math.inf}, {"ratio/typical_E_p[r]": math.nan}),
+    ("ratio explosion", {"ratio/typical_E_q[1/r]": 101.0}, {"ratio/typical_E_q[1/r]": 99.0}),
     ("ratio explosion", {"log_ratio/real": 41.0}, {"log_ratio/real": 39.0}),
     ("ratio explosion", {"log_ratio/fake": -41.0}, {"log_ratio/fake": -39.0}),
     ("ratio explosion", {"logit/fake": -1.01e4}, {"logit/fake": -9.9e3}),
@@ -107,7 +107,7 @@ def test_a_start_from_grey_is_no_collapse_while_it_moves() -> None:
     assert names([{"similarity/spread": 0.01 * 1.02**k} for k in range(12)]) == ["mode collapse"]
 
 
-@pytest.mark.parametrize("cause", [DEAD, CRUSHED, {"ratio/E_p[r]": 1e3}])
+@pytest.mark.parametrize("cause", [DEAD, CRUSHED, {"ratio/typical_E_p[r]": 1e3}])
 def test_the_cause_is_told_and_not_its_consequence(cause: dict[str, float]) -> None:
     found = names([{**cause, **ALIKE}] * 20)
     assert len(found) == 1

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gantrain.evidence.measurement import Measurement
 from gantrain.logs import progress as progress_module
@@ -126,3 +127,29 @@ def test_a_slow_run_on_a_cpu_says_so_after_its_first_steps(
     text = capsys.readouterr().err
     assert ("27.8 hours on this CPU" in text) == warns
     assert ("experiment=demo" in text) == warns
+
+
+def test_resuming_drops_what_its_own_killed_writes_left_and_no_other(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", {"a": 1}, "cpu")
+    folder.close()
+    own = [folder.path / ".last.pt.x.part", folder.path / ".config.yaml.part", folder.samples / ".training.part.gif"]
+    others = [folder.path / ".evaluation-step6.json.part", folder.path / ".export-ema.x.part"]
+    for path in (*own, others[0]):
+        path.write_text("half")
+    others[1].mkdir()
+    RunFolder(tmp_path / "run", {"a": 1}, "cpu", resume_step=0).close()
+    assert not any(path.exists() for path in own)
+    assert all(path.exists() for path in others)
+
+
+def test_an_animation_of_many_pictures_is_thinned_and_ends_with_the_last(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", {"a": 1}, "cpu")
+    for step in range(401):
+        folder.grid(step, torch.full((3, 4, 4), step / 400), f"{step:07d}")
+    path = folder.animate()
+    folder.close()
+    assert path is not None
+    with Image.open(path) as animation:
+        assert 100 <= animation.n_frames <= 200  # type: ignore[attr-defined]
+        animation.seek(animation.n_frames - 1)  # type: ignore[attr-defined]
+        assert animation.convert("L").getpixel((0, 0)) == 255

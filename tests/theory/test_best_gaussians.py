@@ -61,6 +61,14 @@ def test_quadrature_is_the_integral(name: str) -> None:
     assert divergence(divergence_named(name), DEFAULT_MIXTURE, mean, std) == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.parametrize("distance", [0.999, 1.0, 1.5, 2.0, 2.001])
+def test_total_variation_where_its_kink_falls_on_a_node(distance: float) -> None:
+    """TV(N(0, 1), N(d, 1)) = 2Φ(d/2) − 1, also where q = p exactly on one of the quadrature's nodes."""
+    one = Mixture((1.0,), (0.0,), (1.0,))
+    expected = 2 * float(norm.cdf(distance / 2)) - 1
+    assert divergence(divergence_named("tv"), one, distance, 1.0) == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.5), (5.0, 0.3), (2.0, 0.05)])
 def test_kl_and_reverse_kl_where_the_ratio_overflows(mean: float, std: float) -> None:
     one = Mixture((1.0,), (-2.0,), (0.6,))

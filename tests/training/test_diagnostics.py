@@ -308,7 +308,8 @@ def with_parts(
         return data(split)
 
     monkeypatch.setattr("gantrain.builders.training.build_networks", lambda config, classes: networks())
-    monkeypatch.setattr("gantrain.builders.training.load_data", load)
+    for module in ("runs", "training"):
+        monkeypatch.setattr(f"gantrain.builders.{module}.load_data", load)
 
 
 @pytest.mark.parametrize(("images", "told"), [(32, ["overfit discriminator"]), (20_000, [])])
