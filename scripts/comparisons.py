@@ -176,6 +176,15 @@ TABLES = {
         {"ring of 8": ("data=ring",), "grid of 25": ("data=grid",)},
         data=("points",),
     ),
+    "constrained": Table(
+        "And with spectral norm in D?",
+        {
+            "alt": ("loss.gen=alt",),
+            **{f"{gen}, exact, normalised": (f"loss.gen={gen}", *NORMALISED) for gen in ("js", "hellinger", "kl")},
+        },
+        {"ring of 8": ("data=ring", *SPECTRAL_NORM)},
+        data=("points",),
+    ),
     "hinge": Table(
         "Hinge's linear generator, or the non-saturating hinge that Jackson (2021) asks about?",
         {"linear": ("loss=hinge",), "hinge_ns": ("loss=hinge", "loss.gen=hinge_ns")},
