@@ -1,6 +1,7 @@
 """The command line: `python -m gantrain key=value ...` trains, `python -m gantrain COMMAND ...` does the rest."""
 
 import contextlib
+import difflib
 import importlib
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from gantrain.builders import USER_ERRORS, resumed_config, run
 from gantrain.commandline import CONFIGS, MULTIRUN_FLAGS, asked_keys, check_command_line, register, remember_defaults
 from gantrain.commands import COMMANDS
 from gantrain.commands.words import parse_words
-from gantrain.config import from_omegaconf
+from gantrain.config import ConfigError, from_omegaconf
 from gantrain.training.trainer import NotFiniteError, StoppedByDoctorError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -69,6 +70,11 @@ def main() -> None:
         _command(sys.argv[1], sys.argv[2:])
         return
     register()
+    try:
+        _check_first_word(sys.argv[1:])
+    except ConfigError as error:
+        _tell(str(error))
+        sys.exit(BAD_INPUT)
     if "--help" in sys.argv:
         remember_defaults()
     # Hydra's parser stops at a flag between overrides, so that flags go first.
@@ -92,6 +98,17 @@ def main() -> None:
             print(f"  failed: {folder} (error.txt says why)", file=sys.stderr)
     if failed:
         sys.exit(FAILED if len(_jobs) > 1 else failed[0][1])
+
+
+def _check_first_word(words: list[str]) -> None:
+    """Refuses a word that is neither a command nor key=value, which Hydra would answer in its own way."""
+    if words and "=" not in words[0] and not words[0].startswith(("-", "~", "+")):
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"{words[0]!r} is no command and no key=value; {hint}training takes key=value words alone; "
+            f"the commands are {', '.join(COMMANDS)}"
+        )
 
 
 def _command(name: str, arguments: list[str]) -> None:

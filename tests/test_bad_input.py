@@ -50,6 +50,9 @@ def refused(outcome: tuple[int, str], *words: str) -> None:
 
 
 KEYS_NAMES_PAIRS_AND_RANGES = {
+    "a mistyped command": (["evaluat", "run=x"], ["'evaluat' is no command", "did you mean evaluate", "sample"]),
+    "a command that needs no word": (["train", "data=ring"], ["'train' is no command", "key=value words alone"]),
+    "help of no command": (["evaluat", "--help"], ["'evaluat' is no command"]),
     "points for a network of images": (
         ["data=ring", "model=dcgan"],
         ["model=dcgan does not fit data=ring", "model=mlp"],

@@ -20,7 +20,7 @@ from gantrain.config import (
 from gantrain.data import DataError, PointSet
 from gantrain.evidence.inception import WeightsError
 from gantrain.files import UnusableFolderError
-from gantrain.logs.run_folder import RunFolder, RunFolderError, check_free
+from gantrain.logs.run_folder import METRICS, RunFolder, RunFolderError, check_free
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
 from gantrain.training.trainer import Outcome, StoppedByDoctorError
@@ -161,7 +161,10 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
         folder.close()
     print(report(config, folder, outcome, device))
     if outcome.stopped is not None:
-        raise StoppedByDoctorError(f"{outcome.stopped} doctor.stop=true: resume={folder_path} goes on all the same.")
+        raise StoppedByDoctorError(
+            f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; what it says of it stands in "
+            f"{METRICS} as kind doctor. resume={folder_path} goes on all the same"
+        )
     return outcome
 
 
@@ -180,6 +183,8 @@ def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.de
         f"  checkpoint   {folder.path}/{LAST}",
         f"  peak memory  {peak_memory(device)}",
     ]
+    if outcome.findings:
+        lines.append(f"  doctor       {', '.join(outcome.findings)} (what to change: kind doctor in {METRICS})")
     if outcome.diagnostics_share is not None:
         lines.append(f"  diagnostics  {outcome.diagnostics_share:.2%} of the training time")
     return "\n".join(lines)

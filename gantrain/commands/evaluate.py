@@ -50,7 +50,7 @@ class Options:
     seeds: int = option(1, "sets of samples, of this seed and those that follow; above 1 figures are mean ± std")
     rejection: bool = option(False, "of a run: also the figures after discriminator rejection sampling, see sample")
     percentile: float | None = option(PERCENTILE, "of rejection: see sample")
-    bootstrap: int = option(0, "resamples behind a 95 % interval of each figure, e.g. 100; 0 is none")
+    bootstrap: int = option(0, "resamples behind a 95 % interval of each figure, 20 or more; 0 is none")
     root: str | None = option(None, "folder of the real data where it is not where the run had it (data.root)")
     image_size: int = option(32, "of images=: height and width in pixels that a folder's images are brought to")
     inception_weights: str | None = option(None, "as metrics.inception_weights of training")

@@ -129,7 +129,7 @@ def run(options: Options) -> None:
         check_ratio(trained, "rank=log_ratio")
     points = trained.networks.image_range is None
     if points and (options.made not in ("grid", "npz") or options.interpolate):
-        asked = "interpolate" if options.interpolate else f"format={options.made}"
+        asked = "interpolate" if options.interpolate else "walk" if options.walk else f"format={options.made}"
         check_images(trained, asked, "choose format=grid, a map of the ratio with the points, or format=npz")
     request = _request(options, trained)
     path = _free_path(options, trained)

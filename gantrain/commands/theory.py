@@ -61,7 +61,8 @@ class Options:
         try:
             parse_mixture(self.mixture)
         except MixtureError as error:
-            raise ConfigError(f"mixture={self.mixture!r}: {error}") from None
+            text = str(error)
+            raise ConfigError(text if text.startswith("mixture=") else f"mixture={self.mixture!r}: {text}") from None
         if self.divergences is None:
             return
         if not self.divergences or len(set(self.divergences)) < len(self.divergences):

@@ -72,6 +72,8 @@ def load_run(
         raise ConfigError(f"checkpoint={checkpoint!r} is not known; choose one of [{', '.join(CHECKPOINTS)}]")
     if network not in ("ema", "raw"):
         raise ConfigError(f"network={network!r} is not known; choose one of [ema, raw]")
+    if folder.is_file():
+        raise CheckpointError(f"{str(folder)!r} is a file; give the run's folder, {str(folder.parent)!r}")
     file = folder / CHECKPOINTS[checkpoint]
     if not file.is_file():
         hint = "; its error.txt says why it ended" if (folder / "error.txt").is_file() else ""

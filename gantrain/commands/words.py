@@ -5,6 +5,7 @@ import sys
 import textwrap
 import types
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gantrain.config import ConfigError
@@ -30,7 +31,8 @@ def parse_words(options: type[T], command: str, words: list[str]) -> T:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word!r} is no key=value; {_way_out(command)}")
+            hint = f"did you mean run={word}? " if "run" in types_of and Path(word).exists() else ""
+            raise ConfigError(f"{word!r} is no key=value; {hint}{_way_out(command)}")
         if key not in types_of:
             near = difflib.get_close_matches(key, types_of, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -55,7 +57,7 @@ def help_of(options: type, command: str) -> str:
             default = f.default_factory() if f.default_factory is not MISSING else "..."
         rows.append((f"{key_of(f.name)}={_shown(default)}", str(f.metadata["help"])))
     width = max(len(key) for key, _ in rows) + 2
-    purpose = (options.__doc__ or "").strip()
+    purpose = " ".join((options.__doc__ or "").split())
     lines = [f"python -m gantrain {command} key=value ...", "", *textwrap.wrap(purpose, 100), ""]
     for key, text in rows:
         first, *rest = textwrap.wrap(text, max(40, 116 - width))

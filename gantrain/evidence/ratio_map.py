@@ -58,7 +58,7 @@ class RatioMap:
             self._colours(self.true_log_ratio(points)),
             self._colours(judge(self._cells.to(points.device)).float().cpu()),
         ]
-        titles = ("data (grey), generated", f"true log r, blurred, ±{LIMIT:g}", f"{learnt}, ±{LIMIT:g}")
+        titles = ("data (grey), generated", f"true log r, blurred, ±{LIMIT:g}; grey: neither", f"{learnt}, ±{LIMIT:g}")
         side = CELLS * SCALE
         image = Image.new("RGB", (3 * side + 2 * GAP, side + HEAD), "white")
         words = ImageDraw.Draw(image)

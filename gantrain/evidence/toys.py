@@ -31,7 +31,7 @@ class PointsMetric:
         covered, share, modes_kl = mode_statistics(points, self._density)
         protocol = {"samples": len(points), "of": len(self._density.mode_weights), "within_stds": HIGH_QUALITY}
         kl = forward_kl(self._real, points, self._density)
-        estimate = {"samples": len(points), "real": KL_POINTS, "estimator": f"{NEIGHBOURS} nearest neighbours"}
+        estimate = {"samples": len(points), "real_points": KL_POINTS, "estimator": f"{NEIGHBOURS} nearest neighbours"}
         return [
             Measurement("modes", float(covered), protocol),
             Measurement("high_quality", share, protocol),

@@ -72,7 +72,9 @@ def alpha_divergence(order: float) -> Divergence:
     def f(x: Tensor) -> Tensor:
         # Two writings of the same function, each well-conditioned on its half of the orders.
         if abs(a - 1) < abs(a):
-            return (x.exp() * expm1_over(a - 1, x) - expm1(x)) / a
+            # e^x expm1((a-1)x)/(a-1), with the exponential outside that does not overflow where u goes to 0
+            power = (a * x).exp() * expm1_over(1 - a, x) if a < 1 else x.exp() * expm1_over(a - 1, x)
+            return (power - expm1(x)) / a
         return (expm1_over(a, x) - expm1(x)) / (a - 1)
 
     def slope(x: Tensor) -> Tensor:

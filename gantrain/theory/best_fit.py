@@ -10,6 +10,7 @@ from gantrain.objectives import Divergence
 from gantrain.theory.mixture import Mixture
 from gantrain.theory.quadrature import divergence
 
+TIE = 1e-7  # of values, relative above 1: what rounding decides in a symmetric mixture
 SAME = 1e-4  # two searches that end this near to each other, in μ and log σ, found one minimum
 
 
@@ -44,7 +45,21 @@ def best_gaussians(record: Divergence, mixture: Mixture, near: tuple[Fit, ...] =
         fit = _search(record, mixture, mean, std)
         if fit is not None and not any(_same(fit, other, mixture) for other in found):
             found.append(fit)
-    return tuple(sorted(found, key=lambda fit: fit.value))
+    return tuple(_in_order(found, near[0] if near else None, mixture))
+
+
+def _in_order(found: list[Fit], before: Fit | None, mixture: Mixture) -> list[Fit]:
+    """By value; of the best that cost the same, first the nearest to `before`, without it the widest, then leftmost."""
+    ordered = sorted(found, key=lambda fit: fit.value)
+    tied = [fit for fit in ordered if fit.value - ordered[0].value <= TIE * max(1.0, abs(ordered[0].value))]
+
+    def preference(fit: Fit) -> tuple[float, float]:
+        if before is None:
+            return -round(fit.std / mixture.std, 4), fit.mean
+        return abs(fit.mean - before.mean) / mixture.std + abs(math.log(fit.std / before.std)), fit.mean
+
+    tied.sort(key=preference)
+    return tied + ordered[len(tied) :]
 
 
 def _same(one: Fit, other: Fit, mixture: Mixture) -> bool:

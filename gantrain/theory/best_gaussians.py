@@ -40,7 +40,7 @@ def figure(mixture: Mixture = DEFAULT_MIXTURE, names: tuple[str, ...] = DEFAULT_
     caption = (
         f"Left: data q = {mixture.formula} and, for each divergence D_f(q‖p), the Gaussian p = N(μ, σ²) that minimises "
         "it, from the widest, which covers every component, to the narrowest, which seeks the heaviest. Right: σ and μ "
-        "of the minimum of the power divergence of order α, thin where a local minimum is not the best. "
+        "of the minimum of the power divergence of order α, grey dots where a local minimum is not the best. "
         f"Of two minima that cost the same the best changes abruptly:{said or ' here that never happens.'} "
         "α ≥ 1 needs p's tails heavier than a share of q's, α ≤ 0 lighter, or the divergence is infinite; a minimum "
         "exists at every order shown. By trapezoid rule and Nelder–Mead from the mixture's moments and each "
@@ -167,4 +167,4 @@ def _draw_orders(axes: Any, curve: dict[float, Fits], jumps: list[float], of: An
     axes.set_ylabel(label)
     axes.margins(x=0.09, y=0.15)
     if others:
-        axes.legend(loc="center right")
+        axes.legend(loc="best")

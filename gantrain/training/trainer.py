@@ -79,7 +79,8 @@ class Outcome:
         figures: the last measurement of each metric.
         best: of the first metric.
         diagnostics_share: of the training time since the run was last started, what went into diagnostics.
-        stopped: the doctor's words where it ended the run.
+        stopped: what the doctor found where it ended the run.
+        findings: the names of all that it has found since the run began.
     """
 
     step: int
@@ -87,6 +88,7 @@ class Outcome:
     best: dict[str, Any] = field(default_factory=dict)
     diagnostics_share: float | None = None
     stopped: str | None = None
+    findings: list[str] = field(default_factory=list)
 
 
 class Trainer:
@@ -209,7 +211,7 @@ class Trainer:
             folder.animate()
         folder.finish(self.flat_config, self.figures)
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
-        return Outcome(self.step, self.figures, self.best, share, self.stopped)
+        return Outcome(self.step, self.figures, self.best, share, self.stopped, list(self.doctor.told))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
@@ -343,8 +345,8 @@ class Trainer:
         folder.diagnostics(self.step, {**look.values, "diagnostics/share_of_time": share}, look.curve, look.logits)
         for finding in self.doctor.hear(self.step, {**scalars, **look.values}):
             folder.finding(self.step, finding)
-            words = f"{finding.name} at step {self.step}: {finding.words()}"
-            progress.say(f"gantrain: doctor: {words}")
+            words = f"{finding.name} at step {self.step}"
+            progress.say(f"gantrain: doctor: {words}: {finding.words()}")
             if self.stop_at_a_finding and self.stopped is None:
                 self.stopped = words
         diagnostics.seconds += time.monotonic() - started

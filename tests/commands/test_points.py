@@ -15,6 +15,7 @@ from gantrain.commands.trained import load_run
 from gantrain.config import ConfigError
 from gantrain.data.points import ring as density_of_ring
 from gantrain.evidence.toys import mode_statistics
+from gantrain.training.checkpoint import CheckpointError
 from tests.conftest import compose
 
 PLAIN = ("modes", "high_quality", "modes_kl", "kl")
@@ -58,7 +59,13 @@ def test_points_are_evaluated_before_and_after_rejection(ring: Path, tmp_path: P
         wanted = np.mean([mode_statistics(one.images, density_of_ring())[1] for one in drawn])
         assert found[f"high_quality{end}"]["value"] == pytest.approx(wanted)
         assert ("accepted" in found[f"kl{end}"]["protocol"]) == rejection
+    assert all("real" not in figure["protocol"] for figure in found.values())  # which would be a figure of real points
     assert found["kl"]["value"] != found["kl_rejection"]["value"]
+
+
+def test_a_checkpoint_in_place_of_its_folder(ring: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a file; give the run's folder"):
+        load_run(ring / "last.pt")
 
 
 def test_what_concerns_images_is_refused_of_points(ring: Path) -> None:

@@ -1,6 +1,7 @@
 """Words of a command: types, lists, refusals."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,11 @@ def test_what_does_not_fit_is_refused(words: tuple[str, ...], said: str) -> None
     with pytest.raises(ConfigError) as error:
         parse(*words)
     assert said in str(error.value)
+
+
+def test_a_path_without_its_key_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean run={tmp_path}"):
+        parse(str(tmp_path))
 
 
 def test_help_lists_every_key(capsys: pytest.CaptureFixture[str]) -> None:

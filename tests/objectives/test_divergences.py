@@ -157,6 +157,21 @@ def test_value_at_equal_densities(record: Divergence) -> None:
 
 
 @every
+def test_f_where_the_data_have_no_mass(record: Divergence) -> None:
+    """As u goes to 0, f goes to its value there, or to infinity: never to 0·∞."""
+    for dtype, x in ((torch.float64, -1e5), (torch.float32, -1e4)):
+        at = torch.tensor([x], dtype=dtype, requires_grad=True)
+        value = record.f(at)
+        assert not bool(value.isnan().any())
+        (slope,) = torch.autograd.grad(value.sum(), at)
+        if bool(value.isfinite()):
+            assert not bool(slope.isnan().any())
+    orders = [a for a in ORDERS if a > 0]
+    for a in orders:  # f(0) = 1/a for a > 0
+        close(alpha_divergence(a).f(torch.tensor([-1e11], dtype=torch.float64)), [1 / a], 1e-9) if a > 1e-6 else None
+
+
+@every
 def test_float32_is_finite_wherever_the_truth_is_representable(record: Divergence) -> None:
     """Values and gradients at |v| ≤ 80, held against the same function in float64."""
     functions = [record.f, record.activation, record.conjugate]

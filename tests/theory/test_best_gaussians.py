@@ -98,6 +98,31 @@ def test_order_of_mode_seeking() -> None:
     assert widths == sorted(widths, reverse=True)
 
 
+@pytest.mark.parametrize(("order", "covers"), [(0.55, False), (0.8, True), (0.95, True)])
+def test_orders_below_one_over_a_mixture_far_apart(order: float, covers: bool) -> None:
+    """Where q/p falls to e^{-18000}, f is f(0) = 1/a: a wide Gaussian's divergence is the integral, and from some order the least."""
+    mixture = Mixture((0.5, 0.5), (-3.0, 3.0), (0.3, 0.3))
+    record = alpha_divergence(order)
+    for std in (9.09**0.5, 4.0):
+        found = divergence(record, mixture, 0.0, std)
+
+        def integrand(x: float, std: float = std) -> float:
+            p, q = norm.pdf(x, 0, std), 0.5 * norm.pdf(x, -3, 0.3) + 0.5 * norm.pdf(x, 3, 0.3)
+            return p * ((q / p) ** order - 1 - order * (q / p - 1)) / (order * (order - 1))
+
+        expected = 2 * (quad(integrand, 0, 3, limit=200)[0] + quad(integrand, 3, 12 * std, limit=200)[0])
+        assert found == pytest.approx(expected, rel=1e-6)
+    assert (best_gaussians(record, mixture)[0].std > 2.5) == covers
+
+
+def test_of_two_minima_that_cost_the_same_the_branch_goes_on() -> None:
+    mixture = Mixture((0.5, 0.5), (-3.0, 3.0), (0.3, 0.3))
+    left, right = (next(f for f in best_gaussians(divergence_named("rkl"), mixture) if f.mean * s > 1) for s in (-1, 1))
+    assert left.value == pytest.approx(right.value, rel=1e-9)
+    for near in (left, right):
+        assert best_gaussians(alpha_divergence(0.05), mixture, (near,))[0].mean == pytest.approx(near.mean, abs=0.01)
+
+
 def test_kl_matches_moments() -> None:
     (best,) = best_gaussians(divergence_named("kl"), THREE)
     assert (best.mean, best.std) == pytest.approx((THREE.mean, THREE.std), abs=1e-5)

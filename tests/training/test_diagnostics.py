@@ -364,10 +364,11 @@ def test_the_doctor_may_stop_a_run_which_then_goes_on(
     whole = train(tmp_path / "whole", *words)  # is told and goes on
     assert [row["step"] for row in rows_of(whole, "doctor")] == [4]
     assert "gantrain: doctor: dead discriminator at step 4: In steps 1 to 4 it was dead." in capsys.readouterr().err
-    with pytest.raises(StoppedByDoctorError, match=r"dead discriminator at step 4: .*Let it learn\. doctor\.stop=true"):
+    with pytest.raises(StoppedByDoctorError, match=r"a dead discriminator at step 4 and doctor\.stop=true"):
         train(tmp_path / "run", *words, "doctor.stop=true")
     printed = capsys.readouterr().out
     assert "Stopped: 4 steps" in printed
+    assert "doctor       dead discriminator" in printed
     assert "last.pt" in printed
     assert trained_state(tmp_path / "run")["step"] == 4
     assert rows_of(tmp_path / "run", "doctor") == [
