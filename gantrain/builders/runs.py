@@ -20,7 +20,7 @@ from gantrain.config import (
 from gantrain.data import DataError, PointSet
 from gantrain.evidence.inception import WeightsError
 from gantrain.files import UnusableFolderError
-from gantrain.logs.run_folder import METRICS, RunFolder, RunFolderError, check_free
+from gantrain.logs.run_folder import ANIMATION, METRICS, RunFolder, RunFolderError, check_free
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
 from gantrain.training.trainer import Outcome, StoppedByDoctorError
@@ -178,6 +178,7 @@ def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.de
         lines.append(f"  {config.about.source}: {config.about.published or 'no figure published'}")
     lines += [
         f"  samples      {folder.samples}/{outcome.step:07d}.png",
+        *([f"  animation    {folder.samples / ANIMATION}"] if (folder.samples / ANIMATION).is_file() else []),
         f"  TensorBoard  tensorboard --logdir {folder.tensorboard}",
         f"  metrics      {folder.path}/metrics.jsonl",
         f"  checkpoint   {folder.path}/{LAST}",

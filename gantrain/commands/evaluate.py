@@ -283,7 +283,9 @@ def _measure(metrics: list[Metric], images: Tensor, labels: Tensor | None) -> li
 def _default_name(options: Options, trained: TrainedRun | None) -> str:
     if trained is None:
         return f"evaluation-{Path(options.images or '').resolve().name}"
-    return f"evaluation-step{trained.step}-{trained.network}-seed{options.seed}"
+    last = options.seed + options.seeds - 1
+    seeds = f"seed{options.seed}" if options.seeds == 1 else f"seeds{options.seed}to{last}"
+    return f"evaluation-step{trained.step}-{trained.network}-{seeds}"
 
 
 def _described(options: Options, trained: TrainedRun | None) -> dict[str, object]:

@@ -100,7 +100,7 @@ def test_order_of_mode_seeking() -> None:
 
 @pytest.mark.parametrize(("order", "covers"), [(0.55, False), (0.8, True), (0.95, True)])
 def test_orders_below_one_over_a_mixture_far_apart(order: float, covers: bool) -> None:
-    """Where q/p falls to e^{-18000}, f is f(0) = 1/a: a wide Gaussian's divergence is the integral, and from some order the least."""
+    """Where q/p falls to e^{-18000}, f is f(0) = 1/a: a wide Gaussian has the integral's value, in time the least."""
     mixture = Mixture((0.5, 0.5), (-3.0, 3.0), (0.3, 0.3))
     record = alpha_divergence(order)
     for std in (9.09**0.5, 4.0):
