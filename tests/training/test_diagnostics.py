@@ -220,7 +220,6 @@ PROVOKED = {
     "dead discriminator": ("schedule.steps=300", "optimizer.lr_d=1e-12"),
     "crushed generator": ("schedule.steps=400", "loss.gen=kl", "model.d_norm=batch", "optimizer.lr_d=1e-2"),
     "ratio explosion": ("schedule.steps=300", "model.d_norm=none", "optimizer.lr_d=0.1"),
-    "mode collapse": ("schedule.steps=690", "optimizer.lr_g=0.2", "optimizer.lr_d=2e-3"),
 }
 
 
@@ -278,6 +277,18 @@ class Shift(nn.Module):
         return z.view(-1, 3, 32, 32) + self.shift / 3072**0.5
 
 
+class OneImage(nn.Module):
+    """One learned image, and as much of z beside it as `share` says."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.image = nn.Parameter(torch.zeros(1, 3, 32, 32))
+        self.share = share
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.image + self.share * z.view(-1, 3, 32, 32))
+
+
 class Perceptron(nn.Module):
     """A hidden layer over all values of an image."""
 
@@ -329,6 +340,20 @@ def test_a_discriminator_that_can_only_learn_by_heart(
     assert list(found) == told
     if told:
         assert "r_v = " in found["overfit discriminator"]["evidence"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_generator_that_ignores_z(share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever z is, one image: a collapse by construction, which no rounding decides; with z in it there is none."""
+
+    def networks() -> NetworkPair:
+        return NetworkPair(OneImage(share), Perceptron(), (-1.0, 1.0), 3072, "uniform")
+
+    monkeypatch.setattr("gantrain.builders.training.build_networks", lambda config, classes: networks())
+    found = findings_of(tmp_path / "run", "schedule.steps=480", "optimizer.lr_g=1e-3", "optimizer.lr_d=1e-4")
+    assert ("mode collapse" in found) == (share == 0)
+    if share == 0:
+        assert "is 0 to 0 of that between real images" in found["mode collapse"]["evidence"]
 
 
 @pytest.mark.parametrize(("damping", "told"), [("regularizer.r1=0", ["oscillation"]), ("regularizer.r1=100", [])])
@@ -390,7 +415,7 @@ def test_a_stopped_run_fails_on_the_command_line(gantrain: Callable[..., Any], t
     words = [word for word in SMALL if "checkpoint" not in word]
     done = gantrain(*words, *PROVOKED["dead discriminator"], "doctor.stop=true", "hydra.run.dir=run")
     assert done.returncode == 1
-    assert "gantrain: error: dead discriminator at step" in done.stderr
+    assert "gantrain: error: the doctor found a dead discriminator at step" in done.stderr
     assert "run goes on all the same" in done.stderr
     assert "Traceback" not in done.stderr
     assert "dead discriminator" in (tmp_path / "run" / "error.txt").read_text()
