@@ -172,7 +172,7 @@ def _explain(error: BaseException) -> str:
 
 def _help_keys() -> str:
     defaults = _defaults or {key: default for key, default, _ in schema.options()}
-    rows = [(f"{key}={_as_yaml(defaults[key])}", text) for key, _, text in schema.options()]
+    rows = [(f"{key}={schema.as_word(defaults[key])}", text) for key, _, text in schema.options()]
     width = max(len(key) for key, _ in rows) + 2
     lines = []
     for key, text in rows:
@@ -184,13 +184,3 @@ def _help_keys() -> str:
 
 def _help_objectives() -> str:
     return as_text().replace("$", "$$")
-
-
-def _as_yaml(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(_as_yaml(part) for part in value)}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

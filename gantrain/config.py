@@ -634,6 +634,17 @@ def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object,
             yield prefix + f.name, value, f.metadata["help"]
 
 
+def as_word(value: object) -> str:
+    """A value as it is written on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(as_word(part) for part in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one with dotted keys."""
     flat: dict[str, Any] = {}

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -244,11 +243,10 @@ def build_grid(
     columns = math.isqrt(config.log.grid_images)
     source = generator_of(resident.examples.device, config.seed, "grid")
     if isinstance(resident, PointSet):
-        ratio_map = RatioMap(resident.density, resident.points[:MAPPED_POINTS])
-        learnt = "learnt log r" if objective.has_log_ratio else "v"
+        ratio_map = RatioMap(resident.density, resident.points[:MAPPED_POINTS], objective)
         z = sample_latent(networks.prior, (MAPPED_POINTS, networks.latent_dim), source)
         real = resident.points[MAPPED_POINTS : 2 * MAPPED_POINTS]
-        return Grid(z, None, real, partial(ratio_map.picture, learnt=learnt), animated=True)
+        return Grid(z, None, real, ratio_map.picture, animated=True)
 
     def draw(images: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
         return as_grid(images.cpu(), columns)

@@ -51,19 +51,10 @@ class Drawing(Latents):
 
 
 def draw_samples(
-    trained: TrainedRun,
-    count: int,
-    seed: int,
-    labels: Tensor | None = None,
-    *,
-    truncation: float | None = None,
-    rejection: bool = False,
-    percentile: float | None = PERCENTILE,
+    trained: TrainedRun, count: int, seed: int, *, rejection: bool = False, percentile: float | None = PERCENTILE
 ) -> Drawing:
     """Images of a run's generator, see `choose_latents`; without rejection those that training measures by."""
-    latents = choose_latents(
-        trained, count, seed, labels, truncation=truncation, rejection=rejection, percentile=percentile
-    )
+    latents = choose_latents(trained, count, seed, rejection=rejection, percentile=percentile)
     return Drawing(
         z=latents.z,
         labels=latents.labels,

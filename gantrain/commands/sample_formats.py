@@ -33,17 +33,12 @@ def write_grid(trained: TrainedRun, latents: Latents, columns: int, path: Path) 
 
 def write_map(trained: TrainedRun, latents: Latents, path: Path) -> None:
     """Points over the data's, with the true and the learnt ratio, as training draws them."""
-    density, objective = make_density(trained.config), trained.config.loss.make()
+    density = make_density(trained.config)
     real, _ = density.sample(MAPPED_POINTS, torch.Generator().manual_seed(0))
     points = torch.cat(list(pictures(trained, latents)))
-
-    @torch.no_grad()
-    def judge(places: Tensor) -> Tensor:
-        logits: Tensor = trained.networks.discriminator(places)
-        return objective.log_ratio(logits) if objective.has_log_ratio else logits
-
-    title = "learnt log r" if objective.has_log_ratio else "v"
-    save_image(RatioMap(density, real).picture(points, judge, title), path)
+    with torch.no_grad():
+        picture = RatioMap(density, real, trained.config.loss.make()).picture(points, trained.networks.discriminator)
+    save_image(picture, path)
 
 
 def write_pngs(trained: TrainedRun, latents: Latents, folder: Path) -> None:

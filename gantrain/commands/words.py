@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from gantrain.config import ConfigError
+from gantrain.config import ConfigError, as_word
 
 T = TypeVar("T")
 TRUE, FALSE, NONE = ("true", "yes", "on"), ("false", "no", "off"), ("null", "none")
@@ -55,7 +55,7 @@ def help_of(options: type, command: str) -> str:
         default: object = f.default
         if default is MISSING:
             default = f.default_factory() if f.default_factory is not MISSING else "..."
-        rows.append((f"{key_of(f.name)}={_shown(default)}", str(f.metadata["help"])))
+        rows.append((f"{key_of(f.name)}={as_word(default).strip('[]')}", str(f.metadata["help"])))
     width = max(len(key) for key, _ in rows) + 2
     purpose = " ".join((options.__doc__ or "").split())
     lines = [f"python -m gantrain {command} key=value ...", "", *textwrap.wrap(purpose, 100), ""]
@@ -95,13 +95,3 @@ def _value(key: str, text: str, kind: Any) -> Any:
     if not text:
         raise ConfigError(f"{key}= is empty; give a value or leave it out")
     return text
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ",".join(str(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

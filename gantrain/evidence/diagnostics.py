@@ -92,11 +92,11 @@ def gradient_weights(generator_loss: Callable[[Tensor], Tensor], logits: Tensor)
 def effective_share(weights: Tensor) -> float:
     """(Σw)²/(N Σw²) of each row of weights (steps, N), averaged: Kish's effective sample size as a share.
 
-    1 where all weigh the same, 1/N where one has all the weight, 0 where none has any.
+    1 where all weigh the same, 1/N where one has all the weight, 0 where none has any; NaN where a weight is.
     """
     scaled = weights / weights.amax(dim=1, keepdim=True)  # tiny weights would underflow in their squares
     share = scaled.sum(dim=1).square() / (weights.shape[1] * scaled.square().sum(dim=1))
-    return float(share.nan_to_num(nan=0.0).mean())
+    return float(torch.where(weights.amax(dim=1) == 0, 0.0, share).mean())
 
 
 def rank_accuracy(real: Tensor, fake: Tensor) -> float:

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gantrain.data.points import GaussianMixture
+from gantrain.objectives import Objective
 
 CELLS = 72
 SCALE = 4  # pixels a cell
@@ -28,8 +29,9 @@ class RatioMap:
     are denser, blue where the generator is, grey where neither is; colours end at ±4 nats.
     """
 
-    def __init__(self, density: GaussianMixture, real: Tensor) -> None:
-        """Takes the data's density and some of its points (N, 2), shown in grey."""
+    def __init__(self, density: GaussianMixture, real: Tensor, objective: Objective) -> None:
+        """Takes the data's density, some of its points (N, 2), shown in grey, and what says how a logit is read."""
+        self._objective = objective
         self._density = density
         self._real = real.cpu()
         self.extent = density.extent
@@ -45,19 +47,21 @@ class RatioMap:
         larger = torch.maximum(self._log_q, log_p)
         return torch.where(larger > larger.max() + FAINT, self._log_q - log_p, torch.nan)
 
-    def picture(self, points: Tensor, judge: Callable[[Tensor], Tensor], learnt: str = "learnt log r") -> Tensor:
+    def picture(self, points: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
         """The three panels as floats (3, H, W) in [0, 1].
 
         Args:
             points: generated, (N, 2).
-            judge: points (M, 2) -> (M,), the discriminator's log ratio, or its logit where it estimates none.
-            learnt: the third panel's title.
+            judge: points (M, 2) -> the discriminator's logits (M,); shown is their log ratio, where there is one.
         """
+        logits = judge(self._cells.to(points.device)).float().cpu()
+        estimates = self._objective.has_log_ratio
         panels = [
             self._scatter(points.cpu()),
             self._colours(self.true_log_ratio(points)),
-            self._colours(judge(self._cells.to(points.device)).float().cpu()),
+            self._colours(self._objective.log_ratio(logits) if estimates else logits),
         ]
+        learnt = "learnt log r" if estimates else "v"
         titles = ("data (grey), generated", f"true log r, blurred, ±{LIMIT:g}; grey: neither", f"{learnt}, ±{LIMIT:g}")
         side = CELLS * SCALE
         image = Image.new("RGB", (3 * side + 2 * GAP, side + HEAD), "white")

@@ -273,11 +273,11 @@ class Trainer:
 
     @torch.no_grad()
     def judge(self, examples: Tensor) -> Tensor:
-        """What the discriminator, in eval mode, says of examples: log r, or v where it estimates no ratio; (N,)."""
-        discriminator, objective = self.iteration.networks.discriminator, self.iteration.objective
+        """The discriminator's logits (N,) of examples, in eval mode."""
+        discriminator = self.iteration.networks.discriminator
         with evaluating(discriminator):
             logits: Tensor = discriminator(examples)
-        return objective.log_ratio(logits) if objective.has_log_ratio else logits
+        return logits
 
     def _optimizers(self) -> dict[str, Optimizer]:
         return {"generator": self.iteration.optimizer_g, "discriminator": self.iteration.optimizer_d}

@@ -188,3 +188,10 @@ def test_copies_among_real_images_leave_the_ratios_out() -> None:
     found = similarity(real, torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
     assert math.isnan(found.spread)
     assert math.isnan(found.nearest)
+
+
+def test_a_weight_that_is_no_number_is_not_passed_over() -> None:
+    weights = torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    assert effective_share(weights) == pytest.approx(0.5)
+    weights[1, 0] = torch.nan
+    assert math.isnan(effective_share(weights))

@@ -9,6 +9,7 @@ from torch import Tensor
 from gantrain.data.points import grid, mixture, ring
 from gantrain.evidence.ratio_map import CELLS, GAP, HEAD, SCALE, RatioMap
 from gantrain.evidence.toys import PointsMetric, forward_kl, mode_statistics
+from gantrain.objectives import make_objective
 
 
 def draw(*seed: int) -> torch.Generator:
@@ -62,7 +63,7 @@ def test_the_true_ratio_on_the_map() -> None:
     """Of two unit Gaussians a shift apart, log q/p is linear where both are: here blurred to std² + blur²."""
     density = mixture(torch.zeros(1, 2), torch.tensor([1.0]))
     real, _ = density.sample(500, draw(5))
-    board = RatioMap(density, real)
+    board = RatioMap(density, real, make_objective())
     points = torch.randn(5_000, 2, generator=draw(6)) + torch.tensor([1.0, 0.0])
     found = board.true_log_ratio(points)
     variance = 1 + board._blur**2
@@ -77,7 +78,7 @@ def test_the_true_ratio_on_the_map() -> None:
 def test_the_picture_shows_what_the_judge_says() -> None:
     density = ring()
     real, _ = density.sample(100, draw(7))
-    board = RatioMap(density, real)
+    board = RatioMap(density, real, make_objective())
 
     def judge(points: Tensor) -> Tensor:
         return torch.where(points[:, 1] > 0, 9.0, -9.0)  # the upper half is real
