@@ -19,12 +19,13 @@ MAY_IMPORT = {
     "data": set(),
     "config": {"objectives"},
     "evidence": {"files", "networks", "data", "objectives"},
-    "logs": {"files", "evidence", "networks", "data", "objectives"},
+    "logs": {"files", "config", "evidence", "networks", "data", "objectives"},
     "training": {"files", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
     "builders": BELOW_BUILD,
     "theory": {"objectives"},
-    "commands": {*BELOW_BUILD, "builders", "theory"},
+    "report": {"files", "config", "logs", "evidence", "theory", "objectives"},
+    "commands": {*BELOW_BUILD, "builders", "theory", "report"},
     "__main__": {"commands", "builders", "commandline", "config", "training"},
 }
 

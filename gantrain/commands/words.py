@@ -4,7 +4,7 @@ import difflib
 import sys
 import textwrap
 import types
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -14,11 +14,17 @@ T = TypeVar("T")
 TRUE, FALSE, NONE = ("true", "yes", "on"), ("false", "no", "off"), ("null", "none")
 
 
+def words_option(help: str) -> Any:
+    """The field, a list of str, that takes the words without a key, such as folders; at least one has to be given."""
+    return field(metadata={"help": help, "words": True})
+
+
 def parse_words(options: type[T], command: str, words: list[str]) -> T:
     """The options that these words set; `--help` prints them all and exits.
 
     A field called `class_` is the key `class`; a field without a default must be given. Lists are written
-    `a,b` or `[a,b]`, absent values `null`. Ranges are checked by the dataclass itself (`__post_init__`).
+    `a,b` or `[a,b]`, absent values `null`. Words without a key go to the field of `words_option`, if there is one.
+    Ranges are checked by the dataclass itself (`__post_init__`).
 
     Raises:
         ConfigError: a word that is no key=value, an unknown or missing key, or a value of another type.
@@ -27,9 +33,14 @@ def parse_words(options: type[T], command: str, words: list[str]) -> T:
         print(help_of(options, command))
         sys.exit(0)
     types_of = {key_of(name): kind for name, kind in get_type_hints(options).items()}
+    places = next((key_of(f.name) for f in fields(options) if f.metadata.get("words")), None)  # type: ignore[arg-type]
     found: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
+        is_place = not equals or Path(word).exists()  # a run's folder has = in its name
+        if places is not None and key not in types_of and is_place:
+            found.setdefault(places, []).append(word)
+            continue
         if not equals:
             hint = f"did you mean run={word}? " if "run" in types_of and Path(word).exists() else ""
             raise ConfigError(f"{word!r} is no key=value; {hint}{_way_out(command)}")
@@ -51,14 +62,19 @@ def parse_words(options: type[T], command: str, words: list[str]) -> T:
 def help_of(options: type, command: str) -> str:
     """The command's purpose and every key with its default and its line of help."""
     rows = []
+    places = ""
     for f in fields(options):
+        if f.metadata.get("words"):
+            places = f"{key_of(f.name).upper()} ... "
+            rows.append((key_of(f.name).upper(), str(f.metadata["help"])))
+            continue
         default: object = f.default
         if default is MISSING:
             default = f.default_factory() if f.default_factory is not MISSING else "..."
         rows.append((f"{key_of(f.name)}={as_word(default).strip('[]')}", str(f.metadata["help"])))
     width = max(len(key) for key, _ in rows) + 2
     purpose = " ".join((options.__doc__ or "").split())
-    lines = [f"python -m gantrain {command} key=value ...", "", *textwrap.wrap(purpose, 100), ""]
+    lines = [f"python -m gantrain {command} {places}key=value ...", "", *textwrap.wrap(purpose, 100), ""]
     for key, text in rows:
         first, *rest = textwrap.wrap(text, max(40, 116 - width))
         lines += [f"  {key.ljust(width)}{first}", *(" " * (width + 2) + line for line in rest)]

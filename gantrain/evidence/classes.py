@@ -16,7 +16,7 @@ SHOWN_IN_PICTURE = 30  # classes
 class ClassesMetric:
     """Class histogram of generated images against that of held-out real ones, both as the classifier sees them."""
 
-    headline = ("classes_kl", True)
+    headline = "classes_kl"
     picture = "classes"
 
     def __init__(self, classifier: ImageClassifier, names: tuple[str, ...], *, bootstrap: int = 0) -> None:

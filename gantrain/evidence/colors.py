@@ -64,7 +64,7 @@ def green_brown_share(images: Tensor) -> Tensor:
 class ColorsMetric:
     """How far the colours of generated images lie from the data's."""
 
-    headline = ("color_js", True)
+    headline = "color_js"
     picture = "colors"
 
     def __init__(self, reference: Tensor, reference_name: str, *, bootstrap: int = 0) -> None:

@@ -20,7 +20,6 @@ from gantrain.evidence.manifold import (
 from gantrain.evidence.measurement import Measurement
 
 NAMES = ("fid", "kid", "inception_score", "precision", "recall", "density", "coverage")
-LOWER_IS_BETTER = ("fid", "kid")
 ON_SAMPLES = {"interval_over": "generated images, the real ones fixed"}
 ON_REFERENCE = {"interval_over": "real images, the generated ones fixed"}
 ON_NEIGHBOURS = {"interval_over": "real images, neighbourhoods and generated ones fixed: a fifth too narrow"}
@@ -63,10 +62,9 @@ class InceptionMetric:
                 self._reference["statistics"] = statistics_of(features)
 
     @property
-    def headline(self) -> tuple[str, bool]:
-        """The figure that decides which checkpoint is best, and whether lower is better."""
-        name = next(name for name in NAMES if name in self.names)
-        return name, name in LOWER_IS_BETTER
+    def headline(self) -> str:
+        """The figure that decides which checkpoint is best."""
+        return next(name for name in NAMES if name in self.names)
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
         """The figures of uint8 images (N, 3, H, W)."""

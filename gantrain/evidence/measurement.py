@@ -11,6 +11,31 @@ from torch import Tensor, nn
 from gantrain.data import to_uint8
 from gantrain.networks import sample_latent
 
+LOWER_IS_BETTER: dict[str, bool | None] = {
+    "fid": True,
+    "kid": True,
+    "inception_score": False,
+    "precision": False,
+    "recall": False,
+    "density": False,
+    "coverage": False,
+    "modes": False,
+    "modes_kl": True,
+    "high_quality": False,
+    "kl": True,
+    "classes": False,
+    "classes_kl": True,
+    "class_accuracy": False,
+    "color_js": True,
+    "green_brown": None,
+    "ms_ssim": True,
+    "duplicates": True,
+    "exact_duplicates": True,
+    "memorized": True,
+    "train_distance": None,
+}
+"""Which way every figure that a metric gives is better; None for one that describes only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -34,8 +59,8 @@ class Metric(Protocol):
     """A set of figures computed together from generated images."""
 
     @property
-    def headline(self) -> tuple[str, bool]:
-        """The figure that decides which checkpoint is best, and whether lower is better."""
+    def headline(self) -> str:
+        """The figure that decides which checkpoint is best, by its place in `LOWER_IS_BETTER`."""
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
         """Figures of uint8 images (N, 3, H, W) or points (N, 2), and of the labels (N,) asked for, if any."""

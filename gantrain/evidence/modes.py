@@ -26,7 +26,7 @@ def _statistics(counts: Tensor) -> tuple[int, float]:
 class ModesMetric:
     """Modes covered of 1,000 and KL from the uniform, by a classifier of each channel's digit."""
 
-    headline = ("modes", False)
+    headline = "modes"
 
     def __init__(self, *, bootstrap: int = 0) -> None:
         """Trains the classifier; `bootstrap` resamples stand behind each interval, 0 for none."""

@@ -58,7 +58,7 @@ def ms_ssim_of_pairs(images: Tensor) -> Tensor:
 class MsSsimMetric:
     """Mean MS-SSIM between generated images, with the data's beside it."""
 
-    headline = ("ms_ssim", True)
+    headline = "ms_ssim"
 
     def __init__(self, reference: Tensor, reference_name: str, *, bootstrap: int = 0) -> None:
         """Measures uint8 real images (N, 3, H, W)."""

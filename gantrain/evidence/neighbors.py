@@ -82,7 +82,7 @@ class NeighborsMetric:
             bootstrap: whether there are intervals (any number but 0).
         """
         self.names = names
-        self.headline = ("duplicates" if "duplicates" in names else "memorized", True)
+        self.headline = "duplicates" if "duplicates" in names else "memorized"
         self.picture = "neighbors" if "neighbors" in names else None
         self._train = train
         self._embed = embed

@@ -18,7 +18,7 @@ SEED = 7
 class PointsMetric:
     """Modes covered, share of high-quality points, KL of the modes' shares, and KL(q‖p) of the densities."""
 
-    headline = ("kl", True)
+    headline = "kl"
 
     def __init__(self, density: GaussianMixture) -> None:
         """Takes the data's density."""

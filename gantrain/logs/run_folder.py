@@ -25,11 +25,16 @@ from gantrain.evidence.doctor import Finding
 from gantrain.evidence.measurement import Measurement
 from gantrain.files import PART
 from gantrain.logs.reliability import draw_reliability
+from gantrain.logs.status import STATUS, Status, write_status
 
 CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
 CHECKPOINTS = "*.pt"
 SAMPLES, ANIMATION = "samples", Path("training.gif")
 MOST_FRAMES = 200
+STATUS_SECONDS = 2.0
+JOB, REASON, LOCK = "job.json", "error.txt", ".lock"
+"""What was asked for, why it ended, and what keeps a second process out: written around a run, not by it."""
+AROUND = (JOB, STATUS, REASON, LOCK)
 CHARTS = {
     "diagnostics": {
         "discriminator's loss, and its best where q = p": ["Multiline", [r"loss/discriminator(_at_q=p)?$"]],
@@ -76,6 +81,7 @@ class RunFolder:
         purge = None if resume_step is None else resume_step + 1
         self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge)
         self._rows = (path / METRICS).open("a", encoding="utf-8")
+        self._last_status = -math.inf
         if resume_step is None:
             self._writer.add_custom_scalars(CHARTS)
 
@@ -136,6 +142,14 @@ class RunFolder:
         next(frames).save(part, save_all=True, append_images=frames, duration=durations, loop=0)
         part.replace(path)
         return path
+
+    def status(self, status: Status, *, now: bool) -> None:
+        """How the run stands, at most every two seconds unless `now`."""
+        if now or time.monotonic() - self._last_status >= STATUS_SECONDS:
+            self._last_status = time.monotonic()
+            write_status(
+                self.path, dataclasses.replace(status, figures=finite(status.figures), best=finite(status.best))
+            )
 
     def finish(self, config: dict[str, Any], figures: dict[str, float]) -> None:
         """hparams: the flat configuration beside the final figures."""
@@ -200,7 +214,7 @@ def check_free(path: Path) -> None:
     Raises:
         RunFolderError: it does.
     """
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(inside.name not in AROUND for inside in path.iterdir()):
         raise _taken(path)
 
 
@@ -213,7 +227,7 @@ def _taken(path: Path) -> RunFolderError:
 
 def _drop_parts(folder: Path) -> None:
     """Removes what a killed write of the run itself left; a command's own, beside it, may be at work."""
-    for name in (CHECKPOINTS, CONFIG, METRICS, RUN):
+    for name in (CHECKPOINTS, CONFIG, METRICS, RUN, STATUS):
         for left in folder.glob(f".{name}*{PART}"):
             if left.is_file():
                 left.unlink()

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gantrain.evidence.doctor import Doctor
-from gantrain.evidence.measurement import Measurement, Metric, draw_images, evaluating, generate_images
+from gantrain.evidence.measurement import LOWER_IS_BETTER, Measurement, Metric, draw_images, evaluating, generate_images
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
+from gantrain.logs.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
 from gantrain.objectives import DIVERGENCE_NAMES
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
@@ -80,6 +81,7 @@ class Outcome:
         best: of the first metric.
         diagnostics_share: of the training time since the run was last started, what went into diagnostics.
         stopped: what the doctor found where it ended the run.
+        pruned: why a sweep ended the run before its last step.
         findings: the names of all that it has found since the run began.
     """
 
@@ -88,6 +90,7 @@ class Outcome:
     best: dict[str, Any] = field(default_factory=dict)
     diagnostics_share: float | None = None
     stopped: str | None = None
+    pruned: str | None = None
     findings: list[str] = field(default_factory=list)
 
 
@@ -108,6 +111,7 @@ class Trainer:
         learning_rate_factor: Callable[[int], float],
         diagnostics: Diagnostics | None = None,
         stop_at_a_finding: bool = False,
+        prune: Callable[[int, dict[str, float]], str | None] | None = None,
     ) -> None:
         """Takes built parts.
 
@@ -123,6 +127,7 @@ class Trainer:
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
             diagnostics: what looks at the run for the doctor; None for neither.
             stop_at_a_finding: whether the doctor's first finding ends the run.
+            prune: step and figures just measured -> why the run is not worth going on with, or None.
         """
         self.iteration = iteration
         self.plan = plan
@@ -136,6 +141,10 @@ class Trainer:
         self.diagnostics = diagnostics
         self.doctor = Doctor()
         self.stop_at_a_finding = stop_at_a_finding
+        self.prune = prune
+        self.pruned: str | None = None
+        self._earlier_seconds = 0.0
+        self._progress: Progress | None = None
         self.stopped: str | None = None
         self.saved_step = 0
         self.best: dict[str, Any] = {}
@@ -148,6 +157,15 @@ class Trainer:
     def step(self) -> int:
         """Generator steps done."""
         return self.iteration.step
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all starts of the run: without measuring, grids and checkpoints."""
+        return self._earlier_seconds + (self._progress.training_seconds() if self._progress else 0.0)
+
+    def images_at(self, step: int) -> int:
+        """Real images that reach D in the first `step` generator steps."""
+        return self.iteration.batches.batch_size * self.iteration.d_steps.total(step)
 
     def fit(self, folder: RunFolder) -> Outcome:
         """Trains from the present step to the last.
@@ -167,9 +185,11 @@ class Trainer:
         progress = Progress(
             first=self.step,
             steps=plan.steps,
-            images=lambda step: iteration.batches.batch_size * iteration.d_steps.total(step),
+            images=self.images_at,
             warn_slow=on_cpu,
         )
+        self._progress = progress
+        self._tell(folder, RUNNING, now=True)
         with progress:
             if self.best:
                 progress.show(
@@ -194,9 +214,12 @@ class Trainer:
                 if self.metrics and (due or last):
                     self._refuse_not_finite()
                     improved = self._measure(folder, progress)
+                    if self.prune is not None and not last:
+                        self.pruned = self.prune(self.step, dict(self.figures))
+                    self._tell(folder, RUNNING)
                 if improved:
                     self._checkpoint(folder.path / BEST)
-                ends = last or self.stopped is not None
+                ends = last or self.stopped is not None or self.pruned is not None
                 if improved or self.step % plan.checkpoint_every == 0 or ends:  # last knows of the best
                     self._refuse_not_finite()
                     folder.flush()
@@ -204,14 +227,15 @@ class Trainer:
                     self.saved_step = self.step
                 progress.exclude(time.monotonic() - pause)
                 progress.advance(self.step)
-                if self.stopped is not None:
+                if ends:
                     break
             seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()
         folder.finish(self.flat_config, self.figures)
+        self._tell(folder, STOPPED if self.stopped else PRUNED if self.pruned else FINISHED, now=True)
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
-        return Outcome(self.step, self.figures, self.best, share, self.stopped, list(self.doctor.told))
+        return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
@@ -229,6 +253,7 @@ class Trainer:
             "rng_cpu": torch.get_rng_state(),
             "best": self.best,
             "figures": self.figures,
+            "seconds": self.seconds,
         }
         if self.diagnostics is not None:
             state["diagnostics"] = self.diagnostics.state_dict()
@@ -264,6 +289,7 @@ class Trainer:
             self.diagnostics.load_state_dict(state["diagnostics"])
             self.doctor.load_state_dict(state["doctor"])
         self.best, self.figures = state["best"], state["figures"]
+        self._earlier_seconds = state.get("seconds", 0.0)
 
     def sampling_network(self, name: str) -> nn.Module:
         """The generator called `ema` or `raw`."""
@@ -326,7 +352,10 @@ class Trainer:
         for side, optimizer in self._optimizers().items():
             values[f"learning_rate/{side}"] = optimizer.param_groups[0]["lr"]
         values["images_per_second"] = progress.images_per_second(self.step)
+        values["cost/images"] = self.images_at(self.step)
+        values["cost/seconds"] = self.seconds
         folder.scalars(self.step, values)
+        self._tell(folder, RUNNING)
         if "D/real" in values:
             progress.show(**{"D(x)": f"{values['D/real']:.2f}", "D(G(z))": f"{values['D/generated']:.2f}"})
         else:
@@ -350,6 +379,20 @@ class Trainer:
             if self.stop_at_a_finding and self.stopped is None:
                 self.stopped = words
         diagnostics.seconds += time.monotonic() - started
+
+    def _tell(self, folder: RunFolder, state: str, *, now: bool = False) -> None:
+        status = Status(
+            state=state,
+            step=self.step,
+            steps=self.plan.steps,
+            images=self.images_at(self.step),
+            seconds=self.seconds,
+            images_per_second=self._progress.images_per_second(self.step) if self._progress else 0.0,
+            figures=dict(self.figures),
+            best=self.best,
+            findings=list(self.doctor.told),
+        )
+        folder.status(status, now=now)
 
     def _draw_grid(self, folder: RunFolder) -> None:
         samples = draw_images(
@@ -384,10 +427,10 @@ class Trainer:
             self.figures |= {f"{figure.name}_{name}": figure.value for figure in found}
             progress.say(f"step {self.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))
             if name == self.sampling.networks[0]:
-                headline, lower_is_better = self.metrics[0].headline
+                headline = self.metrics[0].headline
                 value = next(f.value for f in found if f.name == headline)
                 progress.show(**{headline: f"{value:.4g}"})
-                sign = 1 if lower_is_better else -1
+                sign = 1 if LOWER_IS_BETTER[headline] else -1
                 improved = not self.best or sign * value < sign * self.best["value"]
                 if improved:
                     self.best = {"name": headline, "headline": f"{headline}_{name}", "value": value, "step": self.step}

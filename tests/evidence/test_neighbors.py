@@ -48,7 +48,7 @@ def test_copies_of_training_images_are_counted_in_pixels_and_in_features() -> No
     images[:30] = train[40:70]
     for embed in (None, lambda given: given.flatten(1).float() @ torch.eye(192)[:, :100]):
         metric = NeighborsMetric(("neighbors",), train, "noise", embed=embed, device=CPU, bootstrap=20)
-        assert metric.headline == ("memorized", True)
+        assert metric.headline == "memorized"
         found = figures(metric, images)
         assert found["memorized"].value == pytest.approx(0.3, abs=0.06)
         assert found["memorized"].protocol["real"] == pytest.approx(0.01, abs=0.005)
@@ -62,7 +62,7 @@ def test_copies_of_training_images_are_counted_in_pixels_and_in_features() -> No
 
 def test_samples_that_repeat_one_another_are_counted() -> None:
     metric = NeighborsMetric(("duplicates",), noise(300, 2), "noise", embed=None, device=CPU)
-    assert metric.headline == ("duplicates", True)
+    assert metric.headline == "duplicates"
     assert metric.picture is None
     images = noise(100, 5)
     images[80:] = images[:20]

@@ -1,0 +1,97 @@
+"""How a run stands, in one small file that is always whole: what reports, watchers and sweeps read of a live run."""
+
+import dataclasses
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gantrain.files import PART
+
+STATUS = "status.json"
+RUNNING, FINISHED, STOPPED, PRUNED, FAILED, INTERRUPTED = STATES = (
+    "running",
+    "finished",
+    "stopped",
+    "pruned",
+    "failed",
+    "interrupted",
+)
+"""`stopped` is by the doctor, `pruned` by a sweep; a run that was killed still says `running`: see `is_alive`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How a run stands.
+
+    Attributes:
+        state: one of `STATES`.
+        step: generator steps done.
+        steps: generator steps asked for.
+        images: real images that D has seen.
+        seconds: of training, over all starts of the run; measuring, grids and checkpoints are not in it.
+        images_per_second: real images that reached D a second, since the last start.
+        figures: the last measurement of each metric, by name and network, e.g. `fid_ema`.
+        best: of the first metric: name, headline, value and step.
+        findings: what the doctor has told.
+        value: what a sweep that optimises is told of the run; None without.
+        time: when this was written, seconds since 1970.
+        host: where the process runs.
+        pid: its number there.
+    """
+
+    state: str
+    step: int = 0
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+    figures: dict[str, float | None] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    value: float | None = None
+    time: float = 0.0
+    host: str = ""
+    pid: int = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process that wrote it is there; of another host's it is not known, and taken to be."""
+        if self.state != RUNNING:
+            return False
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Writes status.json with this process and the present time, whole or not at all."""
+    present = dataclasses.replace(status, time=time.time(), host=socket.gethostname(), pid=os.getpid())
+    part = folder / f".{STATUS}{PART}"
+    part.write_text(json.dumps(dataclasses.asdict(present)) + "\n", encoding="utf-8")
+    os.replace(part, folder / STATUS)
+
+
+def read_status(folder: Path) -> Status | None:
+    """The folder's status.json; None where there is none that can be read."""
+    try:
+        content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        known = {f.name for f in dataclasses.fields(Status)}
+        return Status(**{name: value for name, value in content.items() if name in known})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def mark(folder: Path, state: str, *, value: float | None = None) -> None:
+    """Changes the state that status.json tells, and keeps the rest of it."""
+    before = read_status(folder) or Status(state=state)
+    write_status(folder, dataclasses.replace(before, state=state, value=before.value if value is None else value))
