@@ -1,14 +1,16 @@
 """What stands between the command line and Hydra: help texts, resolvers and readable refusals."""
 
 import difflib
+import hashlib
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +23,8 @@ PACKAGE = Path(__file__).resolve().parent
 CONFIGS = next(folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir())
 """Inside the package in an installed wheel, beside it in a checkout."""
 
+LONGEST_NAME = 120
+"""Characters of a job's folder after its number; file systems allow 255 bytes."""
 GROUPS = tuple(sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name != "hydra"))
 MULTIRUN_FLAGS = ("-m", "--multirun")
 
@@ -32,8 +36,36 @@ def register() -> None:
         ("run_folder", lambda resume, new: resume or new),
         ("help_keys", _help_keys),
         ("help_objectives", _help_objectives),
+        ("job_folder", job_folder),
     ):
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def job_folder(number: int, varied: str) -> str:
+    """`003-loss.gen=kl,seed=0`: the folder of a sweep's job, by its number and what varies in Hydra's words.
+
+    What a folder's name or a shell takes amiss is replaced; a name that is cut ends in a digest of the whole.
+    """
+    safe = re.sub(r"[^\w.+=,-]", "", varied.replace("/", "_").replace(" ", "_"))
+    if len(safe) > LONGEST_NAME:
+        safe = f"{safe[:LONGEST_NAME]}-{hashlib.sha1(varied.encode()).hexdigest()[:6]}"
+    return f"{number:03d}-{safe}" if safe else f"{number:03d}"
+
+
+def quoted(text: str) -> str:
+    """A value as Hydra's grammar takes it, whatever is in it."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def with_literal_resume(words: list[str]) -> list[str]:
+    """The words, with what `resume=` names taken as it stands: a job's folder has = and , in its name."""
+    found = []
+    for word in words:
+        key, _, value = word.partition("=")
+        literal = key == "resume" and value[:1] not in ("'", '"', "")
+        found.append(f"{key}={quoted(value)}" if literal else word)
+    return found
 
 
 _defaults: dict[str, Any] = {}
@@ -55,13 +87,14 @@ def check_command_line(arguments: list[str]) -> None:
     if any(word.startswith("-") and word not in MULTIRUN_FLAGS for word in arguments):
         return  # --help and the like, or a flag that moves the configuration: Hydra's to answer
     words = [word for word in arguments if word not in MULTIRUN_FLAGS]
-    overrides = _parse(words)
+    overrides = parse_overrides(words)
     _check_keys(overrides)
     _check_experiment(overrides)
     _check_writable(overrides)
     if len(words) < len(arguments):
         if any(override.key_or_group == "resume" for override in overrides):
             raise ConfigError("resume goes on with one run and cannot be part of a sweep; leave out --multirun")
+        _check_each_value(overrides)
         return
     composed = compose_config(words)
     if composed.resume is not None:
@@ -93,17 +126,58 @@ def _is_system(folder: Path) -> bool:
     return folder.parts[:2] in (("/", "proc"), ("/", "sys"))
 
 
+def _check_each_value(overrides: list[Override]) -> None:
+    """Composes a job for every value that is swept, beside the first ones of the other keys."""
+    plain = [first_value(override) for override in overrides]
+    for place, override in enumerate(overrides):
+        if override.is_sweep_override() and override.is_discrete_sweep():
+            key = override.get_key_element()
+            for value in override.sweep_string_iterator():
+                compose_config([*plain[:place], f"{key}={value}", *plain[place + 1 :]])
+
+
+def first_value(override: Override) -> str:
+    """The override as a word, of what is swept the first value alone."""
+    word = str(override.input_line)
+    if not override.is_sweep_override():
+        return word
+    if override.is_discrete_sweep():
+        return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+    interval = override.value()
+    assert isinstance(interval, IntervalSweep)
+    return f"{override.get_key_element()}={interval.start}"
+
+
+def first_values(words: list[str]) -> list[str]:
+    """The words of a sweep's first job."""
+    return [first_value(override) for override in parse_overrides(words)]
+
+
 def compose_config(overrides: list[str]) -> DictConfig:
     """The configuration that these overrides compose, not yet checked for ranges.
 
     Raises:
         ConfigError: an unknown key, an option that a group does not have, a value of the wrong type.
     """
+    return _compose(overrides, with_hydra=False)
+
+
+def compose_with_hydra(overrides: list[str]) -> DictConfig:
+    """The same, with Hydra's own keys under `hydra`, not resolved.
+
+    Raises:
+        ConfigError: as of `compose_config`.
+    """
+    return _compose(overrides, with_hydra=True)
+
+
+def _compose(overrides: list[str], *, with_hydra: bool) -> DictConfig:
     register()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-            composed = compose("config", overrides=overrides)
-            OmegaConf.resolve(composed)
+            composed = compose("config", overrides=overrides, return_hydra_config=with_hydra)
+            if not with_hydra:
+                OmegaConf.resolve(composed)
             return composed
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error)) from None
@@ -116,7 +190,7 @@ def asked_keys(overrides: list[str], composed: Config) -> dict[str, Any]:
     """
     flat = schema.flatten(schema.to_dict(composed))
     asked: dict[str, Any] = {}
-    for override in _parse(overrides):
+    for override in parse_overrides(overrides):
         name = override.key_or_group
         chosen = [key for key in flat if name in ("experiment", key) or key.startswith(f"{name}.")]
         chosen = [key for key in chosen if key == name or key not in schema.MAY_CHANGE_ON_RESUME]
@@ -124,7 +198,12 @@ def asked_keys(overrides: list[str], composed: Config) -> dict[str, Any]:
     return asked
 
 
-def _parse(words: list[str]) -> list[Override]:
+def parse_overrides(words: list[str]) -> list[Override]:
+    """Hydra's reading of `key=value` words.
+
+    Raises:
+        ConfigError: a word that it cannot read.
+    """
     try:
         return list(OverridesParser.create().parse_overrides(words))
     except HydraException as error:
@@ -154,9 +233,15 @@ def _check_experiment(overrides: list[Override]) -> None:
     """Refuses an experiment that is not there, with all that are: Hydra lists those of one folder only."""
     known = experiment_names()
     for override in overrides:
-        name = override.value()
-        if override.key_or_group == "experiment" and isinstance(name, str) and name not in known:
-            raise ConfigError(f"experiment={name} (experiment/{name}) is not there; choose one of [{', '.join(known)}]")
+        if override.key_or_group != "experiment" or override.is_sweep_override():
+            continue
+        value = override.value()
+        for name in value if isinstance(value, list) else [value]:
+            if name not in known:
+                raise ConfigError(
+                    f"experiment={name} (experiment/{name}) is not there; choose one of [{', '.join(known)}], several "
+                    "as experiment=[A,B], or leave it out"
+                )
 
 
 def _explain(error: BaseException) -> str:

@@ -46,7 +46,11 @@ SAMPLING_NETWORKS = ("ema", "raw")
 SPLITS = ("train", "test")
 PRECISIONS = ("float32", "bf16")
 
-MAY_CHANGE_ON_RESUME = ("resume", "schedule.steps", "device", "data.root", "metrics.inception_weights", "doctor.stop")
+MAY_CHANGE_ON_RESUME = (
+    *("resume", "schedule.steps", "device", "data.root", "metrics.inception_weights", "doctor.stop"),
+    *("sweep.resume", "sweep.retry", "sweep.impossible", "sweep.objective"),
+    *("sweep.prune", "sweep.prune_percentile", "sweep.prune_after", "sweep.prune_from"),
+)
 """Keys that say where things lie, how long to train or when to give up, not what is trained."""
 
 T = TypeVar("T")
@@ -510,6 +514,27 @@ class DoctorConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class SweepConfig:
+    """What is done with many runs; see also hydra/launcher and hydra/sweeper."""
+
+    resume: str | None = option(None, "a sweep's folder to go on with: finished runs are kept, broken ones taken up")
+    retry: bool = option(False, "on resume, take failed runs up again too, from their checkpoints")
+    impossible: str = option("fail", "a pair that does not exist: fail, or skip as experiment=grid_divergences does")
+    objective: str = option("auto", "figure that an optimising sweeper reads, a run's best; auto: fid, kl or modes")
+    prune: bool = option(False, "end a run whose figure falls behind the sweep's finished runs at the same step")
+    prune_percentile: float = option(50.0, "go on among the best so many percent of them; 50 is the median rule")
+    prune_after: int = option(4, "finished runs before any is pruned")
+    prune_from: float = option(0.2, "share of the steps before which no run is pruned")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        _choice("sweep.impossible", self.impossible, ("fail", "skip"))
+        _between("sweep.prune_percentile", self.prune_percentile, 0, 100)
+        _between("sweep.prune_after", self.prune_after, 1, 10**6)
+        _between("sweep.prune_from", self.prune_from, 0, 1)
+
+
+@dataclass(slots=True, kw_only=True)
 class Config:
     """A whole run."""
 
@@ -530,6 +555,7 @@ class Config:
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     about: AboutConfig = field(default_factory=AboutConfig)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 PART = ".part"
@@ -51,6 +52,13 @@ def save_atomically(content: object, path: Path) -> None:
         raise
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Writes beside the file, then renames over it: never half a file."""
+    part = path.with_name(f".{path.name}{PART}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
 class UnusableFolderError(ValueError):
     """A folder that cannot be made or written, with the way out."""
 
@@ -72,6 +80,28 @@ def load_safely(path: Path) -> Any:
         if "weights_only" in reason or "Weights only" in reason:  # torch's own way out would run what is in the file
             reason = "it is damaged, or holds more than tensors and plain containers"
         raise UnreadableFileError(reason) from None
+
+
+class BusyError(ValueError):
+    """A folder that another process is at work in."""
+
+
+@contextlib.contextmanager
+def held(lock: Path, what: str) -> Iterator[None]:
+    """Keeps out other processes that ask for the same file; the system lets go when this one ends, however it does.
+
+    Args:
+        lock: the file, made if it is not there; it stays.
+        what: what is held, for the refusal.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise BusyError(f"{what} is in use by another process; wait for it, or end it first") from None
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) 
 
 
 def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come_from() -> None:
-    assert set(EXPERIMENTS) == LITERATURE | {"demo"}
+    assert set(EXPERIMENTS) == LITERATURE | {"demo", "seeds", "grid_divergences"}
     for name in LITERATURE:
         about = compose(f"experiment={name}").about
         assert about.source, name

@@ -1,7 +1,9 @@
 """Devices, and the streams of random numbers on them."""
 
+import contextlib
 import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,10 +35,24 @@ def make_device(name: str) -> torch.device:
     return device
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts the count of `peak_memory` anew, so that a job's is not that of an earlier one in its process.
+
+    The host's is Linux's own (proc(5), clear_refs); elsewhere it goes on over the whole process.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> str:
-    """The most memory used so far, of the GPU too."""
+    """The most memory used since `reset_peak_memory`, of the GPU too."""
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        host = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
     if device.type != "cuda":
         return f"{host:.2f} GiB"
     return f"{host:.2f} GiB, GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gantrain.builders.data import check_classes, load_data, prepare_data
-from gantrain.builders.device import make_device, peak_memory
+from gantrain.builders.device import make_device, peak_memory, reset_peak_memory
 from gantrain.builders.measuring import build_metrics, find_weights
 from gantrain.builders.training import build_trainer
 from gantrain.config import (
@@ -19,11 +19,11 @@ from gantrain.config import (
 )
 from gantrain.data import DataError, PointSet
 from gantrain.evidence.inception import WeightsError
-from gantrain.files import UnusableFolderError
+from gantrain.files import BusyError, UnusableFolderError
 from gantrain.logs.run_folder import ANIMATION, METRICS, RunFolder, RunFolderError, check_free
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
-from gantrain.training.trainer import Outcome, StoppedByDoctorError
+from gantrain.training.trainer import Outcome, Prune, StoppedByDoctorError
 
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
@@ -35,6 +35,7 @@ USER_ERRORS = (
     CheckpointError,
     RunFolderError,
     UnusableFolderError,
+    BusyError,
 )
 """Bad input, told in words that need no traceback."""
 
@@ -75,13 +76,14 @@ def warnings_for(config: Config) -> list[str]:
     return found
 
 
-def resumed_config(run: Path, asked: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
+def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = False) -> tuple[Config, dict[str, Any]]:
     """The configuration of a run to go on with, and its checkpoint.
 
     Args:
         run: its folder.
         asked: dotted keys given explicitly with this start; only those of `MAY_CHANGE_ON_RESUME` may differ
             from the run's.
+        may_be_done: whether a run that has done all its steps, and was killed before it said so, is taken too.
 
     Raises:
         CheckpointError: there is no usable checkpoint.
@@ -108,15 +110,19 @@ def resumed_config(run: Path, asked: dict[str, Any]) -> tuple[Config, dict[str, 
                 branch = branch[section]
             branch[last] = value
     config = from_dict(tree)
-    if config.schedule.steps <= state["step"]:
+    if config.schedule.steps <= state["step"] and not may_be_done:
         raise ConfigError(
             f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
         )
     return config, state
 
 
-def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) -> Outcome:
+def run(
+    config: Config, folder_path: Path, state: dict[str, Any] | None = None, *, prune: Prune | None = None
+) -> Outcome:
     """Trains as configured, in that folder, from `state` if it is given; prints what came out.
+
+    `prune` may end it early, see `Trainer`.
 
     Raises:
         ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
@@ -128,8 +134,8 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
         check_free(folder_path)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.cuda.reset_peak_memory_stats(device)
         torch.backends.cudnn.benchmark = True
+    reset_peak_memory(device)
     for warning in warnings_for(config):
         print(f"gantrain: warning: {warning}", file=sys.stderr)
     weights = find_weights(config)
@@ -139,6 +145,7 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
     if config.cond.name != "none":
         check_classes(f"cond={config.cond.name}", training_set, training_set.labels)
     trainer = build_trainer(config, training_set, metrics, device)
+    trainer.prune = prune
     if state is not None:
         try:
             trainer.load_state_dict(state)
@@ -170,7 +177,8 @@ def run(config: Config, folder_path: Path, state: dict[str, Any] | None = None) 
 
 def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.device) -> str:
     """What a run reached and where it lies, in a few lines."""
-    lines = [f"\n{'Stopped' if outcome.stopped else 'Done'}: {outcome.step} steps of {config.name}"]
+    end = "Stopped" if outcome.stopped else "Pruned" if outcome.pruned else "Done"
+    lines = [f"\n{end}: {outcome.step} steps of {config.name}{f' ({outcome.pruned})' if outcome.pruned else ''}"]
     lines += [f"  {name}: {value:.5g}" for name, value in outcome.figures.items()]
     if outcome.best:
         lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")

@@ -122,7 +122,7 @@ def read_run(folder: Path) -> RunRecord:
         job=job.get("job"),
         status=status,
         state=state,
-        reason=reason.read_text(encoding="utf-8").strip() if reason.is_file() else None,
+        reason=reason.read_text(encoding="utf-8").strip() if reason.is_file() and state != RUNNING else None,
         starts=tuple(starts or ()),
         rows=tuple(rows),
     )

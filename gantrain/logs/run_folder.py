@@ -4,7 +4,6 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from torchvision.utils import make_grid, save_image
 from gantrain.evidence.diagnostics import Reliability
 from gantrain.evidence.doctor import Finding
 from gantrain.evidence.measurement import Measurement
-from gantrain.files import PART
+from gantrain.files import PART, replace_text
 from gantrain.logs.reliability import draw_reliability
 from gantrain.logs.status import STATUS, Status, write_status
 
@@ -71,7 +70,7 @@ class RunFolder:
                     file.write(text)
             else:
                 _keep_rows_until(path / METRICS, resume_step)
-                _replace(path / CONFIG, text)
+                replace_text(path / CONFIG, text)
                 _drop_parts(path)
         except FileExistsError:
             raise _taken(path) from None
@@ -234,19 +233,12 @@ def _drop_parts(folder: Path) -> None:
     (folder / SAMPLES / f".{ANIMATION.stem}{PART}.gif").unlink(missing_ok=True)
 
 
-def _replace(path: Path, text: str) -> None:
-    """Writes beside the file, then renames over it."""
-    part = path.with_name(f".{path.name}{PART}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def _keep_rows_until(path: Path, step: int) -> None:
     """Drops rows after the checkpoint: the resumed run writes them again, so each step stands once."""
     if not path.is_file():
         return
     kept = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_rows(path) if row["step"] <= step]
-    _replace(path, "".join(kept))
+    replace_text(path, "".join(kept))
 
 
 def _append_start(path: Path, device: str, resume_step: int | None) -> None:
@@ -269,7 +261,7 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> None:
             "cpu_threads": torch.get_num_threads(),
         }
     )
-    _replace(path, json.dumps(starts, indent=1) + "\n")
+    replace_text(path, json.dumps(starts, indent=1) + "\n")
 
 
 def installed_versions(packages: tuple[str, ...]) -> dict[str, str | None]:

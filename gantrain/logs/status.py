@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gantrain.files import PART
+from gantrain.files import replace_text
 
 STATUS = "status.json"
-RUNNING, FINISHED, STOPPED, PRUNED, FAILED, INTERRUPTED = STATES = (
+RUNNING, FINISHED, STOPPED, PRUNED, SKIPPED, FAILED, INTERRUPTED = STATES = (
     "running",
     "finished",
     "stopped",
     "pruned",
+    "skipped",
     "failed",
     "interrupted",
 )
-"""`stopped` is by the doctor, `pruned` by a sweep; a run that was killed still says `running`: see `is_alive`."""
+"""`stopped` is by the doctor, `pruned` and `skipped` by a sweep; a killed run still says `running`: see `is_alive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,7 @@ class Status:
 def write_status(folder: Path, status: Status) -> None:
     """Writes status.json with this process and the present time, whole or not at all."""
     present = dataclasses.replace(status, time=time.time(), host=socket.gethostname(), pid=os.getpid())
-    part = folder / f".{STATUS}{PART}"
-    part.write_text(json.dumps(dataclasses.asdict(present)) + "\n", encoding="utf-8")
-    os.replace(part, folder / STATUS)
+    replace_text(folder / STATUS, json.dumps(dataclasses.asdict(present)) + "\n")
 
 
 def read_status(folder: Path) -> Status | None:

@@ -22,6 +22,9 @@ from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.iteration import Iteration
 
+Prune = Callable[[int, dict[str, float]], str | None]
+"""Step and figures just measured -> why a run is not worth going on with, or None."""
+
 
 class NotFiniteError(RuntimeError):
     """A loss or gradient that is not finite; no weight has been changed by it."""
@@ -95,7 +98,11 @@ class Outcome:
 
 
 class Trainer:
-    """Runs iterations according to a plan and leaves scalars, grids, metrics and checkpoints."""
+    """Runs iterations according to a plan and leaves scalars, grids, metrics and checkpoints.
+
+    Attributes:
+        prune: asked after each measurement but the last, may end the run; None never does.
+    """
 
     def __init__(
         self,
@@ -111,7 +118,6 @@ class Trainer:
         learning_rate_factor: Callable[[int], float],
         diagnostics: Diagnostics | None = None,
         stop_at_a_finding: bool = False,
-        prune: Callable[[int, dict[str, float]], str | None] | None = None,
     ) -> None:
         """Takes built parts.
 
@@ -127,7 +133,6 @@ class Trainer:
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
             diagnostics: what looks at the run for the doctor; None for neither.
             stop_at_a_finding: whether the doctor's first finding ends the run.
-            prune: step and figures just measured -> why the run is not worth going on with, or None.
         """
         self.iteration = iteration
         self.plan = plan
@@ -141,7 +146,7 @@ class Trainer:
         self.diagnostics = diagnostics
         self.doctor = Doctor()
         self.stop_at_a_finding = stop_at_a_finding
-        self.prune = prune
+        self.prune: Prune | None = None
         self.pruned: str | None = None
         self._earlier_seconds = 0.0
         self._progress: Progress | None = None

@@ -1,0 +1,216 @@
+"""A whole sweep: where it lies, what it was asked, how it is taken up again, and what came of its jobs."""
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from gantrain.commandline import MULTIRUN_FLAGS, compose_with_hydra, first_values, parse_overrides, quoted
+from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
+from gantrain.evidence.measurement import LOWER_IS_BETTER
+from gantrain.failures import FAILED
+from gantrain.files import UnusableFolderError, held, replace_text
+from gantrain.logs import status as states
+from gantrain.logs.records import BROKEN
+from gantrain.logs.run_folder import LOCK, REASON
+from gantrain.logs.status import Status, read_status
+from gantrain.sweeps.gpus import GPUS, visible_gpus
+from gantrain.sweeps.optimising import objective_of
+
+SWEEP = "sweep.json"
+RESUME = "sweep.resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep about to start.
+
+    Attributes:
+        folder: where its jobs' folders will lie.
+        words: for Hydra.
+        jobs: how many there will be; None where the sweeper alone knows.
+        launcher: which of Hydra's launchers runs them.
+    """
+
+    folder: Path
+    words: list[str]
+    jobs: int | None
+    launcher: str
+
+
+def taken_up(words: list[str]) -> list[str]:
+    """The words of the sweep that `sweep.resume=DIR` names, with those given now in place of its own; or `words`.
+
+    Raises:
+        ConfigError: no sweep lies there, or a word would change what is trained.
+    """
+    places = [word for word in words if word.startswith(f"{RESUME}=")]
+    if not places:
+        return words
+    folder = Path(places[-1].partition("=")[2].strip("'\""))
+    file = folder / SWEEP
+    try:
+        stored = [str(word) for word in json.loads(file.read_text(encoding="utf-8"))["words"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{RESUME}={str(folder)!r} is no sweep's folder: {SWEEP} cannot be read there ({error}); give the folder "
+            "that holds the jobs' folders, e.g. outputs/DATE/TIME-sweep; one run goes on with resume=RUN"
+        ) from None
+    now = [word for word in words if word not in places and word not in MULTIRUN_FLAGS]
+    changed = {_key(word): word for word in now}
+    for key, word in changed.items():
+        free = key in MAY_CHANGE_ON_RESUME or key.startswith(("hydra.launcher.", "hydra/launcher"))
+        if not free and word not in stored:
+            raise ConfigError(
+                f"{word} cannot be changed on {RESUME}, which goes on with the sweep's own words "
+                f"({shlex.join(stored)}); may change: hydra/launcher and its keys, {', '.join(MAY_CHANGE_ON_RESUME)}"
+            )
+    kept = [word for word in stored if _key(word) not in (*changed, "hydra.sweep.dir")]
+    return ["--multirun", *kept, *now, f"hydra.sweep.dir={quoted(str(folder))}", f"{RESUME}={quoted(str(folder))}"]
+
+
+def is_sweep(words: list[str]) -> bool:
+    """Whether these words ask for one, by a flag or by an experiment that is one."""
+    if any(word in MULTIRUN_FLAGS for word in words):
+        return True
+    if any(word.startswith("-") for word in words):
+        return False
+    return str(compose_with_hydra(first_values(words)).hydra.mode).endswith("MULTIRUN")
+
+
+def prepare(words: list[str]) -> Sweep:
+    """What Hydra is told for a sweep.
+
+    Raises:
+        ConfigError: a value that no job could have, or a figure that an optimising sweep cannot read.
+    """
+    resumed = any(word.startswith(f"{RESUME}=") for word in words)
+    words = [word for word in words if word not in MULTIRUN_FLAGS and not word.startswith(f"{RESUME}=")]
+    overrides = parse_overrides(words)
+    composed = compose_with_hydra(first_values(words))
+    hydra = composed.hydra
+    launcher = str(hydra.runtime.choices["hydra/launcher"])
+    given = {_key(word) for word in words}
+    params = dict(hydra.sweeper.params or {})
+    told = list(words)
+    if "hydra.sweep.dir" not in given:
+        told.append(f"hydra.sweep.dir={quoted(str(hydra.sweep.dir))}")
+    swept = {o.get_key_element() for o in overrides if o.is_sweep_override()} | set(params)
+    fixed = [_key(word) for word in words if _key(word) not in swept and not _key(word).startswith("hydra")]
+    told.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
+    optimises = "optuna" in str(hydra.sweeper._target_)
+    if optimises:
+        told += _for_optuna(composed, given)
+    if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
+        told.append(f"hydra.launcher.n_jobs={len(visible_gpus()) or os.cpu_count() or 1}")
+    folder = Path(str(hydra.sweep.dir))
+    if not resumed and (folder / SWEEP).is_file():
+        raise UnusableFolderError(
+            f"{str(folder)!r} holds a sweep, and nothing is overwritten: go on with it by {RESUME}={folder}, or choose "
+            "another folder with hydra.sweep.dir=..."
+        )
+    jobs = int(hydra.sweeper.n_trials) if optimises else _count(overrides, params)
+    return Sweep(folder, told, jobs, launcher)
+
+
+@contextlib.contextmanager
+def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
+    """Writes down what was asked, keeps a second process out of the sweep, and gives workers their GPUs.
+
+    Raises:
+        BusyError: the sweep is under way already.
+        UnusableFolderError: its folder cannot be made.
+    """
+    try:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableFolderError(f"hydra.sweep.dir={str(sweep.folder)!r} cannot be made ({error})") from None
+    with held(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
+        file = sweep.folder / SWEEP
+        content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
+        if file.is_file():
+            content = json.loads(file.read_text(encoding="utf-8"))
+        else:
+            content["words"] = [w for w in words if w not in MULTIRUN_FLAGS and not w.startswith(f"{RESUME}=")]
+        content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
+        replace_text(file, json.dumps(content, indent=1) + "\n")
+        if sweep.launcher == "joblib":
+            os.environ[GPUS] = ",".join(visible_gpus())
+        yield
+
+
+def summary(sweep: Sweep) -> tuple[int, str]:
+    """Exit code and words: how many jobs came to what end, and of those that failed which and why."""
+    found: dict[Path, Status] = {}
+    for place in sorted(sweep.folder.iterdir()):
+        status = read_status(place) if place.is_dir() else None
+        if status is not None:
+            found[place] = status
+    ends = {place: _end(status) for place, status in found.items()}
+    counts = Counter(ends.values())
+    missing = 0 if sweep.jobs is None else sweep.jobs - len(found)
+    done = counts[states.FINISHED] + counts[states.PRUNED] + counts[states.SKIPPED]
+    words = ", ".join(f"{count} {end}" for end, count in counts.most_common())
+    lines = [f"\n{len(found)} of {sweep.jobs or len(found)} jobs: {words or 'none begun'}"]
+    for place, end in ends.items():
+        if end not in (states.FINISHED, states.PRUNED, states.SKIPPED):
+            reason = place / REASON
+            first = (
+                reason.read_text(encoding="utf-8").strip().splitlines()[-1] if reason.is_file() else "no reason left"
+            )
+            lines.append(f"  {end}: {place}: {first[:300]}")
+    unfinished = missing > 0 or any(end in (BROKEN, states.INTERRUPTED, states.RUNNING) for end in ends.values())
+    if unfinished:
+        lines.append(f"  {max(missing, 0)} not begun; go on with {RESUME}={shlex.quote(str(sweep.folder))}")
+    lines.append(f"  report       python -m gantrain report {shlex.quote(str(sweep.folder))}")
+    lines.append(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(sweep.folder))}")
+    return (0 if done == len(found) and missing <= 0 else FAILED), "\n".join(lines)
+
+
+def _end(status: Status) -> str:
+    return BROKEN if status.state == states.RUNNING and not status.is_alive else status.state
+
+
+def _for_optuna(composed: Any, given: set[str]) -> list[str]:
+    """What the figure asked for decides, where it is not said otherwise."""
+    config = from_omegaconf(composed)
+    name = objective_of(config)
+    right = "minimize" if LOWER_IS_BETTER[name] else "maximize"
+    asked = str(composed.hydra.sweeper.direction).rpartition(".")[2]
+    told = []
+    if "hydra.sweeper.direction" not in given:
+        told.append(f"hydra.sweeper.direction={right}")
+    elif asked != right:
+        raise ConfigError(f"hydra.sweeper.direction={asked} is the wrong way for sweep.objective={name}; use {right}")
+    sampler = composed.hydra.sweeper.sampler
+    if "seed" in sampler and sampler.seed is None:
+        told.append(f"hydra.sweeper.sampler.seed={config.seed}")  # the same trials again when it is taken up
+    if "hydra.sweeper.max_failure_rate" not in given:
+        told.append("hydra.sweeper.max_failure_rate=1.0")  # a run that fails is no reason to stop
+    return told
+
+
+def _count(overrides: list[Override], params: dict[str, str]) -> int | None:
+    """Jobs of Hydra's own sweeper: the product of what is swept, a command line's word before a configuration's."""
+    by_key = {o.get_key_element(): o for o in parse_overrides([f"{key}={value}" for key, value in params.items()])}
+    by_key |= {override.get_key_element(): override for override in overrides}
+    count = 1
+    for override in by_key.values():
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                return None
+            count *= sum(1 for _ in override.sweep_string_iterator())
+    return count
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")

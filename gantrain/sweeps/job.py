@@ -1,0 +1,222 @@
+"""One job: what Hydra calls with a composed configuration, alone or as one of a sweep, in this process or a worker."""
+
+import gc
+import json
+import shutil
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from gantrain.builders import resumed_config, run
+from gantrain.commandline import asked_keys, register
+from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
+from gantrain.failures import BAD_INPUT, FAILED, INTERRUPTED, tell, words_for
+from gantrain.files import BusyError, held, replace_text
+from gantrain.logs import status as states
+from gantrain.logs.records import read_run
+from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, check_free, read_rows
+from gantrain.logs.status import Status, mark, read_status
+from gantrain.objectives import ObjectiveError, make_objective
+from gantrain.sweeps.gpus import take_a_gpu
+from gantrain.sweeps.optimising import best_value, key_of
+from gantrain.sweeps.pruning import make_pruner
+from gantrain.training.checkpoint import LAST
+
+ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
+
+
+class Job:
+    """Trains as configured; what goes wrong is told in words and left in the run's folder, so that a sweep goes on.
+
+    Attributes:
+        codes: exit code of each job of this process, in order.
+    """
+
+    def __init__(self) -> None:
+        """Registers what configs/ refers to, which a worker process does not know by itself."""
+        register()
+        self.codes: list[int] = []
+
+    def __reduce__(self) -> tuple[type["Job"], tuple[()]]:
+        """A worker makes its own."""
+        return Job, ()
+
+    def __call__(self, composed: DictConfig) -> float | None:
+        """Runs one job; returns what an optimising sweep reads of it, None where there is nothing to read."""
+        settings = HydraConfig.get()
+        folder = Path(settings.runtime.output_dir)
+        words = [str(word) for word in settings.overrides.task]
+        if settings.mode != RunMode.MULTIRUN:
+            self.codes.append(_Attempt(folder, composed, words, None).code)
+            return None
+        number = int(settings.job.num)
+        print(f"\njob {number}: {settings.job.override_dirname}", file=sys.stderr)
+        if settings.runtime.choices.get("hydra/launcher") == "joblib":
+            take_a_gpu(folder.parent)
+        try:
+            attempt = _Attempt(folder, composed, words, number)
+            self.codes.append(attempt.code)
+            return attempt.value
+        finally:
+            forget()
+
+
+def forget() -> None:
+    """Frees what a job has left in this process, so that the next one starts as in a fresh one."""
+    gc.collect()
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()  # compiled graphs hold their networks
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+class _Attempt:
+    """One try of one job, with its exit code and, in a sweep, the value of its figure.
+
+    Attributes:
+        mine: whether what lies in the folder is this job's, so that a reason may be left there.
+        resumed: whether it goes on with a run by itself; a refusal leaves nothing in that.
+    """
+
+    def __init__(self, folder: Path, composed: DictConfig, words: list[str], number: int | None) -> None:
+        self.folder, self.composed, self.words, self.number = folder, composed, words, number
+        self.mine = not any(folder.iterdir())  # Hydra makes the folder: what was in it before is not this job's
+        self.resumed = False
+        self.code: int = 0
+        self.value: float | None = None
+        try:
+            with held(folder / LOCK, f"the run in {str(folder)!r}"):
+                self._train()
+        except KeyboardInterrupt:
+            self.code = INTERRUPTED
+            self._mark(states.INTERRUPTED)
+            if number is not None:
+                raise
+            tell(f"interrupted; go on from the last checkpoint with resume={folder}")
+        except Exception as error:
+            found = words_for(error)
+            if found is None:
+                self._mark(states.FAILED)
+                if number is None:
+                    raise
+                found = (FAILED, "".join(traceback.format_exception(error)))
+            self.code, reason = found
+            tell(reason)
+            if not isinstance(error, BusyError):
+                self._leave(reason)
+
+    def _train(self) -> None:
+        before = read_status(self.folder) if self.number is not None else None
+        if before is not None and self._is_over(before):
+            return
+        try:
+            config = from_omegaconf(self.composed)
+        except ConfigError as error:
+            self._write_job()
+            if self._may_be_skipped():
+                print(f"skipped: {error}", file=sys.stderr)
+                (self.folder / REASON).write_text(f"{error}\n", encoding="utf-8")
+                states.write_status(self.folder, Status(state=states.SKIPPED))
+                return
+            raise
+        state = None
+        prune = make_pruner(config, self.folder) if self.number is not None else None
+        if config.resume is not None:
+            config, state = resumed_config(self.folder, asked_keys(self.words, config))
+            self.resumed = True
+        elif self.number is not None and (self.folder / LAST).is_file():
+            config, state = resumed_config(self.folder, asked_keys(self.words, config), may_be_done=True)
+        else:
+            if before is not None:
+                self._clear()
+            check_free(self.folder)
+            self._write_job()
+        run(config, self.folder, state, prune=prune)
+        (self.folder / REASON).unlink(missing_ok=True)
+        if self.number is not None and config.metric_names:
+            self.value = best_value(read_run(self.folder), key_of(config))
+            mark(self.folder, read_run(self.folder).status.state, value=self.value)
+
+    def _is_over(self, before: Status) -> bool:
+        """Whether a job that was begun earlier is to be kept as it is.
+
+        Raises:
+            ConfigError: another job lies in its folder.
+        """
+        asked = json.loads((self.folder / JOB).read_text(encoding="utf-8"))["overrides"]
+        differ = sorted(set(_what_is_trained(asked)) ^ set(_what_is_trained(self.words)))
+        if differ:
+            raise ConfigError(
+                f"{str(self.folder)!r} holds a run of other values ({', '.join(differ)}): the sweep asks otherwise "
+                "than when it began; a search has to be seeded to be taken up, see hydra.sweeper.sampler.seed"
+            )
+        self.mine = True
+        sweep = self.composed.sweep
+        longer = before.state == states.FINISHED and self.composed.schedule.steps > before.steps
+        again = before.state == states.FAILED and sweep.retry
+        if before.state not in ENDED or longer or again:
+            return False
+        print(f"kept: {before.state} at step {before.step}", file=sys.stderr)
+        self.value = before.value
+        self.code = FAILED if before.state in (states.FAILED, states.STOPPED) else 0
+        return True
+
+    def _may_be_skipped(self) -> bool:
+        if self.composed.sweep.impossible != "skip":
+            return False
+        try:
+            make_objective(**{str(key): value for key, value in self.composed.loss.items()})
+        except ObjectiveError:
+            return True
+        return False
+
+    def _write_job(self) -> None:
+        """job.json: what was asked for, which a refused job has no other place for."""
+        if self.mine:
+            asked = OmegaConf.to_container(self.composed, resolve=True)
+            content = {"job": self.number, "overrides": self.words, "config": asked}
+            replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
+
+    def _clear(self) -> None:
+        """Removes what a job left that was killed before its first checkpoint.
+
+        Raises:
+            RunFolderError: it has trained, and its checkpoint is gone.
+        """
+        rows = self.folder / METRICS
+        if rows.is_file() and read_rows(rows):
+            raise RunFolderError(
+                f"{str(self.folder)!r} has no {LAST} to go on from, and rows in {METRICS} that a new start would "
+                "overwrite: move the folder away to train that run anew"
+            )
+        for inside in self.folder.iterdir():
+            if inside.name != LOCK:
+                shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
+
+    def _mark(self, state: str) -> None:
+        if self.mine or self.resumed:
+            mark(self.folder, state)
+
+    def _leave(self, reason: str) -> None:
+        """error.txt and the state in this job's own folder; one with nothing else in it goes, unless a sweep's."""
+        if not (self.mine or (self.resumed and self.code != BAD_INPUT)):
+            return
+        try:
+            if self.number is None and self.code == BAD_INPUT and all(p.name in AROUND for p in self.folder.iterdir()):
+                shutil.rmtree(self.folder)
+                return
+            (self.folder / REASON).write_text(f"{reason.rstrip()}\n", encoding="utf-8")
+            before = read_status(self.folder)
+            if before is None or before.state != states.STOPPED:
+                mark(self.folder, states.FAILED)
+        except OSError as error:
+            tell(f"and the reason cannot be left in {str(self.folder)!r} ({error})")
+
+
+def _what_is_trained(words: list[str]) -> list[str]:
+    return [word for word in words if word.partition("=")[0] not in MAY_CHANGE_ON_RESUME]

@@ -1,0 +1,68 @@
+"""Ends a run early that falls behind the finished runs of its sweep, by Optuna's percentile rule."""
+
+import logging
+from pathlib import Path
+
+from gantrain.config import Config, ConfigError
+from gantrain.evidence.measurement import LOWER_IS_BETTER
+from gantrain.logs.records import read_run
+from gantrain.logs.run_folder import JOB
+from gantrain.logs.status import FINISHED
+from gantrain.sweeps.optimising import best_value, course, key_of, siblings
+from gantrain.training.trainer import Prune
+
+
+def make_pruner(config: Config, folder: Path) -> Prune | None:
+    """What a run asks after each measurement, None without `sweep.prune`.
+
+    The rule reads the folders beside the run's own, so that it holds in any sweep, whichever processes its runs
+    are in: a run goes on while its best figure so far is among the best `sweep.prune_percentile` percent of what the
+    finished runs measured at the same step.
+
+    Raises:
+        ConfigError: Optuna is not installed, or nothing is measured before the end.
+    """
+    if not config.sweep.prune:
+        return None
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError(
+            "sweep.prune=true takes Optuna's rule, which is not installed: pip install 'gantrain[optuna]'"
+        ) from None
+    if config.metrics.every_steps == 0:
+        raise ConfigError(
+            "sweep.prune=true compares runs while they train, and metrics.every_steps=0 measures at the end only: set "
+            "it to, say, a tenth of schedule.steps"
+        )
+    key = key_of(config)
+    optuna.logging.set_verbosity(logging.WARNING)
+    lower = LOWER_IS_BETTER[key.rpartition("_")[0]]
+    pruner = optuna.pruners.PercentilePruner(
+        config.sweep.prune_percentile,
+        n_startup_trials=config.sweep.prune_after,
+        n_warmup_steps=round(config.sweep.prune_from * config.schedule.steps),
+    )
+    own: dict[int, float] = {}
+
+    def prune(step: int, figures: dict[str, float]) -> str | None:
+        own.update({**course(read_run(folder), key), step: figures[key]})
+        study = optuna.create_study(direction="minimize" if lower else "maximize", pruner=pruner)
+        compared = 0
+        for place in siblings(folder):
+            run = read_run(place) if (place / JOB).is_file() else None
+            value = best_value(run, key) if run is not None and run.state == FINISHED else None
+            if run is not None and value is not None:
+                compared += 1
+                study.add_trial(optuna.trial.create_trial(value=value, intermediate_values=course(run, key)))
+        trial = study.ask()
+        for at, value in sorted(own.items()):
+            trial.report(value, at)
+        if not trial.should_prune():
+            return None
+        return (
+            f"{key} {figures[key]:.4g} at step {step} is not among the best {config.sweep.prune_percentile:g} % "
+            f"of the {compared} finished runs there"
+        )
+
+    return prune
