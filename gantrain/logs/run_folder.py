@@ -73,7 +73,7 @@ class RunFolder:
                 replace_text(path / CONFIG, text)
                 _drop_parts(path)
         except FileExistsError:
-            raise _taken(path) from None
+            raise taken(path) from None
         except OSError as error:
             raise RunFolderError(f"{str(path)!r} cannot be written ({error}); choose another hydra.run.dir") from None
         _append_start(path / RUN, device, resume_step)
@@ -214,10 +214,11 @@ def check_free(path: Path) -> None:
         RunFolderError: it does.
     """
     if path.is_dir() and any(inside.name not in AROUND for inside in path.iterdir()):
-        raise _taken(path)
+        raise taken(path)
 
 
-def _taken(path: Path) -> RunFolderError:
+def taken(path: Path) -> RunFolderError:
+    """Why nothing new is begun in a folder that holds something."""
     return RunFolderError(
         f"{str(path)!r} is not empty, and nothing is overwritten: go on with the run in it by "
         f"resume={path}, or choose another folder with hydra.run.dir=..."

@@ -19,7 +19,7 @@ from gantrain.failures import BAD_INPUT, FAILED, INTERRUPTED, tell, words_for
 from gantrain.files import BusyError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, check_free, read_rows
+from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, read_rows, taken
 from gantrain.logs.status import Status, mark, read_status
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.sweeps.gpus import take_a_gpu
@@ -85,11 +85,13 @@ class _Attempt:
 
     def __init__(self, folder: Path, composed: DictConfig, words: list[str], number: int | None) -> None:
         self.folder, self.composed, self.words, self.number = folder, composed, words, number
-        self.mine = not any(folder.iterdir())  # Hydra makes the folder: what was in it before is not this job's
+        self.mine = all(p.name == LOCK for p in folder.iterdir())  # what is in it before a job begins is not its own
         self.resumed = False
         self.code: int = 0
         self.value: float | None = None
         try:
+            if number is None and not self.mine and composed.resume is None:
+                raise taken(folder)
             with held(folder / LOCK, f"the run in {str(folder)!r}"):
                 self._train()
         except KeyboardInterrupt:
@@ -134,7 +136,8 @@ class _Attempt:
         else:
             if before is not None:
                 self._clear()
-            check_free(self.folder)
+            if not self.mine:  # in a sweep's folder that held something before
+                raise taken(self.folder)
             self._write_job()
         run(config, self.folder, state, prune=prune)
         (self.folder / REASON).unlink(missing_ok=True)

@@ -178,21 +178,14 @@ class Trainer:
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
         """
-        iteration, plan = self.iteration, self.plan
-        records = iteration.records
-        records.clear()
-        on_cpu = iteration.device.type == "cpu"
+        self.iteration.records.clear()
         if self.step == 0:
             folder.grid(0, self.grid.draw(self.grid.real, self.judge), "real")
             self._draw_grid(folder)
             self._checkpoint(folder.path / LAST)
         self.saved_step = self.step
-        progress = Progress(
-            first=self.step,
-            steps=plan.steps,
-            images=self.images_at,
-            warn_slow=on_cpu,
-        )
+        on_cpu = self.iteration.device.type == "cpu"
+        progress = Progress(first=self.step, steps=self.plan.steps, images=self.images_at, warn_slow=on_cpu)
         self._progress = progress
         self._tell(folder, RUNNING, now=True)
         with progress:
@@ -200,40 +193,11 @@ class Trainer:
                 progress.show(
                     **{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"}
                 )
-            while self.step < plan.steps:
-                self._set_learning_rates()
-                iteration.run()
-                last = self.step == plan.steps
-                if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
-                    self._refuse_not_finite()
-                if self.step % plan.log_every == 0 or last:
-                    self._refuse_not_finite()
-                    self._log(folder, progress)
-                if self.diagnostics is not None:
-                    self.diagnostics.keep_gradient()
-                pause = time.monotonic()
-                if self.step % plan.grids_every == 0 or last:
-                    self._draw_grid(folder)
-                due = plan.measure_every and self.step % plan.measure_every == 0
-                improved = False
-                if self.metrics and (due or last):
-                    self._refuse_not_finite()
-                    improved = self._measure(folder, progress)
-                    if self.prune is not None and not last:
-                        self.pruned = self.prune(self.step, dict(self.figures))
-                    self._tell(folder, RUNNING)
-                if improved:
-                    self._checkpoint(folder.path / BEST)
-                ends = last or self.stopped is not None or self.pruned is not None
-                if improved or self.step % plan.checkpoint_every == 0 or ends:  # last knows of the best
-                    self._refuse_not_finite()
-                    folder.flush()
-                    self._checkpoint(folder.path / LAST)
-                    self.saved_step = self.step
-                progress.exclude(time.monotonic() - pause)
-                progress.advance(self.step)
-                if ends:
-                    break
+            try:
+                self._iterate(folder, progress)
+            except BaseException:
+                self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
+                raise
             seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()
@@ -241,6 +205,45 @@ class Trainer:
         self._tell(folder, STOPPED if self.stopped else PRUNED if self.pruned else FINISHED, now=True)
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
         return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
+
+    def _iterate(self, folder: RunFolder, progress: Progress) -> None:
+        """Iterations with what is written down between them, to the last step or until something ends the run."""
+        iteration, plan = self.iteration, self.plan
+        on_cpu = iteration.device.type == "cpu"
+        while self.step < plan.steps:
+            self._set_learning_rates()
+            iteration.run()
+            last = self.step == plan.steps
+            if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
+                self._refuse_not_finite()
+            if self.step % plan.log_every == 0 or last:
+                self._refuse_not_finite()
+                self._log(folder, progress)
+            if self.diagnostics is not None:
+                self.diagnostics.keep_gradient()
+            pause = time.monotonic()
+            if self.step % plan.grids_every == 0 or last:
+                self._draw_grid(folder)
+            due = plan.measure_every and self.step % plan.measure_every == 0
+            improved = False
+            if self.metrics and (due or last):
+                self._refuse_not_finite()
+                improved = self._measure(folder, progress)
+                if self.prune is not None and not last:
+                    self.pruned = self.prune(self.step, dict(self.figures))
+                self._tell(folder, RUNNING)
+            if improved:
+                self._checkpoint(folder.path / BEST)
+            ends = last or self.stopped is not None or self.pruned is not None
+            if improved or self.step % plan.checkpoint_every == 0 or ends:  # last knows of the best
+                self._refuse_not_finite()
+                folder.flush()
+                self._checkpoint(folder.path / LAST)
+                self.saved_step = self.step
+            progress.exclude(time.monotonic() - pause)
+            progress.advance(self.step)
+            if ends:
+                break
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
