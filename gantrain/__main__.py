@@ -50,11 +50,12 @@ def _train(words: list[str]) -> int:
     words = with_literal_resume(taken_up(words))
     if "--help" in words:
         remember_defaults()
+    many = is_sweep(words)
     # Hydra's parser stops at a flag between overrides, so that flags go first.
-    words = sorted(words, key=lambda word: word not in MULTIRUN_FLAGS)
+    words = [*MULTIRUN_FLAGS[-1:] * many, *(word for word in words if word not in MULTIRUN_FLAGS)]
     check_command_line(words)
     job = Job()
-    if not is_sweep(words):
+    if not many or any(word.startswith("-") for word in words[1:]):  # --cfg and the like are Hydra's to answer
         _run_hydra(words, job)
         return next((code for code in job.codes if code), 0)
     sweep = prepare(words)
@@ -73,7 +74,7 @@ def _sweep(sweep: Sweep, job: Job) -> int:
         broken = FAILED if error.code else 0
     code, words = summary(sweep)
     print(words, file=sys.stderr)
-    return broken or code
+    return broken or code or FAILED * any(job.codes)
 
 
 def _run_hydra(words: list[str], job: Job) -> None:

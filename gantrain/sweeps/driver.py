@@ -82,9 +82,13 @@ def is_sweep(words: list[str]) -> bool:
     """Whether these words ask for one, by a flag or by an experiment that is one."""
     if any(word in MULTIRUN_FLAGS for word in words):
         return True
-    if any(word.startswith("-") for word in words):
+    experiments = [word for word in words if _key(word) == "experiment"]
+    if not experiments or any(word.startswith("-") for word in words):
         return False
-    return str(compose_with_hydra(first_values(words)).hydra.mode).endswith("MULTIRUN")
+    try:
+        return str(compose_with_hydra(first_values(experiments)).hydra.mode).endswith("MULTIRUN")
+    except ConfigError:
+        return False  # the check of the whole command line says what is wrong
 
 
 def prepare(words: list[str]) -> Sweep:
@@ -159,7 +163,7 @@ def summary(sweep: Sweep) -> tuple[int, str]:
     counts = Counter(ends.values())
     missing = 0 if sweep.jobs is None else sweep.jobs - len(found)
     done = counts[states.FINISHED] + counts[states.PRUNED] + counts[states.SKIPPED]
-    words = ", ".join(f"{count} {end}" for end, count in counts.most_common())
+    words = ", ".join(f"{counts[end]} {end}" for end in (*states.STATES, BROKEN) if counts[end])
     lines = [f"\n{len(found)} of {sweep.jobs or len(found)} jobs: {words or 'none begun'}"]
     for place, end in ends.items():
         if end not in (states.FINISHED, states.PRUNED, states.SKIPPED):
