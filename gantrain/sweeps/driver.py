@@ -14,8 +14,15 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from gantrain.commandline import MULTIRUN_FLAGS, compose_with_hydra, first_values, parse_overrides, quoted
-from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
+from gantrain.commandline import (
+    MULTIRUN_FLAGS,
+    compose_config,
+    compose_with_hydra,
+    first_values,
+    parse_overrides,
+    quoted,
+)
+from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.failures import FAILED
 from gantrain.files import UnusableFolderError, held, replace_text
@@ -113,7 +120,7 @@ def prepare(words: list[str]) -> Sweep:
     told.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     optimises = "optuna" in str(hydra.sweeper._target_)
     if optimises:
-        told += _for_optuna(composed, given)
+        told += _for_optuna(from_omegaconf(compose_config(first_values(words))), hydra.sweeper, given)
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
         told.append(f"hydra.launcher.n_jobs={len(visible_gpus()) or os.cpu_count() or 1}")
     folder = Path(str(hydra.sweep.dir))
@@ -184,19 +191,17 @@ def _end(status: Status) -> str:
     return BROKEN if status.state == states.RUNNING and not status.is_alive else status.state
 
 
-def _for_optuna(composed: Any, given: set[str]) -> list[str]:
+def _for_optuna(config: Config, sweeper: Any, given: set[str]) -> list[str]:
     """What the figure asked for decides, where it is not said otherwise."""
-    config = from_omegaconf(composed)
     name = objective_of(config)
     right = "minimize" if LOWER_IS_BETTER[name] else "maximize"
-    asked = str(composed.hydra.sweeper.direction).rpartition(".")[2]
+    asked = str(sweeper.direction).rpartition(".")[2]
     told = []
     if "hydra.sweeper.direction" not in given:
         told.append(f"hydra.sweeper.direction={right}")
     elif asked != right:
         raise ConfigError(f"hydra.sweeper.direction={asked} is the wrong way for sweep.objective={name}; use {right}")
-    sampler = composed.hydra.sweeper.sampler
-    if "seed" in sampler and sampler.seed is None:
+    if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
         told.append(f"hydra.sweeper.sampler.seed={config.seed}")  # the same trials again when it is taken up
     if "hydra.sweeper.max_failure_rate" not in given:
         told.append("hydra.sweeper.max_failure_rate=1.0")  # a run that fails is no reason to stop
