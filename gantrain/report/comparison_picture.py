@@ -1,0 +1,166 @@
+"""A comparison as a picture: sample grids side by side, and the course of the first figure."""
+
+import math
+import statistics
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gantrain.logs.records import RunRecord
+from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
+from gantrain.report.comparison_table import direction, named, numbered, spread_words
+from gantrain.report.variants import Variant, seed_of
+from gantrain.theory.lines import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
+
+MOST = 16
+"""Variants in a picture."""
+COLUMNS = 4
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
+STYLES = ("-", (0, (5, 2)))
+GRID_INCHES, COURSE_INCHES = 3.4, 3.6
+SINGLE_SEEDS = 4
+"""Variants up to which every seed has a line of its own."""
+LOG_FROM = 30
+"""Largest over smallest value from which the axis is logarithmic."""
+
+
+def shown_runs(variants: Sequence[Variant]) -> list[RunRecord | None]:
+    """Of each variant the run whose grid is shown: of the first seed that all have grids of, else of its own first."""
+    with_grids = [{seed_of(run): run for run in variant.replicates if run.grids} for variant in variants]
+    common = set.intersection(*(set(runs) for runs in with_grids if runs)) if any(with_grids) else set()
+    return [runs[min(common or runs)] if runs else None for runs in with_grids]
+
+
+def grid_of(run: RunRecord, point: Point, figure: ComparedFigure | None) -> tuple[int, Path]:
+    """The step and the picture of the run's grid at that point of its course, or the last one before it.
+
+    The best point is that of the first figure.
+    """
+    step = max(run.grids)
+    if isinstance(point, int):
+        step = point
+    elif point == BEST and figure is not None and figure.lower_is_better is not None:
+        found = value_at(run, figure.name, BEST, figure.lower_is_better)
+        step = step if isinstance(found, str) else found[1]
+    at = max((k for k in run.grids if k <= step), default=min(run.grids))
+    return at, run.grids[at]
+
+
+def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | None, point: Point) -> None:
+    """Draws at most `MOST` variants into a matplotlib Figure of `size_of` inches.
+
+    Args:
+        picture: the Figure.
+        variants: with the baseline first.
+        figure: the first one that was compared; None without any.
+        point: whose grids are shown: `last`, `best` or a step.
+    """
+    variants = variants[:MOST]
+    runs = shown_runs(variants)
+    rows = _rows(variants) if any(runs) else 0
+    heights = [GRID_INCHES * rows] * (rows > 0) + [COURSE_INCHES] * (figure is not None)
+    parts = iter(picture.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    if rows:
+        _draw_grids(next(parts), variants, runs, figure, point)
+    if figure is not None:
+        _draw_course(next(parts), variants, figure)
+
+
+def size_of(variants: Sequence[Variant], figure: ComparedFigure | None) -> tuple[float, float] | None:
+    """Of the picture in inches; None where there is nothing to show."""
+    variants = variants[:MOST]
+    rows = _rows(variants) if any(shown_runs(variants)) else 0
+    if not rows and figure is None:
+        return None
+    width = max(9.0, GRID_INCHES * min(COLUMNS, len(variants)) + 0.4)
+    return width, GRID_INCHES * rows * 1.12 + COURSE_INCHES * (figure is not None)
+
+
+def _rows(variants: Sequence[Variant]) -> int:
+    return math.ceil(len(variants) / COLUMNS)
+
+
+def _draw_grids(
+    part: Any,
+    variants: Sequence[Variant],
+    runs: Sequence[RunRecord | None],
+    figure: ComparedFigure | None,
+    point: Point,
+) -> None:
+    from matplotlib.image import imread
+
+    axes = part.subplots(_rows(variants), min(COLUMNS, len(variants)), squeeze=False).flat
+    for k, place in enumerate(axes):
+        place.set_xticks([])
+        place.set_yticks([])
+        place.grid(visible=False)
+        for edge in place.spines.values():
+            edge.set_visible(False)
+        if k >= len(variants):
+            continue
+        place.set_title(_title(k, variants[k], 40), fontsize=9)
+        run = runs[k]
+        if run is None:
+            place.text(0.5, 0.5, "no grid", ha="center", va="center", color=GREY)
+            continue
+        step, path = grid_of(run, point, figure)
+        place.imshow(imread(path), interpolation="antialiased")
+        place.set_xlabel("\n".join([f"seed {seed_of(run)}, step {step:,}", *_below(k, run, figure)]), fontsize=9)
+
+
+def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
+    """The first figure of this run, and over the variant's seeds."""
+    if figure is None:
+        return []
+    point, readings = next(iter(figure.readings.items()))
+    found = value_at(run, figure.name, point, figure.lower_is_better)
+    own = found if isinstance(found, str) else f"{found[0]:.4g} at step {found[1]:,}"
+    where = f"step {point:,}" if isinstance(point, int) else point
+    count = len(readings[k].values)
+    return [
+        f"{where} {named(figure.name)}: {own}",
+        f"{spread_words(readings[k])} over {count} seed{'s' * (count != 1)}",
+    ]
+
+
+def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure) -> None:
+    axes = part.subplots()
+    seen: list[float] = []
+    spreads = False
+    for k, variant in enumerate(variants):
+        look = {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k // len(COLOURS) % len(STYLES)]}
+        courses = [_course(run, figure.name) for run in variant.replicates]
+        steps = sorted(set().union(*courses))
+        of_steps = [[course[step] for course in courses if step in course] for step in steps]
+        means = [statistics.fmean(values) for values in of_steps]
+        stds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of_steps]
+        axes.plot(steps, means, linewidth=2, marker=".", label=_title(k, variant, 26), **look)
+        if any(stds):
+            spreads = True
+            lows = [mean - std for mean, std in zip(means, stds, strict=True)]
+            highs = [mean + std for mean, std in zip(means, stds, strict=True)]
+            axes.fill_between(steps, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+        if len(variants) <= SINGLE_SEEDS and len(courses) > 1:
+            for course in courses:
+                axes.plot(list(course), list(course.values()), linewidth=0.7, alpha=0.6, **look)
+        seen += [value for values in of_steps for value in values]
+    if seen and min(seen) > 0 and max(seen) > LOG_FROM * min(seen):
+        axes.set_yscale("log")
+    axes.set_xlabel("generator steps")
+    axes.set_ylabel(f"{named(figure.name)}\n{direction(figure.lower_is_better)}")
+    lines = ", thin: single seeds" if len(variants) <= SINGLE_SEEDS else ""
+    axes.set_title(f"mean over seeds{', band: ± 1 standard deviation' + lines if spreads else ''}", fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
+
+
+def _course(run: RunRecord, name: str) -> dict[int, float]:
+    return {
+        row["step"]: row["value"]
+        for row in run.measured.get(name, ())
+        if row["value"] is not None and math.isfinite(row["value"])
+    }
+
+
+def _title(k: int, variant: Variant, width: int) -> str:
+    return "\n".join(textwrap.wrap(f"{numbered(k)}  {variant.label}", width, break_on_hyphens=False))
