@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from gantrain.commands.words import words_option
@@ -121,7 +120,7 @@ def _print(figures: Sequence[ComparedFigure], variants: Sequence[Variant], told:
     for figure in figures:
         console.print(figure_table(figure, variants))
     for note in told:
-        console.print(Padding(Text(note), (0, 0, 0, 2)))
+        console.print(Text(note))
     print(flush=True)
 
 

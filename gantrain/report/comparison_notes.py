@@ -35,8 +35,8 @@ def notes(figures: Sequence[ComparedFigure], variants: Sequence[Variant], steps:
 def _of_the_test(figures: Sequence[ComparedFigure]) -> Iterator[str]:
     if any(reading.p_holm is not None for figure in figures for row in figure.readings.values() for reading in row):
         yield (
-            "Differences are to 1, by Welch's t-test over seeds. Each interval is by itself; p (Holm) is corrected over "
-            f"all comparisons of its figure, and at {LEVEL:g} or below it is called better or worse. Figures are not "
+            "Differences are to 1, by Welch's t-test over seeds. Each interval is by itself; p (Holm) is corrected for "
+            f"all comparisons of its figure, and up to {LEVEL:g} it is called better or worse. Figures are not "
             "corrected for one another."
         )
 
@@ -75,8 +75,8 @@ def _of_looks(figures: Sequence[ComparedFigure], variants: Sequence[Variant]) ->
         looks = {len(run.measured[figure.name]) for run in runs if figure.name in run.measured}
         if BEST in figure.readings and len(looks) > 1:
             yield (
-                f"The best {named(figure.name)} is chosen from {min(looks)} to {max(looks)} measurements, and more looks "
-                "find better ones, whatever the variant."
+                f"The best {named(figure.name)} is chosen from {min(looks)} to {max(looks)} measurements, and more "
+                "looks find better ones, whatever the variant."
             )
 
 

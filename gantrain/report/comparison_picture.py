@@ -9,7 +9,7 @@ from typing import Any
 
 from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
-from gantrain.report.comparison_table import direction, named, numbered, spread_words
+from gantrain.report.comparison_table import counted, direction, named, numbered, spread_words
 from gantrain.report.variants import Variant, seed_of
 from gantrain.theory.lines import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 
@@ -18,7 +18,7 @@ MOST = 16
 COLUMNS = 4
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 STYLES = ("-", (0, (5, 2)))
-GRID_INCHES, COURSE_INCHES = 3.4, 3.6
+LEAST_WIDTH, GRID_INCHES, WORDS_INCHES, COURSE_INCHES = 9.0, 3.4, 1.0, 3.6
 SINGLE_SEEDS = 4
 """Variants up to which every seed has a line of its own."""
 LOG_FROM = 30
@@ -58,10 +58,10 @@ def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | Non
     """
     variants = variants[:MOST]
     runs = shown_runs(variants)
-    rows = _rows(variants) if any(runs) else 0
-    heights = [GRID_INCHES * rows] * (rows > 0) + [COURSE_INCHES] * (figure is not None)
+    grids = _grids_height(variants)
+    heights = [height for height in (grids, COURSE_INCHES * (figure is not None)) if height]
     parts = iter(picture.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
-    if rows:
+    if grids:
         _draw_grids(next(parts), variants, runs, figure, point)
     if figure is not None:
         _draw_course(next(parts), variants, figure)
@@ -70,15 +70,19 @@ def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | Non
 def size_of(variants: Sequence[Variant], figure: ComparedFigure | None) -> tuple[float, float] | None:
     """Of the picture in inches; None where there is nothing to show."""
     variants = variants[:MOST]
-    rows = _rows(variants) if any(shown_runs(variants)) else 0
-    if not rows and figure is None:
-        return None
-    width = max(9.0, GRID_INCHES * min(COLUMNS, len(variants)) + 0.4)
-    return width, GRID_INCHES * rows * 1.12 + COURSE_INCHES * (figure is not None)
+    height = _grids_height(variants) + COURSE_INCHES * (figure is not None)
+    return (_width(variants), height) if height else None
 
 
-def _rows(variants: Sequence[Variant]) -> int:
-    return math.ceil(len(variants) / COLUMNS)
+def _width(variants: Sequence[Variant]) -> float:
+    return max(LEAST_WIDTH, GRID_INCHES * min(COLUMNS, len(variants)))
+
+
+def _grids_height(variants: Sequence[Variant]) -> float:
+    if not any(shown_runs(variants)):
+        return 0.0
+    side = min(4.5, _width(variants) / min(COLUMNS, len(variants)))
+    return (side + WORDS_INCHES) * math.ceil(len(variants) / COLUMNS)
 
 
 def _draw_grids(
@@ -90,7 +94,7 @@ def _draw_grids(
 ) -> None:
     from matplotlib.image import imread
 
-    axes = part.subplots(_rows(variants), min(COLUMNS, len(variants)), squeeze=False).flat
+    axes = part.subplots(math.ceil(len(variants) / COLUMNS), min(COLUMNS, len(variants)), squeeze=False).flat
     for k, place in enumerate(axes):
         place.set_xticks([])
         place.set_yticks([])
@@ -116,11 +120,9 @@ def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
     point, readings = next(iter(figure.readings.items()))
     found = value_at(run, figure.name, point, figure.lower_is_better)
     own = found if isinstance(found, str) else f"{found[0]:.4g} at step {found[1]:,}"
-    where = f"step {point:,}" if isinstance(point, int) else point
-    count = len(readings[k].values)
     return [
-        f"{where} {named(figure.name)}: {own}",
-        f"{spread_words(readings[k])} over {count} seed{'s' * (count != 1)}",
+        f"{named(figure.name)}: {own}",
+        f"{spread_words(readings[k])} over {counted(len(readings[k].values), 'seed')}",
     ]
 
 

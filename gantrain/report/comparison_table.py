@@ -1,5 +1,6 @@
 """A comparison as text: what differs, how the runs stand, every figure with its test, and what to mind."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -43,7 +44,9 @@ def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> Rendera
         lines = [Text(f"  {key}: {_by_value(of_values, variants)}") for key, of_values in figure.differs.items()]
         refusal = Text("  not compared, for the variants' protocols differ in", style="yellow")
         return Group(head, refusal, *lines, Text(""))
-    words = "; ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in figure.protocol.items())
+    words = "; ".join(
+        f"{key.removesuffix('.name').replace('_', ' ')} {_shown(value)}" for key, value in figure.protocol.items()
+    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column("variant")
@@ -108,7 +111,7 @@ def spread_words(reading: Reading) -> str:
     found = reading.spread
     if found is None:
         return "–"
-    return f"{found.mean:.4g}" + ("" if found.std is None else f" ± {found.std:.2g}")
+    return _told(found.mean, found.std) + ("" if found.std is None else f" ± {_told(found.std, found.std)}")
 
 
 def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[RenderableType]:
@@ -119,9 +122,10 @@ def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[Renderabl
     if difference is None:
         yield from ("", "", "", "", "", "")
         return
-    yield f"{difference.value:+.4g}"
     interval, p, p_holm = difference.interval, difference.p, reading.p_holm
-    yield f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
+    scale = None if interval is None else (interval[1] - interval[0]) / 2
+    yield _told(difference.value, scale, sign="+")
+    yield f"{_told(interval[0], scale)} to {_told(interval[1], scale)}" if interval else ""
     yield "" if p is None else _p(p)
     yield "" if p_holm is None else _p(p_holm)
     yield f"{1 - difference.above if lower_is_better else difference.above:.0%} of pairs"
@@ -142,6 +146,14 @@ def _by_value(of_values: dict[str, list[int]], variants: Sequence[Variant]) -> s
         f"{value} of {', '.join(f'{numbered(k)} {variants[k].label}' for k in which)}"
         for value, which in of_values.items()
     )
+
+
+def _told(value: float, scale: float | None, sign: str = "-") -> str:
+    """As far as two digits of `scale`, its uncertainty; four digits without one."""
+    if not scale:
+        return f"{value:{sign}.4g}"
+    decimals = 1 - math.floor(math.log10(scale))
+    return f"{round(value, decimals) + 0.0:{sign},.{max(0, decimals)}f}"
 
 
 def _shown(value: object) -> str:

@@ -74,8 +74,9 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def seed_of(run: RunRecord) -> int:
-    """The run's seed; the default one where its configuration names none."""
-    seed = run.config.get("seed")
+    """The run's seed, off what was asked for where no configuration is left; the default one where neither tells."""
+    asked = dict(word.partition("=")[::2] for word in run.overrides).get("seed", "")
+    seed = run.config.get("seed", int(asked) if asked.isdecimal() else None)
     return seed if isinstance(seed, int) else 0
 
 
