@@ -19,6 +19,8 @@ COLUMNS = 4
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 STYLES = ("-", (0, (5, 2)))
 LEAST_WIDTH, GRID_INCHES, WORDS_INCHES, COURSE_INCHES = 9.0, 3.4, 1.0, 3.6
+MOST_TITLED = 6
+"""Variants up to which the legend has their labels; that of more has their numbers, as the table does."""
 SINGLE_SEEDS = 4
 """Variants up to which every seed has a line of its own."""
 LOG_FROM = 30
@@ -129,7 +131,7 @@ def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
 def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure) -> None:
     axes = part.subplots()
     seen: list[float] = []
-    spreads = False
+    spreads, titled = False, len(variants) <= MOST_TITLED
     for k, variant in enumerate(variants):
         look = {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k // len(COLOURS) % len(STYLES)]}
         courses = [_course(run, figure.name) for run in variant.replicates]
@@ -137,7 +139,9 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
         of_steps = [[course[step] for course in courses if step in course] for step in steps]
         means = [statistics.fmean(values) for values in of_steps]
         stds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of_steps]
-        axes.plot(steps, means, linewidth=2, marker=".", label=_title(k, variant, 26), **look)
+        axes.plot(
+            steps, means, linewidth=2, marker=".", label=_title(k, variant, 26) if titled else numbered(k), **look
+        )
         if any(stds):
             spreads = True
             lows = [mean - std for mean, std in zip(means, stds, strict=True)]
@@ -153,7 +157,14 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
     axes.set_ylabel(f"{named(figure.name)}\n{direction(figure.lower_is_better)}")
     lines = ", thin: single seeds" if len(variants) <= SINGLE_SEEDS else ""
     axes.set_title(f"mean over seeds{', band: ± 1 standard deviation' + lines if spreads else ''}", fontsize=9)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize=8,
+        ncols=1 if titled else 2,
+        title=None if titled else "variant",
+    )
 
 
 def _course(run: RunRecord, name: str) -> dict[int, float]:

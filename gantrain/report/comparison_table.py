@@ -15,6 +15,7 @@ from gantrain.report.variants import Variant, common_config
 
 MOST_COLUMNS = 6
 """Variants side by side; more stand below each other."""
+LONGEST_LABEL = 30
 
 
 def overview(variants: Sequence[Variant]) -> RenderableType:
@@ -48,8 +49,8 @@ def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> Rendera
         f"{key.removesuffix('.name').replace('_', ' ')} {_shown(value)}" for key, value in figure.protocol.items()
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("variant")
+    table.add_column("", no_wrap=True)
+    table.add_column("variant", overflow="fold")
     for title in (
         "mean ± std",
         "seeds",
@@ -59,14 +60,15 @@ def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> Rendera
         "p (Holm)",
         _ahead(figure.lower_is_better),
     ):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")
+    names = _names(variants)
     for point, readings in figure.readings.items():
         for k, reading in enumerate(readings):
-            where = point_words(point, [reading])
+            where = point_words(point, [reading]) if reading.steps or k == 0 else ""
             table.add_row(
                 where if k == 0 or where != point_words(point, readings[:1]) else "",
-                f"{numbered(k)} {variants[k].label}",
+                names[k],
                 *_cells(reading, figure.lower_is_better),
                 end_section=k == len(readings) - 1,
             )
@@ -123,7 +125,7 @@ def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[Renderabl
         yield from ("", "", "", "", "", "")
         return
     interval, p, p_holm = difference.interval, difference.p, reading.p_holm
-    scale = None if interval is None else (interval[1] - interval[0]) / 2
+    scale = None if interval is None else (interval[1] - interval[0]) / 4  # about the standard error
     yield _told(difference.value, scale, sign="+")
     yield f"{_told(interval[0], scale)} to {_told(interval[1], scale)}" if interval else ""
     yield "" if p is None else _p(p)
@@ -135,6 +137,14 @@ def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[Renderabl
 
 def _ahead(lower_is_better: bool | None) -> str:
     return "higher in" if lower_is_better is None else "better in"
+
+
+def _names(variants: Sequence[Variant]) -> list[str]:
+    """The labels, or the values alone where one is long: their keys stand in the overview."""
+    labels = [variant.label for variant in variants]
+    if max(map(len, labels)) > LONGEST_LABEL:
+        labels = [", ".join(map(as_word, variant.values.values())) or variant.label for variant in variants]
+    return [f"{numbered(k)} {label}" for k, label in enumerate(labels)]
 
 
 def _states(variant: Variant) -> str:

@@ -1,10 +1,12 @@
 """Whether two variants' figures differ by more than their seeds do.
 
-Seeds are treated as independent and Welch's t-test is taken, also where both variants have the same ones. Equal seeds
-share the first weights and the order of the data, and a paired test would be allowed; but two trainings drift apart
-within a few hundred steps, so that hardly any correlation is left to gain from, and pairing would halve the degrees of
-freedom: 4 instead of 8 for five seeds. Welch's needs neither equal seeds nor equal spreads, which differ widely
-between an objective that trains and one that collapses.
+Seeds are taken to be independent, and the test is Welch's, also where both variants have the same ones. Equal seeds
+share the first weights, the data's order and z, so that a paired test would be allowed; but it has half the degrees of
+freedom, 4 instead of 8 for five seeds, which pays for a correlation above 0.3 only, and two trainings drift apart: over
+the 56 variants of docs/results/runs-digits.jsonl (five seeds, 800 steps and more) it is 0.00 on average for the modes
+and -0.01 for their KL, over the 16 of runs-points.jsonl 0.10 for KL and 0.25 for high quality. In the first hundreds of
+steps it is larger; there Welch's test errs on the safe side. It needs neither equal seeds nor equal spreads, and an
+objective that collapses now and then has a far larger one.
 """
 
 import warnings

@@ -24,7 +24,7 @@ from tests.written_runs import write_run
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two objectives by three seeds: alt ends at 110, 120 and 130 modes, kl at 60 each; the last kl run failed."""
+    """Two objectives by three seeds: alt ends at 110, 120 and 130 modes, kl falls from 70 to 60; the last kl run failed."""
     folder = tmp_path_factory.mktemp("runs") / "sweep"
     for seed in range(3):
         write_run(
@@ -39,7 +39,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("loss.gen=kl", f"seed={seed}"),
             steps=20,
             every=10,
-            measured={"modes": lambda step: 40.0 + step, "fid": lambda step: math.nan if step == 20 else 30.0},
+            measured={"modes": lambda step: 80.0 - step, "fid": lambda step: math.nan if step == 20 else 30.0},
             state="failed" if seed == 2 else "finished",
         )
     return folder
@@ -82,7 +82,7 @@ def test_a_sweep_becomes_a_table_a_picture_and_numbers(
     t = -60 / (10 / math.sqrt(3))
     assert kl["difference"]["value"] == -60
     assert kl["difference"]["p"] == pytest.approx(1 + t / math.sqrt(2 + t**2))
-    assert kl["p_holm"] == pytest.approx(2 * kl["difference"]["p"])
+    assert kl["p_holm"] == pytest.approx(2 * kl["difference"]["p"])  # the best ones, 50 apart, are told as well
     assert kl["verdict"] == "worse"
     assert fid["readings"]["last"][1]["values"] == {}
     assert fid["readings"]["best"][1]["values"] == {"0": 30.0, "1": 30.0}
@@ -95,7 +95,7 @@ def test_a_sweep_becomes_a_table_a_picture_and_numbers(
     assert list(only["readings"]) == ["best"]
     run(words(str(sweep), "step=10", f"out={here / 'ten.png'}"))
     at_ten = json.loads((here / "ten.json").read_text())["figures"][0]["readings"]["10"]
-    assert at_ten[1]["values"] == {"0": 50.0, "1": 50.0, "2": 50.0}
+    assert at_ten[1]["values"] == {"0": 70.0, "1": 70.0, "2": 70.0}
     assert [path.name for path in here.glob(".*")] == []
 
 

@@ -80,9 +80,28 @@ def test_a_figure_that_only_describes_has_no_best() -> None:
         assert list(compare_figure("train_distance_ema", gather(runs), step).readings) == ["last"]
 
 
-def test_a_figure_measured_once_is_not_printed_twice() -> None:
-    runs = [*over_seeds("alt", {20: 5.0}), *over_seeds("kl", {20: 7.0})]
-    assert list(compare_figure("modes_ema", gather(runs), "last").readings) == ["last"]
+def test_a_best_that_is_the_last_is_not_tested_twice() -> None:
+    once = [*over_seeds("alt", {20: 5.0}, {20: 6.0}), *over_seeds("kl", {20: 7.0}, {20: 9.0})]
+    rising = [*over_seeds("alt", {10: 4.0, 20: 5.0}, {20: 6.0}), *over_seeds("kl", {20: 7.0}, {10: 9.0, 20: 9.0})]
+    for runs in (once, rising):
+        figure = compare_figure("modes_ema", gather(runs), "last")
+        assert list(figure.readings) == ["last"]
+        reading = figure.readings["last"][1]
+        assert reading.difference is not None
+        assert reading.p_holm == reading.difference.p
+    lost = [*once, record("n", loss__gen="kl", seed=2, measured={"modes": {10: 7.0, 20: None}})]
+    assert list(compare_figure("modes_ema", gather(lost), "last").readings) == ["last", "best"]
+
+
+def test_long_labels_give_way_to_values() -> None:
+    def names(*runs: RunRecord) -> str:
+        return text_of(figure_table(compare_figure("modes_ema", gather(runs), "last"), gather(runs)))
+
+    runs = [record(loss__gen=gen, loss__rule=rule, measured={"modes": {20: 1.0}}) for gen, rule in (("kl", "exact"),)]
+    assert "1 made" in names(*runs)
+    longer = record(loss__gen="hellinger", loss__rule="exact, as in the paper", measured={"modes": {20: 1.0}})
+    assert "1 kl, exact" in names(*runs, longer)
+    assert "loss.rule=" not in names(*runs, longer)
 
 
 def test_a_step_reads_also_what_did_not_finish() -> None:
