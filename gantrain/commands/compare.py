@@ -81,7 +81,8 @@ def run(options: Options) -> None:
     names = figures_of(variants, options.figures)
     _check_step(options.point, names, variants)
     figures = [compare_figure(name, variants, options.point) for name in names]
-    told = notes(figures, variants, common_steps(variants, names[0]))
+    first = next((figure.name for figure in figures if figure.readings), names[0])
+    told = notes(figures, variants, common_steps(variants, first))
     _print(figures, variants, told)
     pictured = _write_picture(path, figures, variants, options.point)
     numbers = path.with_suffix(".json")

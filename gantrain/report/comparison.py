@@ -43,11 +43,11 @@ class Reading:
         return spread(list(self.values.values()))
 
     def verdict(self, lower_is_better: bool | None) -> str:
-        """Whether it is `better` or `worse` than the baseline; `no difference told`, or `` where none is tested."""
+        """Whether it is `better` or `worse` than the baseline; `not told apart`, or `` where none is tested."""
         if self.difference is None or self.p_holm is None:
             return ""
         if self.p_holm > LEVEL:
-            return "no difference told"
+            return "not told apart"
         if lower_is_better is None:
             return "higher" if self.difference.value > 0 else "lower"
         return "better" if (self.difference.value < 0) == lower_is_better else "worse"

@@ -18,7 +18,7 @@ def notes(figures: Sequence[ComparedFigure], variants: Sequence[Variant], steps:
     Args:
         figures: as they were compared.
         variants: all of them.
-        steps: at which every run has measured the first figure.
+        steps: at which every run that measured the first compared figure has measured it.
     """
     compared = [figure for figure in figures if figure.readings]
     return [
@@ -95,9 +95,14 @@ def _of_missing(figures: Sequence[ComparedFigure], variants: Sequence[Variant], 
         yield f"And {len(told) - MOST_REASONS} more of that kind."
     if told:
         yield "Means over what is left favour a variant that loses its worst seeds: read them with these counts."
-    on_their_way = any(run.state != FINISHED for variant in variants for run in variant.replicates)
-    if on_their_way and steps and any(LAST in figure.readings for figure in figures):
-        yield f"Where all runs have measured is step={steps[-1]}: given so, it compares those that did not finish too."
+    on_their_way = any(
+        run.state != FINISHED and figures[0].name in run.measured for variant in variants for run in variant.replicates
+    )
+    if told and on_their_way and steps and LAST in figures[0].readings:
+        yield (
+            f"Every run that measured {named(figures[0].name)} at all has done so at step {steps[-1]:,}: "
+            f"step={steps[-1]} compares those that did not finish as well."
+        )
 
 
 def _reason(variant: Variant, seeds: dict[int, None]) -> str:

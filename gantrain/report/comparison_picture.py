@@ -4,8 +4,11 @@ import math
 import statistics
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
@@ -15,10 +18,9 @@ from gantrain.theory.lines import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY,
 
 MOST = 16
 """Variants in a picture."""
-COLUMNS = 4
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 STYLES = ("-", (0, (5, 2)))
-LEAST_WIDTH, GRID_INCHES, WORDS_INCHES, COURSE_INCHES = 9.0, 3.4, 1.0, 3.6
+LEAST_WIDTH, WORDS_INCHES, COURSE_INCHES = 9.0, 1.0, 3.6
 MOST_TITLED = 6
 """Variants up to which the legend has their labels; that of more has their numbers, as the table does."""
 SINGLE_SEEDS = 4
@@ -49,6 +51,28 @@ def grid_of(run: RunRecord, point: Point, figure: ComparedFigure | None) -> tupl
     return at, run.grids[at]
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Of the grids, in inches: side by side as many as can be read, wide ones (maps of points) fewer."""
+
+    rows: int
+    columns: int
+    width: float
+    height: float
+
+
+def _layout(runs: Sequence[RunRecord | None]) -> _Layout:
+    shapes = [_pixels(run) for run in runs if run is not None]
+    if not shapes:
+        return _Layout(0, 0, LEAST_WIDTH, 0.0)
+    across = max(wide / high for wide, high in shapes)
+    most, inches = (4, 3.4) if across < 1.5 else (2, 6.5)
+    columns = min(most, len(runs))
+    rows = math.ceil(len(runs) / columns)
+    width = max(LEAST_WIDTH, inches * columns)
+    return _Layout(rows, columns, width, rows * (min(width / columns, 1.3 * inches) / across + WORDS_INCHES))
+
+
 def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | None, point: Point) -> None:
     """Draws at most `MOST` variants into a matplotlib Figure of `size_of` inches.
 
@@ -60,35 +84,25 @@ def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | Non
     """
     variants = variants[:MOST]
     runs = shown_runs(variants)
-    grids = _grids_height(variants)
-    heights = [height for height in (grids, COURSE_INCHES * (figure is not None)) if height]
+    layout = _layout(runs)
+    heights = [height for height in (layout.height, COURSE_INCHES * (figure is not None)) if height]
     parts = iter(picture.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
-    if grids:
-        _draw_grids(next(parts), variants, runs, figure, point)
+    if layout.rows:
+        axes = next(parts).subplots(layout.rows, layout.columns, squeeze=False).flat
+        _draw_grids(list(axes), variants, runs, figure, point)
     if figure is not None:
         _draw_course(next(parts), variants, figure)
 
 
 def size_of(variants: Sequence[Variant], figure: ComparedFigure | None) -> tuple[float, float] | None:
     """Of the picture in inches; None where there is nothing to show."""
-    variants = variants[:MOST]
-    height = _grids_height(variants) + COURSE_INCHES * (figure is not None)
-    return (_width(variants), height) if height else None
-
-
-def _width(variants: Sequence[Variant]) -> float:
-    return max(LEAST_WIDTH, GRID_INCHES * min(COLUMNS, len(variants)))
-
-
-def _grids_height(variants: Sequence[Variant]) -> float:
-    if not any(shown_runs(variants)):
-        return 0.0
-    side = min(4.5, _width(variants) / min(COLUMNS, len(variants)))
-    return (side + WORDS_INCHES) * math.ceil(len(variants) / COLUMNS)
+    layout = _layout(shown_runs(variants[:MOST]))
+    height = layout.height + COURSE_INCHES * (figure is not None)
+    return (layout.width, height) if height else None
 
 
 def _draw_grids(
-    part: Any,
+    axes: Sequence[Any],
     variants: Sequence[Variant],
     runs: Sequence[RunRecord | None],
     figure: ComparedFigure | None,
@@ -96,7 +110,6 @@ def _draw_grids(
 ) -> None:
     from matplotlib.image import imread
 
-    axes = part.subplots(math.ceil(len(variants) / COLUMNS), min(COLUMNS, len(variants)), squeeze=False).flat
     for k, place in enumerate(axes):
         place.set_xticks([])
         place.set_yticks([])
@@ -111,8 +124,20 @@ def _draw_grids(
             place.text(0.5, 0.5, "no grid", ha="center", va="center", color=GREY)
             continue
         step, path = grid_of(run, point, figure)
-        place.imshow(imread(path), interpolation="antialiased")
+        try:
+            place.imshow(imread(path), interpolation="antialiased")
+        except (OSError, SyntaxError):  # a run on its way may be writing it
+            place.text(0.5, 0.5, "this grid cannot be read", ha="center", va="center", color=GREY)
         place.set_xlabel("\n".join([f"seed {seed_of(run)}, step {step:,}", *_below(k, run, figure)]), fontsize=9)
+
+
+def _pixels(run: RunRecord) -> tuple[int, int]:
+    """Width and height of its first grid; equal where that cannot be read."""
+    try:
+        with Image.open(run.grids[min(run.grids)]) as picture:
+            return picture.size
+    except OSError:
+        return 1, 1
 
 
 def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
@@ -122,10 +147,9 @@ def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
     point, readings = next(iter(figure.readings.items()))
     found = value_at(run, figure.name, point, figure.lower_is_better)
     own = found if isinstance(found, str) else f"{found[0]:.4g} at step {found[1]:,}"
-    return [
-        f"{named(figure.name)}: {own}",
-        f"{spread_words(readings[k])} over {counted(len(readings[k].values), 'seed')}",
-    ]
+    count = len(readings[k].values)
+    of_all = f"{spread_words(readings[k])} over {counted(count, 'seed')}" if count else "no seed has a value"
+    return [f"{named(figure.name)}: {own}", of_all]
 
 
 def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure) -> None:
@@ -136,6 +160,8 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
         look = {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k // len(COLOURS) % len(STYLES)]}
         courses = [_course(run, figure.name) for run in variant.replicates]
         steps = sorted(set().union(*courses))
+        if not steps:
+            continue
         of_steps = [[course[step] for course in courses if step in course] for step in steps]
         means = [statistics.fmean(values) for values in of_steps]
         stds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of_steps]

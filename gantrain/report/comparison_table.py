@@ -11,11 +11,14 @@ from rich.text import Text
 
 from gantrain.config import as_word
 from gantrain.report.comparison import ComparedFigure, Point, Reading, base_of
+from gantrain.report.protocols import OF_DATA
 from gantrain.report.variants import Variant, common_config
 
 MOST_COLUMNS = 6
 """Variants side by side; more stand below each other."""
 LONGEST_LABEL = 30
+PARTS_OF_DATA = OF_DATA[1:]
+"""Not shown with the protocol, which names the data."""
 
 
 def overview(variants: Sequence[Variant]) -> RenderableType:
@@ -45,9 +48,8 @@ def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> Rendera
         lines = [Text(f"  {key}: {_by_value(of_values, variants)}") for key, of_values in figure.differs.items()]
         refusal = Text("  not compared, for the variants' protocols differ in", style="yellow")
         return Group(head, refusal, *lines, Text(""))
-    words = "; ".join(
-        f"{key.removesuffix('.name').replace('_', ' ')} {_shown(value)}" for key, value in figure.protocol.items()
-    )
+    shown = {key.removesuffix(".name"): value for key, value in figure.protocol.items() if key not in PARTS_OF_DATA}
+    words = "; ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in shown.items())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("variant", overflow="fold")
@@ -130,13 +132,13 @@ def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[Renderabl
     yield f"{_told(interval[0], scale)} to {_told(interval[1], scale)}" if interval else ""
     yield "" if p is None else _p(p)
     yield "" if p_holm is None else _p(p_holm)
-    yield f"{1 - difference.above if lower_is_better else difference.above:.0%} of pairs"
+    yield f"{1 - difference.above if lower_is_better else difference.above:.0%}"
     verdict = reading.verdict(lower_is_better)
     yield Text(verdict, style={"better": "green", "worse": "red"}.get(verdict, ""))
 
 
 def _ahead(lower_is_better: bool | None) -> str:
-    return "higher in" if lower_is_better is None else "better in"
+    return "pairs higher" if lower_is_better is None else "pairs better"
 
 
 def _names(variants: Sequence[Variant]) -> list[str]:

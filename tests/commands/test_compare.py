@@ -24,7 +24,7 @@ from tests.written_runs import write_run
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two objectives by three seeds: alt ends at 110, 120 and 130 modes, kl falls from 70 to 60; the last kl run failed."""
+    """Two objectives by three seeds: alt ends at 110, 120 and 130 modes, kl at 60; its last run failed."""
     folder = tmp_path_factory.mktemp("runs") / "sweep"
     for seed in range(3):
         write_run(
@@ -203,3 +203,29 @@ def test_the_picture_holds_grids_figures_and_the_course(sweep: Path) -> None:
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["1  loss.gen=alt", "2  loss.gen=kl"]
     assert comparison_picture.size_of([Variant({}, (record(),))], None) is None
+
+
+def test_wide_pictures_have_more_room(tmp_path: Path) -> None:
+    variants = []
+    for number, size in enumerate(((100, 100), (300, 100))):
+        (tmp_path / str(number) / "samples").mkdir(parents=True)
+        Image.new("RGB", size).save(tmp_path / str(number) / "samples" / "0000020.png")
+        variants.append(Variant({"n": number}, (record(str(tmp_path / str(number))),)))
+    square, wide = (comparison_picture.size_of([variant] * 4, None) for variant in variants)
+    assert square is not None
+    assert wide is not None
+    assert square[0] / square[1] > 2  # four in a row
+    assert wide[0] / 2 > square[0] / 4  # two in a row, each wider
+
+
+def test_a_grid_that_is_being_written_leaves_the_others(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    whole = min(sweep.glob("*alt*")) / "samples" / "0000020.png"
+    (tmp_path / "samples" / "0000020.png").write_bytes(whole.read_bytes()[:300])
+    variants = [variants_of(sweep)[0], Variant({"n": 1}, (record(str(tmp_path)),)), Variant({"n": 2}, (record("no"),))]
+    picture = Figure(figsize=(9, 6))
+    FigureCanvasAgg(picture)
+    comparison_picture.draw(picture, variants, None, "last")
+    axes = picture.get_axes()
+    assert [len(place.get_images()) for place in axes] == [1, 0, 0]
+    assert [text.get_text() for place in axes for text in place.texts] == ["this grid cannot be read", "no grid"]
