@@ -20,7 +20,8 @@ MOST = 16
 """Variants in a picture."""
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 STYLES = ("-", (0, (5, 2)))
-LEAST_WIDTH, WORDS_INCHES, COURSE_INCHES = 9.0, 1.0, 3.6
+LEAST_WIDTH, COURSE_INCHES = 9.0, 3.6
+LETTERS_AN_INCH, LINE_INCHES, LINES_BELOW = 12, 0.17, 4
 MOST_TITLED = 6
 """Variants up to which the legend has their labels; that of more has their numbers, as the table does."""
 SINGLE_SEEDS = 4
@@ -59,18 +60,23 @@ class _Layout:
     columns: int
     width: float
     height: float
+    letters: int
+    """Of a title's line."""
 
 
-def _layout(runs: Sequence[RunRecord | None]) -> _Layout:
+def _layout(variants: Sequence[Variant], runs: Sequence[RunRecord | None]) -> _Layout:
     shapes = [_pixels(run) for run in runs if run is not None]
     if not shapes:
-        return _Layout(0, 0, LEAST_WIDTH, 0.0)
+        return _Layout(0, 0, LEAST_WIDTH, 0.0, 0)
     across = max(wide / high for wide, high in shapes)
     most, inches = (4, 3.4) if across < 1.5 else (2, 6.5)
     columns = min(most, len(runs))
     rows = math.ceil(len(runs) / columns)
     width = max(LEAST_WIDTH, inches * columns)
-    return _Layout(rows, columns, width, rows * (min(width / columns, 1.3 * inches) / across + WORDS_INCHES))
+    letters = round(LETTERS_AN_INCH * width / columns)
+    lines = LINES_BELOW + max(len(_title(k, variant, letters).splitlines()) for k, variant in enumerate(variants))
+    height = min(width / columns, 1.3 * inches) / across + lines * LINE_INCHES
+    return _Layout(rows, columns, width, rows * height, letters)
 
 
 def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | None, point: Point) -> None:
@@ -84,51 +90,47 @@ def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | Non
     """
     variants = variants[:MOST]
     runs = shown_runs(variants)
-    layout = _layout(runs)
+    layout = _layout(variants, runs)
     heights = [height for height in (layout.height, COURSE_INCHES * (figure is not None)) if height]
     parts = iter(picture.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     if layout.rows:
         axes = next(parts).subplots(layout.rows, layout.columns, squeeze=False).flat
-        _draw_grids(list(axes), variants, runs, figure, point)
+        for k, place in enumerate(axes):
+            _clear(place)
+            if k < len(variants):
+                place.set_title(_title(k, variants[k], layout.letters), fontsize=9)
+                _draw_grid(place, k, runs[k], figure, point)
     if figure is not None:
         _draw_course(next(parts), variants, figure)
 
 
 def size_of(variants: Sequence[Variant], figure: ComparedFigure | None) -> tuple[float, float] | None:
     """Of the picture in inches; None where there is nothing to show."""
-    layout = _layout(shown_runs(variants[:MOST]))
+    layout = _layout(variants[:MOST], shown_runs(variants[:MOST]))
     height = layout.height + COURSE_INCHES * (figure is not None)
     return (layout.width, height) if height else None
 
 
-def _draw_grids(
-    axes: Sequence[Any],
-    variants: Sequence[Variant],
-    runs: Sequence[RunRecord | None],
-    figure: ComparedFigure | None,
-    point: Point,
-) -> None:
+def _clear(place: Any) -> None:
+    place.set_xticks([])
+    place.set_yticks([])
+    place.grid(visible=False)
+    for edge in place.spines.values():
+        edge.set_visible(False)
+
+
+def _draw_grid(place: Any, k: int, run: RunRecord | None, figure: ComparedFigure | None, point: Point) -> None:
     from matplotlib.image import imread
 
-    for k, place in enumerate(axes):
-        place.set_xticks([])
-        place.set_yticks([])
-        place.grid(visible=False)
-        for edge in place.spines.values():
-            edge.set_visible(False)
-        if k >= len(variants):
-            continue
-        place.set_title(_title(k, variants[k], 40), fontsize=9)
-        run = runs[k]
-        if run is None:
-            place.text(0.5, 0.5, "no grid", ha="center", va="center", color=GREY)
-            continue
-        step, path = grid_of(run, point, figure)
-        try:
-            place.imshow(imread(path), interpolation="antialiased")
-        except (OSError, SyntaxError):  # a run on its way may be writing it
-            place.text(0.5, 0.5, "this grid cannot be read", ha="center", va="center", color=GREY)
-        place.set_xlabel("\n".join([f"seed {seed_of(run)}, step {step:,}", *_below(k, run, figure)]), fontsize=9)
+    if run is None:
+        place.text(0.5, 0.5, "no grid", ha="center", va="center", color=GREY)
+        return
+    step, path = grid_of(run, point, figure)
+    try:
+        place.imshow(imread(path), interpolation="antialiased")
+    except (OSError, SyntaxError):  # a run on its way may be writing it
+        place.text(0.5, 0.5, "this grid cannot be read", ha="center", va="center", color=GREY)
+    place.set_xlabel("\n".join([f"seed {seed_of(run)}, step {step:,}", *_below(k, run, figure)]), fontsize=9)
 
 
 def _pixels(run: RunRecord) -> tuple[int, int]:

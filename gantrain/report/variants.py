@@ -33,12 +33,13 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """What tells it from the others, as `key=value` words; the run's name where nothing varies."""
+        """What tells it from the others, as `key=value` words; the run's name, less its seed, where nothing varies."""
         told = {key: value for key, value in self.values.items() if key not in ORDERS or value is not None}
         words = [f"{key}={as_word(value)}" for key, value in (told or self.values).items()]
         if not self.runs[0].config:
             words = _asked(self.runs[0])
-        return " ".join(words) or str(self.runs[0].config.get("name", self.runs[0].name))
+        name = str(self.runs[0].config.get("name", self.runs[0].name))
+        return " ".join(words) or name.removesuffix(f"-seed{seed_of(self.runs[0])}")
 
     @property
     def seeds(self) -> list[int]:

@@ -103,6 +103,12 @@ def test_labels_leave_out_orders_that_nothing_has() -> None:
     assert [variant.label for variant in other] == ["augment.target=null", "augment.target=0.6"]
 
 
+def test_one_variant_is_called_by_its_name_without_the_seed() -> None:
+    config = {"name": "digits-alt-seed7", "seed": 7, "loss.gen": "alt"}
+    (variant,) = gather([record(config=config), record(config=config | {"name": "digits-alt-seed8", "seed": 8})])
+    assert variant.label == "digits-alt"
+
+
 def test_what_a_run_writes_down_makes_no_other_experiment() -> None:
     assert varied_keys([record(log__every_steps=1), record(log__every_steps=2)]) == []
     assert varied_keys([record(data__root="/a"), record(data__root="/b")]) == []
