@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.logs.records import find_runs, read_run
+from gantrain.logs.records import RunRecord, find_runs, read_run
 from gantrain.logs.run_folder import RunFolderError
 from gantrain.report.variants import common_config, gather, spread, varied_keys
+from tests.report.made_records import record
 from tests.written_runs import write_run
 
 
@@ -60,3 +61,92 @@ def test_a_place_without_runs_is_refused(tmp_path: Path) -> None:
         find_runs([tmp_path])
     with pytest.raises(RunFolderError, match="is no folder"):
         find_runs([tmp_path / "nowhere"])
+
+
+def test_a_key_that_an_older_version_did_not_know_has_its_default() -> None:
+    older = record("older", left_out=("loss.alpha_gen", "schedule.steps"), seed=1)
+    assert varied_keys([older, record(loss__alpha_gen=None, schedule__steps=100_000)]) == []
+    (variant,) = gather([older, record(schedule__steps=100_000)])
+    assert variant.seeds == [0, 1]
+    assert common_config([older, record(schedule__steps=100_000)])["schedule.steps"] == 100_000
+    shorter = gather([older, record(schedule__steps=20)])
+    assert [variant.label for variant in shorter] == ["schedule.steps=100000", "schedule.steps=20"]
+
+
+def test_numbers_are_compared_by_value_and_not_by_kind() -> None:
+    assert varied_keys([record(loss__alpha_gen=2), record(loss__alpha_gen=2.0)]) == []
+    assert varied_keys([record(loss__alpha_gen=float("nan")), record(loss__alpha_gen=float("nan"))]) == []
+    assert varied_keys([record(augment__p=1), record(augment__p=True)]) == ["augment.p"]
+    assert varied_keys([record(data__means=[[0, 1]]), record(data__means=[[0.0, 1.0]])]) == []
+    assert varied_keys([record(data__means=[[0, 1]]), record(data__means=[[0, 2]])]) == ["data.means"]
+
+
+def test_auto_is_the_objective_it_stands_for() -> None:
+    (variant,) = gather([record(loss__gen="auto", seed=1), record(loss__gen="alt")])
+    assert variant.seeds == [0, 1]
+    found = gather([record(loss__disc="hinge", loss__gen="auto"), record(loss__disc="gan", loss__gen="auto")])
+    assert [variant.values for variant in found] == [
+        {"loss.disc": "hinge", "loss.gen": "linear"},
+        {"loss.disc": "gan", "loss.gen": "alt"},
+    ]
+    assert gather([record(loss__disc="nonesuch", loss__gen="auto")])[0].label == "made"
+
+
+def test_labels_leave_out_orders_that_nothing_has() -> None:
+    runs = [record(loss__gen="kl"), *(record(loss__gen="alpha", loss__alpha_gen=order) for order in (0.0, 0.5))]
+    assert [variant.label for variant in gather(runs)] == [
+        "loss.gen=kl",
+        "loss.gen=alpha loss.alpha_gen=0",
+        "loss.gen=alpha loss.alpha_gen=0.5",
+    ]
+    other = gather([record(augment__target=None), record(augment__target=0.6)])
+    assert [variant.label for variant in other] == ["augment.target=null", "augment.target=0.6"]
+
+
+def test_one_variant_is_called_by_its_name_without_the_seed() -> None:
+    config = {"name": "digits-alt-seed7", "seed": 7, "loss.gen": "alt"}
+    (variant,) = gather([record(config=config), record(config=config | {"name": "digits-alt-seed8", "seed": 8})])
+    assert variant.label == "digits-alt"
+
+
+def test_what_a_run_writes_down_makes_no_other_experiment() -> None:
+    assert varied_keys([record(log__every_steps=1), record(log__every_steps=2)]) == []
+    assert varied_keys([record(data__root="/a"), record(data__root="/b")]) == []
+
+
+def test_folders_of_images_are_told_apart_by_their_place() -> None:
+    def of(root: str) -> RunRecord:
+        return record(data__name="folder", data__root=root)
+
+    assert [variant.label for variant in gather([of("/cats"), of("/dogs")])] == ["data.root=/cats", "data.root=/dogs"]
+    assert len(gather([of("/cats"), of("/cats/"), of("/./cats")])) == 1
+
+
+def test_a_refused_run_is_a_variant_by_what_was_asked() -> None:
+    """A refused job's configuration is the one asked for, the impossible pair in it; or none at all."""
+    runs = [record(seed=1), record("refused", loss__disc="hinge", loss__gen="kl", state="failed", step=0)]
+    assert [variant.label for variant in gather(runs)] == [
+        "loss.disc=gan loss.gen=alt",
+        "loss.disc=hinge loss.gen=kl",
+    ]
+    asked = ("loss.gen=nonesuch", "seed=1")
+    nothing = [record(config={}, overrides=asked), record(config={}, overrides=("loss.gen=nonesuch", "seed=2"))]
+    found = gather([*runs, *nothing])
+    assert [len(variant.runs) for variant in found] == [1, 1, 2]
+    assert (found[2].label, found[2].seeds) == ("loss.gen=nonesuch", [1, 2])
+    assert varied_keys([*runs, *nothing]) == ["loss.disc", "loss.gen"]
+    assert common_config([*runs, *nothing])["data.name"] == "digits"
+    assert gather(nothing)[0].label == "loss.gen=nonesuch"
+
+
+def test_a_seed_that_was_run_again_counts_once() -> None:
+    failed = record("failed", state="failed", step=12, time=3.0, seed=1)
+    again = record("again", seed=1, time=2.0)
+    halfway = record("halfway", state="running", step=10, seed=0, time=9.0)
+    further = record("further", state="interrupted", step=11, seed=0, time=1.0)
+    (variant,) = gather([again, failed, further, halfway])
+    assert variant.seeds == [0, 0, 1, 1]
+    assert [run.name for run in variant.replicates] == ["further", "again"]
+    (twice,) = gather([record("later", time=2.0), record("earlier", time=1.0)])
+    assert [run.name for run in twice.replicates] == ["later"]
+    assert gather([record(left_out=("seed",))])[0].seeds == [0]

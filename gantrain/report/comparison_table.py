@@ -1,0 +1,176 @@
+"""A comparison as text: what differs, how the runs stand, every figure with its test, and what to mind."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gantrain.config import as_word
+from gantrain.report.comparison import ComparedFigure, Point, Reading, base_of
+from gantrain.report.protocols import OF_DATA
+from gantrain.report.variants import Variant, common_config
+
+MOST_COLUMNS = 6
+"""Variants side by side; more stand below each other."""
+LONGEST_LABEL = 30
+PARTS_OF_DATA = OF_DATA[1:]
+"""Not shown with the protocol, which names the data."""
+
+
+def overview(variants: Sequence[Variant]) -> RenderableType:
+    """The keys that differ and how the runs stand, a column a variant."""
+    runs = [run for variant in variants for run in variant.runs]
+    rows = [["", *(numbered(k) + " (baseline)" * (k == 0 < len(variants) - 1) for k in range(len(variants)))]]
+    rows += [[key, *(as_word(variant.values[key]) for variant in variants)] for key in variants[0].values]
+    rows.append(["runs", *(str(len(variant.runs)) for variant in variants)])
+    rows.append(["seeds", *(", ".join(map(str, variant.seeds)) for variant in variants)])
+    rows.append(["states", *(_states(variant) for variant in variants)])
+    if len(variants) > MOST_COLUMNS:
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    table = Table(*rows[0], box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows[1:]:
+        table.add_row(*row)
+    words = (
+        f"{counted(len(runs), 'run')}, {counted(len(variants), 'variant')}; {len(common_config(runs))} keys in common"
+    )
+    return Group(Text(words, style="bold"), table)
+
+
+def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> RenderableType:
+    """A row a variant at each point of the course, with the difference to the first one and its test."""
+    head = Text(named(figure.name), style="bold")
+    head.append(f", {direction(figure.lower_is_better)}", style="not bold")
+    if figure.differs:
+        lines = [Text(f"  {key}: {_by_value(of_values, variants)}") for key, of_values in figure.differs.items()]
+        refusal = Text("  not compared, for the variants' protocols differ in", style="yellow")
+        return Group(head, refusal, *lines, Text(""))
+    shown = {key.removesuffix(".name"): value for key, value in figure.protocol.items() if key not in PARTS_OF_DATA}
+    words = "; ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in shown.items())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("variant", overflow="fold")
+    for title in (
+        "mean ± std",
+        "seeds",
+        "difference",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        _ahead(figure.lower_is_better),
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
+    names = _names(variants)
+    for point, readings in figure.readings.items():
+        for k, reading in enumerate(readings):
+            where = point_words(point, [reading]) if reading.steps or k == 0 else ""
+            table.add_row(
+                where if k == 0 or where != point_words(point, readings[:1]) else "",
+                names[k],
+                *_cells(reading, figure.lower_is_better),
+                end_section=k == len(readings) - 1,
+            )
+    return Group(head, Text(f"  {words}", style="dim"), table)
+
+
+def numbered(variant: int) -> str:
+    """A variant's number in tables and pictures; the baseline is 1."""
+    return str(variant + 1)
+
+
+def counted(count: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def named(figure: str) -> str:
+    """A figure with its network in words: `fid (EMA)`."""
+    network = figure.rpartition("_")[2]
+    return f"{base_of(figure)} ({'EMA' if network == 'ema' else network})"
+
+
+def direction(lower_is_better: bool | None) -> str:
+    """Which way is better."""
+    return (
+        "which describes only" if lower_is_better is None else f"{'lower' if lower_is_better else 'higher'} is better"
+    )
+
+
+def point_words(point: Point, readings: Sequence[Reading]) -> str:
+    """A point of the course, with the steps at which it was read."""
+    steps = sorted({step for reading in readings for step in reading.steps.values()})
+    if isinstance(point, int):
+        return f"step {point:,}"
+    if not steps:
+        return point
+    return f"{point}, step {steps[0]:,}" + (f" to {steps[-1]:,}" if len(steps) > 1 else "")
+
+
+def spread_words(reading: Reading) -> str:
+    """Mean ± sample standard deviation; the value alone of one seed."""
+    found = reading.spread
+    if found is None:
+        return "–"
+    return _told(found.mean, found.std) + ("" if found.std is None else f" ± {_told(found.std, found.std)}")
+
+
+def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[RenderableType]:
+    yield spread_words(reading)
+    count, missing = len(reading.values), len(reading.missing)
+    yield Text(f"{count} of {count + missing}", style="yellow") if missing else str(count)
+    difference = reading.difference
+    if difference is None:
+        yield from ("", "", "", "", "", "")
+        return
+    interval, p, p_holm = difference.interval, difference.p, reading.p_holm
+    scale = None if interval is None else (interval[1] - interval[0]) / 4  # about the standard error
+    yield _told(difference.value, scale, sign="+")
+    yield f"{_told(interval[0], scale)} to {_told(interval[1], scale)}" if interval else ""
+    yield "" if p is None else _p(p)
+    yield "" if p_holm is None else _p(p_holm)
+    yield f"{1 - difference.above if lower_is_better else difference.above:.0%}"
+    verdict = reading.verdict(lower_is_better)
+    yield Text(verdict, style={"better": "green", "worse": "red"}.get(verdict, ""))
+
+
+def _ahead(lower_is_better: bool | None) -> str:
+    return "pairs higher" if lower_is_better is None else "pairs better"
+
+
+def _names(variants: Sequence[Variant]) -> list[str]:
+    """The labels, or the values alone where one is long: their keys stand in the overview."""
+    labels = [variant.label for variant in variants]
+    if max(map(len, labels)) > LONGEST_LABEL:
+        labels = [", ".join(map(as_word, variant.values.values())) or variant.label for variant in variants]
+    return [f"{numbered(k)} {label}" for k, label in enumerate(labels)]
+
+
+def _states(variant: Variant) -> str:
+    return ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in variant.runs).items())
+
+
+def _by_value(of_values: dict[str, list[int]], variants: Sequence[Variant]) -> str:
+    return "; ".join(
+        f"{value} of {', '.join(f'{numbered(k)} {variants[k].label}' for k in which)}"
+        for value, which in of_values.items()
+    )
+
+
+def _told(value: float, scale: float | None, sign: str = "-") -> str:
+    """As far as two digits of `scale`, its uncertainty; four digits without one."""
+    if not scale:
+        return f"{value:{sign}.4g}"
+    decimals = 1 - math.floor(math.log10(scale))
+    return f"{round(value, decimals) + 0.0:{sign},.{max(0, decimals)}f}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _p(p: float) -> str:
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"

@@ -1,0 +1,52 @@
+"""Records of runs made in memory: a configuration, figures over the steps, and how the run stands."""
+
+from pathlib import Path
+from typing import Any
+
+from gantrain.logs.records import RunRecord
+from gantrain.logs.status import FINISHED, Status
+
+CONFIG: dict[str, Any] = {
+    "name": "made",
+    "seed": 0,
+    "loss.disc": "gan",
+    "loss.gen": "alt",
+    "loss.alpha_disc": None,
+    "loss.alpha_gen": None,
+    "schedule.steps": 20,
+    "data.name": "digits",
+    "data.root": None,
+}
+
+
+def record(
+    name: str = "run",
+    *,
+    measured: dict[str, dict[int, float | None]] | None = None,
+    protocol: dict[str, Any] | None = None,
+    state: str = FINISHED,
+    step: int = 20,
+    time: float = 0.0,
+    reason: str | None = None,
+    overrides: tuple[str, ...] = (),
+    left_out: tuple[str, ...] = (),
+    config: dict[str, Any] | None = None,
+    **changes: Any,
+) -> RunRecord:
+    """A run of `CONFIG` with these changes, whose keys have __ for the dot; figures of the EMA, by step."""
+    whole = CONFIG if config is None else config
+    whole = {key: value for key, value in whole.items() if key not in left_out}
+    whole |= {key.replace("__", "."): value for key, value in changes.items()}
+    rows = tuple(
+        {
+            "step": at,
+            "kind": "metric",
+            "name": figure,
+            "value": value,
+            "protocol": {"samples": 50, **(protocol or {}), "network": "ema", "step": at},
+        }
+        for figure, of_steps in (measured or {}).items()
+        for at, value in of_steps.items()
+    )
+    status = Status(state=state, step=step, steps=20, time=time)
+    return RunRecord(Path(name), whole, overrides, None, status, state, reason, (), rows)
