@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 
 from gantrain.evidence.measurement import LOWER_IS_BETTER
+from gantrain.logs.records import RunRecord
+from gantrain.logs.status import FINISHED
 from gantrain.report.lines import line_of, short_labels
 from gantrain.report.markup import counted, number, render, source, spread_words
 from gantrain.report.outcomes import headline, written
@@ -48,10 +50,14 @@ def make_answer(variants: list[Variant]) -> Section:
                 "mean": scale.at(found.mean),
                 "dots": [(scale.at(value), seed, value) for seed, value in values[k].items()],
                 "cells": [
-                    (value := values[k].get(seed), compare and value is not None and value == leaders.get(seed))
+                    (
+                        value := values[k].get(seed),
+                        compare and value is not None and value == leaders.get(seed),
+                        [run.state for run in of_seed.get(seed, ()) if run.state != FINISHED],
+                    )
+                    for of_seed in [_runs_by_seed(variants[k])]
                     for seed in seeds
                 ],
-                "unfinished": [run.state for run in variants[k].runs if run.state != "finished"],
             }
         )
     html = render(
@@ -80,6 +86,13 @@ class _Scale:
     def at(self, value: float) -> str:
         low, high, place = (math.log(x) if self.is_log else x for x in (self.low, self.high, value))
         return f"{3 + 94 * ((place - low) / (high - low) if high > low else 0.5):.2f}%"
+
+
+def _runs_by_seed(variant: Variant) -> dict[int, list[RunRecord]]:
+    found: dict[int, list[RunRecord]] = {}
+    for seed, run in zip(variant.seeds, variant.runs, strict=True):
+        found.setdefault(seed, []).append(run)
+    return found
 
 
 def _by_seed(variant: Variant, name: str) -> dict[int, float]:
@@ -111,7 +124,7 @@ def _sentences(
     second = over_seeds(variants[order[1]].runs, name, BEST)
     assert second is not None
     gap = abs(best.mean - second.mean)
-    next_best = f"Next is {variants[order[1]].label}, {number(gap, 3)} {'above' if lower else 'below'}"
+    next_best = f"Next is {variants[order[1]].label}, {number(gap, 2)} {'above' if lower else 'below'}"
     if best.std is not None and second.std is not None:
         error = math.sqrt(best.std**2 / best.count + second.std**2 / second.count)
         clear = gap > 2 * error

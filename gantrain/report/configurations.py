@@ -73,8 +73,8 @@ def hydra_word(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, str) and not re.fullmatch(r"[\w/.:+-]+", value):
-        text = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{text}'"
+        quoted = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), value)
+        return f"'{quoted}'"  # a backslash is one, but before a quote
     return as_word(value)
 
 

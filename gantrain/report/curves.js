@@ -12,6 +12,12 @@
     return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
   };
 
+  const LOG_FROM = 6; // ratio of the largest to the smallest value from which a figure starts on a log scale
+  const spansDecades = (key) => {
+    const values = data.curves[key].flatMap((curve) => curve.mean);
+    return Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > LOG_FROM;
+  };
+
   const traces = (key, small) => {
     const bands = [], seeds = [], means = [];
     for (const curve of data.curves[key]) {
@@ -72,12 +78,16 @@
     }
   }, { rootMargin: "200px" });
   panels.forEach((panel) => watcher.observe(panel));
-  drawFigure();
+  const choose = () => {
+    document.getElementById("log").checked = spansDecades(chosen.value);
+    drawFigure();
+  };
+  if (chosen) choose();
   window.addEventListener("beforeprint", () => panels.forEach((panel) => {
     if (!seen.has(panel)) { seen.add(panel); drawPanel(panel); }
   }));
 
-  chosen?.addEventListener("change", drawFigure);
+  chosen?.addEventListener("change", choose);
   for (const id of ["log", "seeds"]) document.getElementById(id)?.addEventListener("change", drawAll);
   for (const button of root.querySelectorAll("[data-axis]")) {
     button.addEventListener("click", () => {

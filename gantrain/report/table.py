@@ -9,6 +9,7 @@ from typing import Any
 from gantrain.config import as_word
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
+from gantrain.logs.status import FINISHED
 from gantrain.report.lines import line_of, short_labels
 from gantrain.report.markup import duration, number, render, source, spread_words
 from gantrain.report.outcomes import (
@@ -168,13 +169,17 @@ def _cells(runs: Sequence[RunRecord], variant: Variant, columns: Sequence[Column
             continue
         name, _, which = column.key.rpartition(" ")
         found = over_seeds(runs, name, which)
-        few = found is not None and found.count < len(runs)
-        cells[column.key] = Cell(
-            spread_words(found),
-            found.mean if found else None,
-            f"{found.count} of {len(runs)} seeds" if few and found else "",
-        )
+        note = "" if alone or found is None else _included(runs, name, which)
+        cells[column.key] = Cell(spread_words(found), found.mean if found else None, note)
     return cells
+
+
+def _included(runs: Sequence[RunRecord], name: str, which: str) -> str:
+    """What a mean over seeds leaves out, and which unfinished runs are in it."""
+    having = [run for run in runs if figure_of(run, name, which) is not None]
+    few = [f"{len(having)} of {len(runs)} seeds"] if len(having) < len(runs) else []
+    states = Counter(run.state for run in having if run.state != FINISHED)
+    return ", ".join(few + [f"{count} of them {state}" for state, count in states.items()])
 
 
 def _sortable(value: Any) -> float | str | None:
