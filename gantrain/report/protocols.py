@@ -10,7 +10,7 @@ OF_DATA = ("data.name", "data.image_size", "data.means", "data.stds", "data.weig
 NO_CONDITION = (
     *("network", "step"),  # told apart elsewhere
     *("real", "near", "held_out_accuracy"),  # follow from the reference and the classifier
-    *("kid_std", "inception_score_std"),  # results
+    *("std", "kid_std", "inception_score_std"),  # results
     "weights_origin",  # a place; their digest stands in `weights`
 )
 """What a row's protocol holds besides conditions."""
