@@ -7,8 +7,15 @@ from gantrain.config import Config, as_word, flatten, options, to_dict
 from gantrain.objectives.table import NOTATION, discriminator_rows, generator_rows
 
 
-def account_of(config: Config, *, command: Sequence[str], commit: str | None, warnings: Sequence[str]) -> str:
-    """The pair with its formulas, what warns of it, the command, and the keys that differ from the defaults."""
+def account_of(config: Config, *, words: Sequence[str], commit: str | None, warnings: Sequence[str]) -> str:
+    """The pair with its formulas, what warns of it, and the keys that differ from the defaults.
+
+    Args:
+        config: the run's.
+        words: `key=value`, as they were asked for.
+        commit: of the checkout.
+        warnings: what is known to go wrong with the configuration.
+    """
     objective = config.loss.make()
     disc = next(row for row in discriminator_rows() if row[0] == objective.disc)
     gen = next(row for row in generator_rows() if row[0] == objective.gen)
@@ -22,7 +29,7 @@ def account_of(config: Config, *, command: Sequence[str], commit: str | None, wa
         f"{config.schedule.batch_size}, seed {config.seed}",
     ]
     lines += [f"- **warning**: {warning}" for warning in warnings]
-    lines += ["", f"`{shlex.join(['python', '-m', 'gantrain', *command])}`", ""]
+    lines += ["", f"`{shlex.join(['python', '-m', 'gantrain', *words])}`", ""]
     lines.append(f"commit {commit}" if commit else "no commit: not run from a checkout")
     defaults = {key: default for key, default, _ in options()}
     flat = flatten(to_dict(config))

@@ -44,7 +44,8 @@ def introduce(
     of_sweep = None if job.get("job") is None else sweep.get("words", [])
     for part in hparams.row(checked, job.get("overrides", []), of_sweep=of_sweep, time=time.time()):
         events.add_summary(part)
-    writer.add_text("run", account_of(checked, command=sys.argv[1:], commit=commit, warnings=warnings), 0)
+    words = job.get("overrides") or sys.argv[1:]  # a worker of a sweep has words of its own
+    writer.add_text("run", account_of(checked, words=words, commit=commit, warnings=warnings), 0)
 
 
 def tell_end(folder: Path, state: str, step: int, reason: str | None) -> None:

@@ -225,11 +225,12 @@ def names_of(configs: dict[Path, dict[str, Any]]) -> dict[Path, str]:
         keys = [
             key for key in dict.fromkeys(key for config in told for key in config) if is_varied(key) or key == "seed"
         ]
-        varied = [key for key in keys if len({as_word(config.get(key)) for config in told}) > 1]
+        varied = [key for key in keys if len({as_word(config[key]) for config in told if key in config}) > 1]
         short = _short_keys(varied)
         for folder in together:
             found = _TIME_OR_NUMBER.match(folder.name)
-            words = [f"{short[key]}={as_word(configs[folder].get(key))}" for key in varied if configs[folder]]
+            config = configs[folder]
+            words = [f"{short[key]}={as_word(config[key])}" for key in varied if key in config]
             name = " ".join([found.group(1).rstrip("-"), *words]) if found else ""
             names[folder] = name if words and name and len(name) <= LONGEST_NAME else folder.name
     return names
