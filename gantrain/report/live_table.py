@@ -41,6 +41,7 @@ NAME, STATE, DONE, STEP, SPEED, LEFT, FIGURE, BEST, HEALTH = COLUMNS = (
 FIRST_TO_GO = (STEP, BEST, SPEED, LEFT, FIGURE, HEALTH)
 """What a narrow terminal does without, in this order; the bar of DONE goes before all of them."""
 BAR = 10  # characters
+LINES = 2  # of a column's width in one row, for what is told of a run's health
 GAP = 2  # characters between columns
 WIDEST_NAME, NARROWEST_NAME, NARROWEST_HEALTH = 48, 24, 18
 
@@ -132,6 +133,8 @@ def _tables(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep], width: int, *,
             )
         for run in inside:
             cells = rows[run.folder]
+            if HEALTH in widths:
+                cells[HEALTH].truncate(LINES * widths[HEALTH], overflow="ellipsis")  # error.txt has the whole
             table.add_row(*(_percent(run) if c == DONE and w < BAR else cells[c] for c, w in widths.items()))
         tables.append(table)
     return tables
@@ -165,7 +168,7 @@ def _widths(rows: list[dict[str, Text]], title: str, width: int) -> dict[str, in
 
 def _cells(run: LiveRun, title: str) -> dict[str, Text]:
     status = run.status
-    step = f"{status.step:,}/{status.steps:,}" if status.steps else f"{status.step:,}"
+    step = f"{status.step:,}/{status.steps:,}" if status.steps else ""
     figure = Text()
     if run.last is not None:
         figure.append(f"{run.last:.4g}" if title != FIGURE else f"{_title_of(str(run.figure))} {run.last:.4g}")
