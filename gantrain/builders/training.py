@@ -12,7 +12,6 @@ from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import (
     TOYS,
     Config,
-    flatten,
     to_dict,
 )
 from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
@@ -136,7 +135,6 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         grid=build_grid(config, networks, batches, resident, objective),
         config=tree,
         classes=training_set.classes,
-        flat_config=flatten(tree),
         learning_rate_factor=decays[schedule.lr_decay],
         diagnostics=diagnostics,
         stop_at_a_finding=config.doctor.stop,

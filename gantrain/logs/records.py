@@ -33,7 +33,7 @@ class RunRecord:
         job: its number in its sweep; None for a run by itself.
         status: how it stands.
         state: one of `logs.status.STATES`, or `broken`.
-        reason: why it failed, if it did.
+        reason: why it failed, or was stopped, pruned or skipped.
         starts: versions, commit, machine and command of each start.
         rows: of metrics.jsonl, in order.
     """
@@ -114,7 +114,6 @@ def read_run(folder: Path) -> RunRecord:
     rows = read_rows(folder / METRICS) if (folder / METRICS).is_file() else []
     status = read_status(folder) or _status_of_rows(config, rows)
     state = BROKEN if status.state == RUNNING and not status.is_alive else status.state
-    reason = folder / REASON
     return RunRecord(
         folder=folder,
         config=config,
@@ -122,10 +121,14 @@ def read_run(folder: Path) -> RunRecord:
         job=job.get("job"),
         status=status,
         state=state,
-        reason=reason.read_text(encoding="utf-8").strip() if reason.is_file() and state != RUNNING else None,
+        reason=_reason(folder / REASON, status) if state != RUNNING else None,
         starts=tuple(starts or ()),
         rows=tuple(rows),
     )
+
+
+def _reason(path: Path, status: Status) -> str | None:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else status.reason
 
 
 def _status_of_rows(config: dict[str, Any], rows: list[dict[str, Any]]) -> Status:

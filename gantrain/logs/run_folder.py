@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import yaml
 from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 from torchvision.utils import make_grid, save_image
 
 from gantrain.evidence.diagnostics import Reliability
 from gantrain.evidence.doctor import Finding
 from gantrain.evidence.measurement import Measurement
 from gantrain.files import PART, replace_text
+from gantrain.logs.charts import with_bands
+from gantrain.logs.dashboard import Best, introduce, take_back_end, tell_end
 from gantrain.logs.reliability import draw_reliability
 from gantrain.logs.status import STATUS, Status, write_status
 
@@ -33,16 +35,9 @@ MOST_FRAMES = 200
 STATUS_SECONDS = 2.0
 JOB, REASON, LOCK = "job.json", "error.txt", ".lock"
 """What was asked for, why it ended, and what keeps a second process out: written around a run, not by it."""
+SWEEP = "sweep.json"
+"""What a sweep was asked for: its `words`, and how many `jobs` it has, null where that shows later."""
 AROUND = (JOB, STATUS, REASON, LOCK)
-CHARTS = {
-    "diagnostics": {
-        "discriminator's loss, and its best where q = p": ["Multiline", [r"loss/discriminator(_at_q=p)?$"]],
-        "D": ["Multiline", [r"^D/(real|fake|generated)$"]],
-        "calibration: 1 for a calibrated ratio": ["Multiline", [r"^ratio/"]],
-        "v in eval mode: overfitting where held_out leaves trained": ["Multiline", [r"^overfitting/logit_"]],
-    }
-}
-"""TensorBoard's custom scalars: what is read together, drawn together."""
 PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
 
 
@@ -53,8 +48,23 @@ class RunFolderError(ValueError):
 class RunFolder:
     """Writes config.yaml, run.json, metrics.jsonl, samples/ and tensorboard/ of one run."""
 
-    def __init__(self, path: Path, config: dict[str, Any], device: str, *, resume_step: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: dict[str, Any],
+        device: str,
+        *,
+        resume_step: int | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
         """Starts a new run in `path`, or goes on with the one there after `resume_step`.
+
+        Args:
+            path: the folder.
+            config: nested, as `gantrain.config.to_dict` gives it; keys that are left out have their defaults.
+            device: its name.
+            resume_step: of the checkpoint; None for a new run.
+            warnings: what is known to go wrong with this configuration.
 
         Raises:
             RunFolderError: another run lies in `path`, or it cannot be written.
@@ -76,17 +86,22 @@ class RunFolder:
             raise taken(path) from None
         except OSError as error:
             raise RunFolderError(f"{str(path)!r} cannot be written ({error}); choose another hydra.run.dir") from None
-        _append_start(path / RUN, device, resume_step)
+        commit = _append_start(path / RUN, device, resume_step)
         purge = None if resume_step is None else resume_step + 1
         self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge)
         self._rows = (path / METRICS).open("a", encoding="utf-8")
         self._last_status = -math.inf
         if resume_step is None:
-            self._writer.add_custom_scalars(CHARTS)
+            self._best = Best()
+            asked = {"job": read_content(path / JOB), "sweep": read_content(path.parent / SWEEP)}
+            introduce(self._writer, config, **asked, commit=commit, warnings=warnings)
+        else:
+            self._best = Best(read_rows(path / METRICS))
+            take_back_end(self.tensorboard)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """A row of training scalars, after `step` generator steps."""
-        for name, value in values.items():
+        for name, value in (values | with_bands(values)).items():
             self._writer.add_scalar(name, value, step)
         self._row({"step": step, "kind": "train", **values})
 
@@ -112,9 +127,12 @@ class RunFolder:
         self._row({"step": step, "kind": "doctor", **dataclasses.asdict(finding)})
 
     def measurements(self, step: int, network: str, found: list[Measurement]) -> None:
-        """Metrics, each row with its protocol."""
+        """Metrics, each row with its protocol; in TensorBoard the best so far of each too."""
         for figure in found:
-            self._writer.add_scalar(f"metric/{figure.name}_{network}", figure.value, step)
+            name = f"{figure.name}_{network}"
+            self._writer.add_scalar(f"metric/{name}", figure.value, step)
+            if self._best.improves(figure.name, network, figure.value):
+                self._writer.add_scalar(f"best/{name}", figure.value, step)
             protocol = {**figure.protocol, "network": network, "step": step}
             self._row(
                 {"step": step, "kind": "metric", "name": figure.name, "value": figure.value, "protocol": protocol}
@@ -150,13 +168,16 @@ class RunFolder:
                 self.path, dataclasses.replace(status, figures=finite(status.figures), best=finite(status.best))
             )
 
-    def finish(self, config: dict[str, Any], figures: dict[str, float]) -> None:
-        """hparams: the flat configuration beside the final figures."""
-        plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in config.items()}
-        for part in hparams(plain, {f"final/{name}": value for name, value in figures.items()}):
-            self._writer._get_file_writer().add_summary(part)  # add_hparams would open a second run folder
-        for name, value in figures.items():
-            self._writer.add_scalar(f"final/{name}", value)
+    def end(self, state: str, step: int, reason: str | None = None) -> None:
+        """Tells TensorBoard how the run ended and why; what was written before is flushed.
+
+        Args:
+            state: one of `STATES`.
+            step: generator steps done.
+            reason: of a failure or an early end.
+        """
+        self.flush()
+        tell_end(self.tensorboard, state, step, reason)
 
     def flush(self) -> None:
         """Everything written so far is on its way to disk."""
@@ -217,6 +238,15 @@ def check_free(path: Path) -> None:
         raise taken(path)
 
 
+def read_content(path: Path) -> dict[str, Any]:
+    """Of a JSON file; {} where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def taken(path: Path) -> RunFolderError:
     """Why nothing new is begun in a folder that holds something."""
     return RunFolderError(
@@ -242,20 +272,21 @@ def _keep_rows_until(path: Path, step: int) -> None:
     replace_text(path, "".join(kept))
 
 
-def _append_start(path: Path, device: str, resume_step: int | None) -> None:
-    """run.json: one entry a start, with versions, commit, machine and command."""
+def _append_start(path: Path, device: str, resume_step: int | None) -> str | None:
+    """run.json: one entry a start, with versions, commit, machine and command; returns the commit."""
     starts = []
     if path.is_file():
         try:
             starts = list(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             path.replace(path.with_name(f"{path.name}.damaged"))
+    commit = git_commit()
     starts.append(
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": sys.argv,
             "resumed_at_step": resume_step,
-            "git_commit": git_commit(),
+            "git_commit": commit,
             "versions": installed_versions(PACKAGES),
             "python": platform.python_version(),
             "device": device,
@@ -263,6 +294,7 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> None:
         }
     )
     replace_text(path, json.dumps(starts, indent=1) + "\n")
+    return commit
 
 
 def installed_versions(packages: tuple[str, ...]) -> dict[str, str | None]:

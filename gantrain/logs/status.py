@@ -38,6 +38,7 @@ class Status:
         figures: the last measurement of each metric, by name and network, e.g. `fid_ema`.
         best: of the first metric: name, headline, value and step.
         findings: what the doctor has told.
+        reason: why the doctor or a sweep ended it; of a failure error.txt tells.
         value: what a sweep that optimises is told of the run; None without.
         time: when this was written, seconds since 1970.
         host: where the process runs.
@@ -53,6 +54,7 @@ class Status:
     figures: dict[str, float | None] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    reason: str | None = None
     value: float | None = None
     time: float = 0.0
     host: str = ""

@@ -28,12 +28,11 @@ from gantrain.failures import FAILED
 from gantrain.files import UnusableFolderError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import BROKEN
-from gantrain.logs.run_folder import LOCK, REASON
+from gantrain.logs.run_folder import LOCK, REASON, SWEEP
 from gantrain.logs.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from gantrain.sweeps.optimising import objective_of
 
-SWEEP = "sweep.json"
 RESUME = "sweep.resume"
 
 

@@ -5,28 +5,10 @@ from pathlib import Path
 
 from gantrain.config import Config, ConfigError
 from gantrain.evidence.measurement import LOWER_IS_BETTER
+from gantrain.logs.charts import figures_of
 from gantrain.logs.records import RunRecord
 
 FIRST_CHOICES = ("fid", "kl", "modes", "kid")
-FIGURES_OF = {
-    "classes": ("classes", "classes_kl", "class_accuracy"),
-    "colors": ("color_js",),
-    "duplicates": ("duplicates", "exact_duplicates"),
-    "neighbors": ("memorized",),
-}
-"""The figures of the metrics that are not called as their figure is; modes' depend on the data."""
-
-
-def figures_of(config: Config) -> tuple[str, ...]:
-    """Every figure that a run of this configuration measures and that has a better and a worse."""
-    found: list[str] = []
-    for metric in config.metric_names:
-        if metric == "modes":
-            found += ["modes", "modes_kl"]
-            found += ["high_quality", "kl"] if config.model.name == "mlp" else []
-        else:
-            found += FIGURES_OF.get(metric, (metric,))
-    return tuple(found)
 
 
 def objective_of(config: Config) -> str:

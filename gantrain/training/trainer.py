@@ -114,7 +114,6 @@ class Trainer:
         grid: Grid,
         config: dict[str, Any],
         classes: tuple[str, ...],
-        flat_config: dict[str, Any],
         learning_rate_factor: Callable[[int], float],
         diagnostics: Diagnostics | None = None,
         stop_at_a_finding: bool = False,
@@ -129,7 +128,6 @@ class Trainer:
             grid: what the sample grids show.
             config: the configuration, nested, for the checkpoint.
             classes: the names of the data set's classes, for the checkpoint.
-            flat_config: the same with dotted keys, for hparams.
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
             diagnostics: what looks at the run for the doctor; None for neither.
             stop_at_a_finding: whether the doctor's first finding ends the run.
@@ -141,7 +139,6 @@ class Trainer:
         self.grid = grid
         self.config = config
         self.classes = classes
-        self.flat_config = flat_config
         self.learning_rate_factor = learning_rate_factor
         self.diagnostics = diagnostics
         self.doctor = Doctor()
@@ -201,8 +198,9 @@ class Trainer:
             seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()
-        folder.finish(self.flat_config, self.figures)
-        self._tell(folder, STOPPED if self.stopped else PRUNED if self.pruned else FINISHED, now=True)
+        state = STOPPED if self.stopped else PRUNED if self.pruned else FINISHED
+        folder.end(state, self.step, self.stopped or self.pruned)
+        self._tell(folder, state, now=True)
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
         return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
 
@@ -399,6 +397,7 @@ class Trainer:
             figures=dict(self.figures),
             best=self.best,
             findings=list(self.doctor.told),
+            reason=self.stopped or self.pruned,
         )
         folder.status(status, now=now)
 

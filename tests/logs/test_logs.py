@@ -130,20 +130,20 @@ def test_a_slow_run_on_a_cpu_says_so_after_its_first_steps(
 
 
 def test_resuming_drops_what_its_own_killed_writes_left_and_no_other(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run", {"a": 1}, "cpu")
+    folder = RunFolder(tmp_path / "run", {"seed": 1}, "cpu")
     folder.close()
     own = [folder.path / ".last.pt.x.part", folder.path / ".config.yaml.part", folder.samples / ".training.part.gif"]
     others = [folder.path / ".evaluation-step6.json.part", folder.path / ".export-ema.x.part"]
     for path in (*own, others[0]):
         path.write_text("half")
     others[1].mkdir()
-    RunFolder(tmp_path / "run", {"a": 1}, "cpu", resume_step=0).close()
+    RunFolder(tmp_path / "run", {"seed": 1}, "cpu", resume_step=0).close()
     assert not any(path.exists() for path in own)
     assert all(path.exists() for path in others)
 
 
 def test_an_animation_of_many_pictures_is_thinned_and_ends_with_the_last(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run", {"a": 1}, "cpu")
+    folder = RunFolder(tmp_path / "run", {"seed": 1}, "cpu")
     for step in range(401):
         folder.grid(step, torch.full((3, 4, 4), step / 400), f"{step:07d}")
     path = folder.animate()
