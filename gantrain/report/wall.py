@@ -179,7 +179,9 @@ def _cell(place: Place, films: Films, steps: Sequence[int], pictures: Mapping[in
         return cell | {"words": "not run" if place.seed is None else f"seed {place.seed} not run"}
     if not steps:
         why = f": {run.reason}" if run.reason else ""
-        return cell | {"words": ("no room for its grids" if run.grids else f"{ENDS[run.state]}, no grid") + why}
+        return cell | {
+            "words": ("no readable grid, or no room for it" if run.grids else f"{ENDS[run.state]}, no grid") + why
+        }
     notes = [_note(run, step, moment, films.moments[-1]) for step, moment in zip(steps, films.moments, strict=True)]
     last = pictures[steps[-1]]
     others = [step for step in pictures if step != steps[-1]]
