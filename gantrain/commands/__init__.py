@@ -3,5 +3,5 @@
 A command's module has a dataclass `Options`, whose docstring says what the command does, and `run(options)`.
 """
 
-COMMANDS = ("evaluate", "export", "sample", "theory")
+COMMANDS = ("evaluate", "export", "report", "sample", "theory")
 """Each the name of its module in this package."""

@@ -50,11 +50,12 @@ def all_outcomes(run: RunRecord) -> list[Outcome]:
         name = str(rows[0]["name"])
         lower = LOWER_IS_BETTER.get(name)
         finite = [(row["value"], row["step"]) for row in rows if row["value"] is not None]
-        best = None
+        best, best_step = None, None
         if lower is not None and finite:
-            best = min(finite, key=lambda pair: pair[0] if lower else -pair[0])
+            best, best_step = min(finite, key=lambda pair: pair[0] if lower else -pair[0])
         last = rows[-1]
-        found.append(Outcome(name, str(last["protocol"]["network"]), *(best or (None, None)), last["value"], last["step"]))
+        network = str(last["protocol"]["network"])
+        found.append(Outcome(name, network, best, best_step, last["value"], last["step"]))
     return found
 
 
@@ -100,7 +101,9 @@ def folder_names(runs: Sequence[RunRecord]) -> dict[Path, str]:
     """Each run's folder as seen from the one that holds them all, so that it stays when that one is moved."""
     folders = [run.folder.resolve() for run in runs]
     base = os.path.commonpath([folder.parent for folder in folders])
-    return {run.folder: Path(os.path.relpath(folder, base)).as_posix() for run, folder in zip(runs, folders, strict=True)}
+    return {
+        run.folder: Path(os.path.relpath(folder, base)).as_posix() for run, folder in zip(runs, folders, strict=True)
+    }
 
 
 def first_line(text: str | None) -> str:

@@ -47,7 +47,9 @@ def make_protocols(variants: list[Variant]) -> Section | None:
                 "title": written(name),
                 "protocols": [
                     {
-                        "words": [(key.replace("_", " "), _word(value), key in parted) for key, value in protocol.items()],
+                        "words": [
+                            (key.replace("_", " "), _word(value), key in parted) for key, value in protocol.items()
+                        ],
                         "count": len(of_runs),
                         "folders": [names[run.folder] for run in of_runs],
                     }

@@ -9,7 +9,7 @@ from gantrain.report.variants import Variant
 
 MEANING = {
     FAILED: "ended by an error",
-    BROKEN: "its process is gone without a word, as after a kill or a power cut; resume= goes on from its last checkpoint",
+    BROKEN: "its process is gone without a word, as after a kill; resume= goes on from its last checkpoint",
     STOPPED: "ended at the doctor's finding, by doctor.stop",
     PRUNED: "ended by the sweep, which gave its steps to others",
     INTERRUPTED: "ended from the keyboard; resume= goes on from its last checkpoint",

@@ -1,0 +1,90 @@
+"""Configurations as differences from what all runs share, and the commands that make the runs again."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gantrain.config import as_word, options
+from gantrain.logs.records import RunRecord
+from gantrain.report.lines import line_of, short_labels
+from gantrain.report.markup import render
+from gantrain.report.outcomes import folder_names
+from gantrain.report.section import Section
+from gantrain.report.variants import Variant, common_config
+
+SWEEP = "sweep.json"
+PROGRAM = ("python", "-m", "gantrain")
+NOT_AGAIN = ("resume", "name")
+"""Keys that say where a run lay, not what it was."""
+OF_OTHERS = ("sweep.", "about.", "hydra.")
+
+
+def make_configurations(variants: list[Variant]) -> Section:
+    """What all share, each variant's differences, and a command a run."""
+    runs = [run for variant in variants for run in variant.runs]
+    names = folder_names(runs)
+    labels = short_labels(variants)
+    html = render(
+        "configurations.html.j2",
+        common={key: as_word(value) for key, value in common_config(runs).items()},
+        sweeps=sweep_commands(runs),
+        keys=list(variants[0].values),
+        variants=[
+            {
+                "line": line_of(k),
+                "label": labels[k],
+                "values": [as_word(value) for value in variant.values.values()],
+                "runs": [(run.config.get("seed", 0), names[run.folder], command(run)) for run in variant.runs],
+            }
+            for k, variant in enumerate(variants)
+        ],
+    )
+    return Section("configurations", "Configurations and commands", html)
+
+
+def command(run: RunRecord) -> str:
+    """The command that makes the run again, for a POSIX shell: what was asked for, else every key off its default."""
+    if run.overrides:
+        words = [word for word in run.overrides if _again(word.lstrip("+~").partition("=")[0])]
+    else:
+        defaults = {key: default for key, default, _ in options()}
+        words = [
+            f"{key}={hydra_word(value)}"
+            for key, value in run.config.items()
+            if key in defaults and value != defaults[key] and _again(key)
+        ]
+    return shlex.join([*PROGRAM, *words])
+
+
+def sweep_commands(runs: Sequence[RunRecord]) -> list[str]:
+    """The command of each sweep that the runs lie in, from its sweep.json."""
+    found = dict.fromkeys(run.folder.resolve().parent for run in runs)
+    words = (_words(folder / SWEEP) for folder in found)
+    return list(dict.fromkeys(shlex.join([*PROGRAM, *of_sweep]) for of_sweep in words if of_sweep))
+
+
+def hydra_word(value: Any) -> str:
+    """A value in Hydra's grammar of overrides, without loss: floats in full, strings in quotes where they need them."""
+    if isinstance(value, list):
+        return f"[{','.join(hydra_word(part) for part in value)}]"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str) and not re.fullmatch(r"[\w/.:+-]+", value):
+        quoted = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), value)
+        return f"'{quoted}'"  # a backslash is one, but before a quote
+    return as_word(value)
+
+
+def _again(key: str) -> bool:
+    return key not in NOT_AGAIN and not key.startswith(OF_OTHERS)
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [str(word) for word in content["words"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

@@ -1,0 +1,158 @@
+"""Figures and scalars over training, a line a variant: over steps, real images or training seconds."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from gantrain.evidence.measurement import LOWER_IS_BETTER
+from gantrain.logs.records import RunRecord
+from gantrain.report.courses import MOST_POINTS, Course, Series, cost_at, courses
+from gantrain.report.lines import line_of, short_labels
+from gantrain.report.markup import render, source
+from gantrain.report.outcomes import headline, written
+from gantrain.report.section import Section
+from gantrain.report.table import ranking
+from gantrain.report.variants import Variant
+
+SCALARS = {
+    "loss/discriminator": "discriminator's loss",
+    "loss/generator": "generator's loss",
+    "D/real": "D(x), on real examples",
+    "D/generated": "D(G(z)), on generated ones",
+    "log_ratio/real": "log r on real examples",
+    "log_ratio/fake": "log r on generated ones",
+}
+"""Of metrics.jsonl's rows of kind `train`; those that no run has are left out."""
+COSTS = {"images": "cost/images", "seconds": "cost/seconds"}
+MOST_SHOWN = 12
+"""Variants drawn at first; with more, the best few."""
+SHOWN_OF_MORE = 8
+FEWEST_POINTS, ALL_POINTS = 60, 60_000
+"""Of hundreds of runs each curve has fewer points, so that the page stays small."""
+
+
+def make_curves(variants: list[Variant]) -> Section | None:
+    """The measured figures in one picture with a menu, the scalars in small ones; None where there are no rows."""
+    runs = [run for variant in variants for run in variant.runs]
+    figures = dict.fromkeys(key for run in runs for key in run.measured)
+    first = headline(runs)
+    figures = dict.fromkeys(sorted(figures, key=lambda key: key.rpartition("_")[0] != first))
+    scalars = [name for name in SCALARS if any(run.series(name) for run in runs)]
+    if not figures and not scalars:
+        return None
+    most = max(FEWEST_POINTS, min(MOST_POINTS, ALL_POINTS // len(runs)))
+    grids = _Grids()
+    of_key: dict[str, list[dict[str, Any]]] = {}
+    for key in figures:
+        of_key[key] = _curves(variants, partial(_measured, key=key), grids, most, digits=12)
+    for name in scalars:
+        of_key[name] = _curves(variants, partial(RunRecord.series, name=name), grids, most, digits=5)
+    ranked = ranking(variants)
+    labels = short_labels(variants)
+    shown = set(ranked if len(ranked) <= MOST_SHOWN else ranked[:SHOWN_OF_MORE])
+    content = {
+        "variants": [
+            {"label": labels[k], "place": k, "shown": k in shown, **asdict(line_of(k))} for k in range(len(variants))
+        ],
+        "titles": {key: _title(key) for key in of_key},
+        "grids": grids.found,
+        "curves": of_key,
+    }
+    html = render(
+        "curves.html.j2",
+        content=json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        figures=[(key, _title(key)) for key in figures],
+        scalars=[(name, SCALARS[name]) for name in scalars],
+        legend=[(k, line_of(k), labels[k], variants[k].label, k in shown) for k in ranked],
+        best=ranked[:SHOWN_OF_MORE],
+        seeds=any(len(variant.runs) > 1 for variant in variants),
+        has_cost={axis: any(run.series(name) for run in runs) for axis, name in COSTS.items()},
+        most=most,
+    )
+    return Section("curves", "Curves", html, source("curves.css"), source("curves.js"))
+
+
+class _Grids:
+    """Steps with the images and seconds there, each set once, since a run's scalars share theirs."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, list[float | None]]] = []
+        self._places: dict[tuple[int, ...] | tuple[Any, ...], int] = {}
+        self._costs: dict[str, dict[str, Series]] = {}
+
+    def place(self, runs: Sequence[RunRecord], course: Course) -> int:
+        """Number of the course's grid; images and seconds are means over the runs that have come that far."""
+        key = (*(str(run.folder) for run in runs), *course.steps)
+        if key not in self._places:
+            grid: dict[str, list[float | None]] = {"steps": [_rounded(step, 7) for step in course.steps]}
+            for axis, name in COSTS.items():
+                costs = [self._cost(run, name) for run in runs]
+                grid[axis] = [_mean_cost(costs, step) for step in course.steps]
+            self._places[key] = len(self.found)
+            self.found.append(grid)
+        return self._places[key]
+
+    def _cost(self, run: RunRecord, name: str) -> Series:
+        of_run = self._costs.setdefault(str(run.folder), {})
+        if name not in of_run:
+            of_run[name] = run.series(name)
+        return of_run[name]
+
+
+def _mean_cost(costs: Sequence[Series], step: float) -> float | None:
+    reached = [series for series in costs if series and series[-1][0] >= step] or [series for series in costs if series]
+    values = [value for series in reached if (value := cost_at(series, step)) is not None]
+    return _rounded(statistics.fmean(values), 6) if values else None
+
+
+def _curves(
+    variants: Sequence[Variant], of_run: Callable[[RunRecord], Series], grids: _Grids, most: int, digits: int
+) -> list[dict[str, Any]]:
+    """For each variant that has the scalar: mean, standard deviation and count, and each seed's own curve."""
+    found = []
+    for place, variant in enumerate(variants):
+        having = [(run, series) for run in variant.runs if (series := of_run(run))]
+        if not having:
+            continue
+        mean, own = courses([series for _, series in having], most)
+        found.append(
+            {
+                "variant": place,
+                "grid": grids.place([run for run, _ in having], mean),
+                "mean": [_rounded(value, digits) for value in mean.values],
+                "std": [None if std is None else _rounded(std, digits) for std in mean.stds],
+                "count": mean.counts,
+                "runs": [
+                    {
+                        "seed": run.config.get("seed", 0),
+                        "grid": grids.place([run], course),
+                        "y": [_rounded(value, digits) for value in course.values],
+                    }
+                    for (run, _), course in zip(having, own, strict=True)
+                ]
+                if len(having) > 1
+                else [],
+            }
+        )
+    return found
+
+
+def _measured(run: RunRecord, key: str) -> Series:
+    rows = run.measured.get(key, ())
+    return [(row["step"], row["value"]) for row in rows if row["value"] is not None]
+
+
+def _title(key: str) -> str:
+    if key in SCALARS:
+        return SCALARS[key]
+    name, _, network = key.rpartition("_")
+    lower = LOWER_IS_BETTER.get(name)
+    hint = "" if lower is None else ", lower is better" if lower else ", higher is better"
+    return f"{written(name)} ({network}{hint})"
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")

@@ -1,0 +1,100 @@
+"""The report command: what it writes where, and what it refuses to write over."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gantrain.commands import report
+from gantrain.commands.report import Options, run
+from gantrain.commands.words import parse_words
+from gantrain.config import ConfigError
+from gantrain.files import UnusableFolderError
+from gantrain.logs.run_folder import RunFolderError
+from gantrain.logs.status import FAILED, mark
+from tests.written_runs import write_run
+
+WRITTEN = {"report.html", "runs.csv", "runs.parquet"}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for seed in range(2):
+        write_run(tmp_path / "sweep" / f"{seed}-gen=alt,seed={seed}", f"seed={seed}", steps=20, every=10, grids=0)
+    return tmp_path / "sweep"
+
+
+def test_it_may_be_written_again_while_runs_go_on(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    before = set(os.listdir(sweep))
+    run(Options(folders=[str(sweep)]))
+    assert set(os.listdir(sweep)) - before == WRITTEN
+    first = (sweep / "runs.csv").read_text()
+    write_run(sweep / "2-gen=alt,seed=2", "seed=2", steps=20, every=10, grids=0)
+    mark(sweep / "2-gen=alt,seed=2", FAILED)
+    capsys.readouterr()
+    run(Options(folders=[str(sweep)]))
+    again = (sweep / "runs.csv").read_text()
+    assert len(again.splitlines()) == len(first.splitlines()) + 1 == 4
+    told = capsys.readouterr().out
+    assert "3 runs of 1 variant: 2 finished, 1 failed" in told
+    assert "1 of 3 runs did not finish" in told
+    assert [line for line in told.splitlines() if line.startswith(str(sweep))] == [
+        str(sweep / name) for name in ("report.html", "runs.csv", "runs.parquet")
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+@pytest.mark.parametrize("content", ["mine", "", "folder,state,seed,mine\n"])
+def test_nothing_of_the_users_is_overwritten(sweep: Path, name: str, content: str) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    (sweep / name).write_text(content)
+    before = set(os.listdir(sweep))
+    with pytest.raises(ConfigError, match="was not written by gantrain report") as error:
+        run(Options(folders=[str(sweep)]))
+    assert str(sweep / name) in str(error.value)
+    assert (sweep / name).read_text() == content
+    assert set(os.listdir(sweep)) == before
+
+
+def test_a_failure_half_way_leaves_the_earlier_report(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(Options(folders=[str(sweep)]))
+    before = {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()}
+
+    def fail(path: Path, rows: object) -> None:
+        path.write_text("half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(report, "write_csv", fail)
+    with pytest.raises(OSError, match="no space left"):
+        run(Options(folders=[str(sweep)]))
+    assert {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()} == before
+
+
+def test_where_it_goes(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = sorted(str(folder) for folder in sweep.iterdir())
+    run(parse_words(Options, "report", runs))
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "runs.csv").is_file()
+    run(Options(folders=runs[:1], out=str(sweep / "of one.html"), title="<one>"))
+    page = (sweep / "of one.html").read_text()
+    assert "<title>&lt;one&gt;</title>" in page
+    assert not (sweep / "report.html").exists()
+    with pytest.raises(UnusableFolderError, match="is no folder that can be written"):
+        run(Options(folders=runs[:1], out=str(tmp_path / "nowhere" / "report.html")))
+    with pytest.raises(ConfigError, match=r"must end in \.html"):
+        Options(folders=runs, out="report.pdf")
+    with pytest.raises(ConfigError, match="folders is missing"):
+        parse_words(Options, "report", [])
+    with pytest.raises(RunFolderError, match="is no folder"):
+        run(Options(folders=["nowhere"]))
+
+
+def test_without_pyarrow_the_rest_is_written_and_it_is_said(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "has_parquet", lambda: False)
+    run(Options(folders=[str(sweep)]))
+    assert {path.name for path in sweep.iterdir() if path.is_file()} == WRITTEN - {"runs.parquet"}
+    assert "pip install 'gantrain[parquet]'" in capsys.readouterr().out

@@ -1,0 +1,238 @@
+"""The page tells what metrics.jsonl tells, of whatever runs there are."""
+
+import json
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+
+from gantrain.commands.report import Options, run
+from gantrain.evidence.measurement import LOWER_IS_BETTER
+from gantrain.logs.records import find_runs, read_run
+from gantrain.logs.run_folder import JOB, METRICS, RUN
+from gantrain.logs.status import RUNNING, mark
+from gantrain.report.page import make_page
+from gantrain.report.variants import gather
+from tests.report.parsed import Tables
+from tests.report.runs_of_a_sweep import FINDING, GENS, SEEDS, refuse_a_job, write_sweep
+from tests.written_runs import write_run
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sweep(tmp_path_factory.mktemp("report") / "sweep")
+
+
+@pytest.fixture(scope="module")
+def page(sweep: Path) -> str:
+    return page_of(sweep)
+
+
+def page_of(*places: Path) -> str:
+    return make_page(gather([read_run(folder) for folder in find_runs(places)]), "a title", "the command")
+
+
+def without_plotly(page: str) -> str:
+    return re.sub(r"<script>/\*.*?</script>", "", page, count=1, flags=re.DOTALL)
+
+
+def from_the_file(sweep: Path, gen: str, seed: int, name: str) -> list[float]:
+    (folder,) = sweep.glob(f"*-loss.gen={gen},seed={seed}")
+    rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    return [row["value"] for row in rows if row["kind"] == "metric" and row["name"] == name]
+
+
+def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> None:
+    tables = Tables(page)
+    found = {row["variant"][0].strip(): row for row in tables.rows["by-variant"]}
+    assert set(found) == set(GENS)
+    names = [row["variant"][0].strip() for row in tables.rows["by-variant"]]
+    marked = dict(zip(names, tables.best["by-variant"], strict=True))
+    means: dict[str, dict[str, float]] = {}
+    for name, pick in (("fid", min), ("recall", max)):
+        assert LOWER_IS_BETTER[name] is (pick is min)
+        for gen in GENS:
+            courses = [from_the_file(sweep, gen, seed, name) for seed in SEEDS]
+            for which, of_runs in (("best", [pick(c) for c in courses]), ("last", [c[-1] for c in courses])):
+                text, value = found[gen][f"{name} {which}"]
+                assert float(value or "nan") == pytest.approx(statistics.mean(of_runs), rel=1e-12)
+                shown = re.match(r"([\d.]+) ± ([\d.]+)", text)
+                assert shown is not None
+                assert float(shown[1]) == pytest.approx(statistics.mean(of_runs), rel=2e-2)
+                assert float(shown[2]) == pytest.approx(statistics.stdev(of_runs), rel=6e-2)
+                means.setdefault(f"{name} {which}", {})[gen] = statistics.mean(of_runs)
+    for column, of_gens in means.items():
+        pick = min if column.startswith("fid") else max
+        assert {gen for gen in GENS if column in marked[gen]} == {pick(of_gens, key=lambda gen: of_gens[gen])}, column
+    assert [row["variant"][0].strip() for row in tables.rows["by-variant"]] == ["rkl", "alt", "kl"]
+    assert "1 of them failed" in found["kl"]["fid best"][0]
+    assert found["kl"]["findings"][0] == "ratio explosion"
+    assert found["rkl"]["states"][0] == "1 pruned, 2 finished"
+
+
+def test_the_rows_of_runs_hold_the_figures_of_each(sweep: Path, page: str) -> None:
+    rows = Tables(page).rows["by-run"]
+    assert len(rows) == len(GENS) * len(SEEDS)
+    for row in rows:
+        gen, seed = re.fullmatch(r"(\w+), seed (\d)", row["variant"][0].strip()).groups()  # type: ignore[union-attr]
+        course = from_the_file(sweep, gen, int(seed), "fid")
+        assert float(row["fid best"][1] or "nan") == min(course)
+        assert float(row["fid last"][1] or "nan") == course[-1]
+        assert float(row["images"][1] or "nan") == 8000
+        assert float(row["seconds"][1] or "nan") == 10
+        assert row["folder"][0].endswith(f"-loss.gen={gen},seed={seed}")
+
+
+def test_the_curves_hold_what_was_measured(sweep: Path, page: str) -> None:
+    text = re.search(r'<script type="application/json" id="curves-data">(.*?)</script>', page, re.DOTALL)
+    assert text is not None
+    data = json.loads(text[1])
+    (kl,) = [c for c in data["curves"]["fid_ema"] if data["variants"][c["variant"]]["label"] == "kl"]
+    courses = [from_the_file(sweep, "kl", seed, "fid") for seed in SEEDS]
+    assert kl["mean"] == pytest.approx([statistics.mean(at) for at in zip(*courses, strict=True)])
+    assert kl["std"] == pytest.approx([statistics.stdev(at) for at in zip(*courses, strict=True)])
+    assert [own["y"] for own in kl["runs"]] == [pytest.approx(course) for course in courses]
+    grid = data["grids"][kl["grid"]]
+    assert grid == {
+        "steps": [100 * k for k in range(1, 11)],
+        "images": [800 * k for k in range(1, 11)],
+        "seconds": [k for k in range(1, 11)],
+    }
+    assert set(data["titles"]) >= {"loss/discriminator", "D/real", "D/generated", "log_ratio/fake", "recall_ema"}
+
+
+def test_the_answer_names_the_best_and_its_seeds(sweep: Path, page: str) -> None:
+    lead = re.search(r'<p class="lead">(.*?)</p>', page, re.DOTALL)
+    assert lead is not None
+    best = [min(from_the_file(sweep, "rkl", seed, "fid")) for seed in SEEDS]
+    second = [min(from_the_file(sweep, "alt", seed, "fid")) for seed in SEEDS]
+    assert f"loss.gen=rkl reached the best FID: {statistics.mean(best):.1f} ± {statistics.stdev(best):.2g}" in lead[1]
+    assert "over seeds 0, 1, 2" in lead[1]
+    assert "on 3 of 3 seeds" in lead[1]
+    assert f"Next is loss.gen=alt, {statistics.mean(second) - statistics.mean(best):.2g} above" in lead[1]
+
+
+def test_what_went_wrong_stands_there_escaped(page: str) -> None:
+    part = page.partition('<section id="troubles">')[2].partition("</section>")[0]
+    assert "<summary>loss.gen=&lt;kl&gt; &amp; co: not finite</summary>" in part
+    assert "a &lt;b&gt;second&lt;/b&gt; line" in part
+    assert FINDING.evidence in part
+    assert FINDING.advice in part
+    assert "7 of 9 runs finished" in part
+    assert "<b>second" not in page
+
+
+def test_nothing_is_fetched_from_anywhere(page: str) -> None:
+    rest = without_plotly(page)
+    assert len(rest) < len(page) / 2
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", rest)
+    assert "@import" not in rest
+    assert "url(" not in rest
+
+
+def test_twenty_variants_fit_into_a_small_page(tmp_path: Path) -> None:
+    """Rows of scalars cost little beside plotly.js, however many there are."""
+    for k, of_rows in enumerate((40, 1600)):
+        place = tmp_path / str(k)
+        for alpha in (0.1, 0.2):
+            write_run(
+                place / f"{alpha}",
+                "loss.gen=alpha",
+                f"loss.alpha_gen={alpha}",
+                steps=of_rows,
+                every=1,
+                measured={"fid": lambda step: 30 + 1 / step},
+                grids=0,
+            )
+    sizes = [len(page_of(tmp_path / str(k)).encode()) for k in range(2)]
+    assert sizes[0] < 6.5e6
+    assert sizes[1] - sizes[0] < 2 * 6 * 300 * 12 * 2  # variants, scalars, points, characters, each with its steps
+
+
+def test_protocols_that_differ_are_told_and_nothing_is_marked(sweep: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "sweep"
+    shutil.copytree(sweep, mine)
+    assert "Protocols differ" not in page_of(mine)
+    (changed,) = mine.glob("*-loss.gen=alt,seed=1")
+    rows = (changed / METRICS).read_text()
+    (changed / METRICS).write_text(rows.replace('"samples": 1000', '"samples": 50000'))
+    page = page_of(mine)
+    tables = Tables(page)
+    assert "Protocols differ between runs for FID, recall" in page
+    assert "<mark>samples 50,000</mark>" in page
+    assert not any(best for rows_of in tables.best.values() for best in rows_of)
+    assert 'class="lead"' not in page
+
+
+def test_a_moved_sweep_reports_the_same(sweep: Path, tmp_path: Path, page: str) -> None:
+    mine = tmp_path / "elsewhere" / "sweep"
+    shutil.copytree(sweep, mine)
+    assert Tables(page_of(mine)).rows == Tables(page).rows
+
+
+def test_odd_runs_are_reported(sweep: Path, tmp_path: Path) -> None:
+    """A refused job, a live run without rows, one without status, NaN, a seed less, one of points."""
+    mine = tmp_path / "sweep"
+    shutil.copytree(sweep, mine)
+    folders = sorted(mine.glob("0*"))
+    refuse_a_job(mine / "009-refused", like=folders[0], gen="hinge_ns")
+    (folders[0] / METRICS).write_text("")
+    mark(folders[0], RUNNING)
+    (folders[1] / "status.json").unlink()
+    (folders[1] / RUN).unlink()
+    rows = [json.loads(line) for line in (folders[3] / METRICS).read_text().splitlines()]
+    for row in rows:
+        row.pop("cost/images", None)
+        if row["kind"] == "metric":
+            row["value"] = None
+        if "loss/generator" in row:
+            row["loss/generator"] = None
+    (folders[3] / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.rmtree(folders[8])
+    write_run(mine / "points", "data=ring", "model=mlp", "log.grid_images=64", steps=20, every=10)
+    page = page_of(mine)
+    tables = Tables(page)
+    assert len(tables.rows["by-run"]) == 10
+    named = {row["folder"][0]: row for row in tables.rows["by-run"]}
+    assert named["009-refused"]["states"][0] == "failed"
+    assert named["009-refused"]["fid best"] == ("–", None)
+    assert named[folders[0].name]["fid last"] == ("–", None)
+    assert named[folders[3].name]["fid best"] == ("–", None)
+    assert named[folders[1].name]["states"][0] == "finished"
+    assert "still running" in page
+
+
+@pytest.mark.parametrize("measured", [{}, {"modes": lambda step: 5.0}])
+def test_a_single_run_is_reported(tmp_path: Path, measured: dict[str, object]) -> None:
+    write_run(tmp_path / "run", steps=20, every=10, measured=measured or {"train_distance": lambda step: 1.0})  # type: ignore[arg-type]
+    page = page_of(tmp_path / "run")
+    (row,) = Tables(page).rows["by-run"]
+    if measured:
+        assert row["modes last"] == ("5", "5.0")
+        assert "modes best" in row
+    else:
+        assert row["train_distance last"][1] == "1.0"
+        assert "train_distance best" not in row
+        assert "Nothing has been measured" in page
+    assert not any(Tables(page).best["by-run"])
+
+
+def test_lists_that_vary_are_words(tmp_path: Path) -> None:
+    for place, policy in enumerate(("[]", "[color,cutout]")):
+        write_run(tmp_path / str(place), f"augment.policy={policy}", "seed=3", steps=20, every=10, grids=0)
+    page = page_of(tmp_path)
+    assert {row["variant"][0] for row in Tables(page).rows["by-variant"]} == {"[]", "[color,cutout]"}
+
+
+def test_runs_of_no_rows_at_all_are_reported(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "one", steps=20, every=10, grids=0)
+    (folder / METRICS).unlink()
+    (folder / "status.json").unlink()
+    (folder / JOB).unlink()
+    run(Options(folders=[str(tmp_path)]))
+    page = (tmp_path / "report.html").read_text()
+    assert 'id="curves"' not in page
+    assert 'id="protocols"' not in page
+    assert "ended from the keyboard" in page
