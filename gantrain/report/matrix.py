@@ -14,7 +14,7 @@ from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveError, generators_for, make_objective
 from gantrain.report.markup import counted, number, render, source, spread_words
-from gantrain.report.outcomes import first_line, outcomes, written
+from gantrain.report.outcomes import first_line, headline, outcomes, written
 from gantrain.report.section import Section
 from gantrain.report.variants import Spread, Variant, spread
 
@@ -81,7 +81,8 @@ def make_matrix(variants: list[Variant]) -> Section | None:
     if not any(sum(cell.kind == "run" for cell in matrix.cells.values()) > 1 for matrix in matrices):
         return None
     measured = dict.fromkeys(name for run in runs if run.state == FINISHED for name in outcomes(run))
-    names = [name for name in LOWER_IS_BETTER if name in measured]
+    first = headline(runs)
+    names = sorted((name for name in LOWER_IS_BETTER if name in measured), key=lambda name: name != first)
     legends = {name: _paint(matrices, name) for name in names}
     if not any(legends.values()):
         return None

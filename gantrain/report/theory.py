@@ -162,6 +162,7 @@ def draw_measured(panel: Panel, frame: Frame) -> go.Figure | None:
         return None
     figure.update_xaxes(title_text="generator steps", title_standoff=6, rangemode="tozero", nticks=5, **_AXIS)
     figure.update_yaxes(**_weights_axis(frame), domain=[1 - CURVE * (1 - GAP), 1])
+    figure.update_yaxes(title_text="its mean, measured")
     _finish(figure, frame)
     return figure
 

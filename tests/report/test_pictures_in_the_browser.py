@@ -143,7 +143,7 @@ def test_the_map_follows_its_menu_and_says_why(page_file: Path, open_page: OpenP
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_the_panels_of_theory_fit(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
     page = open_page(page_file, width, height)
-    charts = page.locator("#theory .chart").all()
+    charts = page.locator("#theory .theory-chart").all()
     assert len(charts) == 4  # the writer's runs have no diagnostics
     for chart in charts:
         chart.scroll_into_view_if_needed()
@@ -152,5 +152,5 @@ def test_the_panels_of_theory_fit(page_file: Path, open_page: OpenPage, width: i
         assert drawn is not None
         assert 200 < drawn["width"] <= box["width"] + 1
         assert box["x"] + box["width"] <= width
-    title = page.locator("#theory .chart .x2title, #theory .chart .xtitle").first
+    title = page.locator("#theory .theory-chart .x2title, #theory .theory-chart .xtitle").first
     assert title.text_content() == "log r of generated examples"
