@@ -15,6 +15,7 @@ from gantrain.logs.status import FINISHED, RUNNING
 from gantrain.report.markup import spread_words
 from gantrain.report.outcomes import headline, written
 from gantrain.report.page import GENERATOR, describe, make_page
+from gantrain.report.protocols import apart
 from gantrain.report.rows import has_parquet, is_ours, rows_of, write_csv, write_parquet
 from gantrain.report.table import BEST, LAST, over_seeds, ranking
 from gantrain.report.variants import Variant, gather
@@ -125,6 +126,10 @@ def _summary(variants: list[Variant]) -> str:
         lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
         if len(variants) > PRINTED:
             lines.append(f"  and {len(variants) - PRINTED} more, on the page")
+    parted = apart(runs)
+    if parted:
+        names = ", ".join(map(written, parted))
+        lines.append(f"protocols differ between runs for {names}: these figures do not compare")
     short = [run for run in runs if run.state not in (FINISHED, RUNNING)]
     if short:
         lines.append(f"{len(short)} of {len(runs)} runs did not finish; the page says why")

@@ -16,7 +16,7 @@ from gantrain.report.variants import Spread, Variant
 
 SHOWN = 25
 """Variants in the table; the rest stands folded below it."""
-LOG_FROM = 6.0
+LOG_FROM = 3.0
 """Ratio of the largest to the smallest value from which the strip is logarithmic."""
 
 
@@ -30,7 +30,7 @@ def make_answer(variants: list[Variant]) -> Section:
     seeds = sorted({seed for variant in variants for seed in variant.seeds})
     values = [_by_seed(variant, name) for variant in variants]
     order = [k for k in ranking(variants) if values[k]]
-    scale = _Scale([value for of_variant in values for value in of_variant.values()])
+    scales = [_Scale([v for k in places for v in values[k].values()]) for places in (order[:SHOWN], order[SHOWN:])]
     leaders = {
         seed: (min if lower else max)(of_seed.values())
         for seed in seeds
@@ -39,7 +39,8 @@ def make_answer(variants: list[Variant]) -> Section:
     compare = name not in apart(runs)
     labels = short_labels(variants)
     rows = []
-    for k in order:
+    for place, k in enumerate(order):
+        scale = scales[place >= SHOWN]
         found = over_seeds(variants[k].runs, name, BEST)
         assert found is not None
         rows.append(
@@ -48,7 +49,11 @@ def make_answer(variants: list[Variant]) -> Section:
                 "label": labels[k],
                 "spread": found,
                 "mean": scale.at(found.mean),
-                "dots": [(scale.at(value), seed, value) for seed, value in values[k].items()],
+                "dots": [
+                    (scale.at(value), run.config.get("seed", 0), value)
+                    for run in variants[k].runs
+                    if (value := figure_of(run, name, BEST)) is not None
+                ],
                 "cells": [
                     (
                         value := values[k].get(seed),
@@ -67,9 +72,7 @@ def make_answer(variants: list[Variant]) -> Section:
         title=written(name),
         hint="lower is better" if lower else "higher is better",
         seeds=seeds,
-        rows=rows[:SHOWN],
-        rest=rows[SHOWN:],
-        scale=scale,
+        tables=[(rows[:SHOWN], scales[0]), (rows[SHOWN:], scales[1])],
         head=" · ".join(variants[0].values) or "variant",
         missing=[labels[k] for k in range(len(variants)) if not values[k]],
     )
@@ -96,9 +99,14 @@ def _runs_by_seed(variant: Variant) -> dict[int, list[RunRecord]]:
 
 
 def _by_seed(variant: Variant, name: str) -> dict[int, float]:
-    """The best value of each seed's run that has one."""
-    found = {seed: figure_of(run, name, BEST) for seed, run in zip(variant.seeds, variant.runs, strict=True)}
-    return {seed: value for seed, value in found.items() if value is not None}
+    """The best value of each seed that has one, of its best run where a seed was run twice."""
+    pick = min if LOWER_IS_BETTER[name] else max
+    found: dict[int, float] = {}
+    for seed, runs in _runs_by_seed(variant).items():
+        values = [value for run in runs if (value := figure_of(run, name, BEST)) is not None]
+        if values:
+            found[seed] = pick(values)
+    return found
 
 
 def _sentences(

@@ -29,7 +29,7 @@ def number(value: float | None, digits: int = 4) -> str:
         return "–"
     if float(value).is_integer() and abs(value) < 1e12:
         return f"{value:,.0f}"
-    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e12 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e12 else f"{value:#.{digits}g}".rstrip(".")
 
 
 def spread_words(found: Spread | None) -> str:

@@ -1,4 +1,4 @@
-// On paper every chart is as wide as its part of the page, and nothing stays folded but the long lists.
+// On paper every chart is as wide as its part of the page; what is folded on the screen stays folded.
 (() => {
   const charts = () => document.querySelectorAll(".js-plotly-plot");
   const PAGE = 1000; // CSS pixels of A4 landscape between its margins
