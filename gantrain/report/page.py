@@ -14,17 +14,23 @@ from gantrain.report.answer import make_answer
 from gantrain.report.configurations import make_configurations
 from gantrain.report.curves import make_curves
 from gantrain.report.markup import render, source
+from gantrain.report.matrix import make_matrix
 from gantrain.report.outcomes import written
 from gantrain.report.protocol_table import apart, make_protocols
 from gantrain.report.section import Section
 from gantrain.report.table import make_table
+from gantrain.report.theory import make_theory
 from gantrain.report.troubles import make_troubles
 from gantrain.report.variants import Variant
+from gantrain.report.wall import make_wall
 
 SECTIONS: tuple[Callable[[list[Variant]], Section | None], ...] = (
     make_answer,
     make_table,
+    make_matrix,
     make_curves,
+    make_theory,
+    make_wall,
     make_troubles,
     make_protocols,
     make_configurations,

@@ -1,0 +1,144 @@
+"""Sample grids of many runs at the same moments of training, as data URIs that fit a number of bytes."""
+
+import base64
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+BUDGET = 8_000_000
+FEWEST = 5
+"""Moments below which the pictures get coarser before there are fewer of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How pictures are written: WebP's quality, in [0, 100], and the share of their width and height."""
+
+    quality: int
+    scale: float = 1.0
+
+
+CODINGS = (Coding(85), Coding(75), Coding(50), Coding(75, 0.5), Coding(50, 0.25))
+"""From the finest; the first with enough moments is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A picture: its data URI, and the width and height of the file that it was read from, in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Films:
+    """What fits.
+
+    Attributes:
+        moments: steps of training, in order, the last one always among them.
+        steps: for each run and moment, the step of the run's grid that is nearest; () for a run without grids or
+            one that did not fit.
+        pictures: for each run, its pictures by step.
+        coding: how they were written.
+        bytes: of all data URIs together.
+    """
+
+    moments: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+    pictures: tuple[dict[int, Encoded], ...]
+    coding: Coding
+    bytes: int
+
+
+def fit_films(grids: Sequence[Mapping[int, Path]], budget: int = BUDGET) -> Films:
+    """As many moments of all runs, evenly spaced, as fit the budget.
+
+    Where not even their last moments do, the runs at the end have none. Files that are not whole, such as one that is
+    being written, are left out.
+
+    Args:
+        grids: of each run, its pictures by step.
+        budget: bytes, of the data URIs.
+    """
+    taken = [{step: path for step, path in of_run.items() if is_whole(path)} for of_run in grids]
+    every = sorted({step for of_run in taken for step in of_run})
+    encoded = cache(encode)
+
+    def sizes(coding: Coding, moments: Sequence[int]) -> list[int]:
+        return [
+            sum(len(encoded(of_run[step], coding).uri) for step in set(_nearest(of_run, moments))) for of_run in taken
+        ]
+
+    for coding in CODINGS:
+        count = _most_moments(every, budget, partial(sizes, coding))
+        if count >= min(FEWEST, len(every)):
+            break
+    if every and count == 0:
+        until = np.cumsum(sizes(coding, every[-1:])).tolist()
+        taken = [of_run if size <= budget else {} for of_run, size in zip(taken, until, strict=True)]
+        count = 1
+    moments = evenly(every, count)
+    steps = tuple(_nearest(of_run, moments) for of_run in taken)
+    pictures = tuple(
+        {step: encoded(of_run[step], coding) for step in dict.fromkeys(of_steps)}
+        for of_run, of_steps in zip(taken, steps, strict=True)
+    )
+    return Films(moments, steps, pictures, coding, sum(sizes(coding, moments)))
+
+
+def evenly(steps: Sequence[int], count: int) -> tuple[int, ...]:
+    """At most `count` of these steps, ascending: the last, the first, and what is nearest to even spaces between."""
+    if count < 2 or len(steps) < 2:
+        return tuple(steps[-1:]) if count else ()
+    return tuple(dict.fromkeys(_nearest(steps, np.linspace(steps[0], steps[-1], count).tolist())))
+
+
+def encode(path: Path, coding: Coding) -> Encoded:
+    """A picture as a data URI of WebP."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    width, height = picture.size
+    if coding.scale != 1:
+        smaller = max(1, round(width * coding.scale)), max(1, round(height * coding.scale))
+        picture = picture.resize(smaller, Image.Resampling.BOX)
+    written = io.BytesIO()
+    picture.save(written, "WEBP", quality=coding.quality)
+    return Encoded(f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}", width, height)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a picture is there that can be read to its end."""
+    try:
+        with Image.open(path) as opened:
+            opened.verify()
+    except (OSError, SyntaxError):
+        return False
+    return True
+
+
+def _nearest(steps: Collection[int], moments: Sequence[float]) -> tuple[int, ...]:
+    """Of each moment, the step nearest to it, the earlier one of two; () without steps."""
+    if not steps:
+        return ()
+    return tuple(min(steps, key=lambda step: (abs(step - moment), step)) for moment in moments)
+
+
+def _most_moments(every: Sequence[int], budget: int, sizes: Callable[[Sequence[int]], list[int]]) -> int:
+    """The largest number of moments found to fit, at most `len(every)`; 0 where not even the last one does."""
+    fits, too_many = 0, len(every) + 1
+    count = 1
+    while fits < count < too_many:
+        size = sum(sizes(evenly(every, count)))
+        if size <= budget:
+            fits = count
+        else:
+            too_many = count
+        likely = int(count * budget / size) if size else len(every)
+        count = min(max(likely, fits + 1), too_many - 1)
+    return fits
