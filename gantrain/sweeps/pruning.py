@@ -1,6 +1,7 @@
 """Ends a run early that falls behind the finished runs of its sweep, by Optuna's percentile rule."""
 
 import logging
+import warnings
 from pathlib import Path
 
 from gantrain.config import Config, ConfigError
@@ -54,7 +55,9 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
             value = best_value(run, key) if run is not None and run.state == FINISHED else None
             if run is not None and value is not None:
                 compared += 1
-                study.add_trial(optuna.trial.create_trial(value=value, intermediate_values=course(run, key)))
+                with warnings.catch_warnings():  # create_trial is marked as experimental in Optuna 2
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    study.add_trial(optuna.trial.create_trial(value=value, intermediate_values=course(run, key)))
         trial = study.ask()
         for at, value in sorted(own.items()):
             trial.report(value, at)

@@ -1,0 +1,157 @@
+"""Runs that a sweep ends early, and searches by Optuna."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gantrain.config import Config, ConfigError
+from gantrain.logs.records import find_runs, read_run
+from gantrain.sweeps.optimising import best_value, key_of, objective_of
+from gantrain.sweeps.pruning import make_pruner
+from tests.conftest import TINY, compose
+from tests.written_runs import write_run
+
+optuna = pytest.importorskip("optuna", reason="sweep.prune and hydra/sweeper=optuna need gantrain[optuna]")
+
+
+def asked(*words: str) -> Config:
+    return compose(*TINY, "schedule.steps=100", "metrics.every_steps=10", "sweep.prune=true", *words)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """Five runs whose modes at step s are s·(1 … 5), and a sixth's folder."""
+    for place in range(1, 6):
+
+        def modes(step: int, slope: int = place) -> float:
+            return float(step * slope)
+
+        write_run(tmp_path / f"{place:03d}", f"seed={place}", steps=100, every=10, measured={"modes": modes}, job=place)
+    (tmp_path / "own").mkdir()
+    (tmp_path / ".workers").mkdir()
+    return tmp_path / "own"
+
+
+# At step 50 the others have 50, 100, 150, 200, 250: the median is 150, the best quarter begins at 200.
+@pytest.mark.parametrize(
+    ("words", "value", "goes_on"),
+    [
+        ((), 149.0, False),
+        ((), 150.0, True),
+        (("sweep.prune_percentile=25",), 199.0, False),
+        (("sweep.prune_percentile=25",), 200.0, True),
+        (("sweep.prune_after=5",), 10.0, False),
+        (("sweep.prune_after=6",), 10.0, True),
+        (("sweep.prune_from=0.49",), 10.0, False),
+        (("sweep.prune_from=0.51",), 10.0, True),
+    ],
+)
+def test_a_run_goes_on_among_the_best_of_those_that_finished(
+    finished: Path, words: tuple[str, ...], value: float, goes_on: bool
+) -> None:
+    prune = make_pruner(asked(*words), finished)
+    assert prune is not None
+    found = prune(50, {"modes_ema": value, "modes_kl_ema": 1.0})
+    assert (found is None) == goes_on
+    if found is not None:
+        assert f"modes_ema {value:.4g} at step 50" in found
+        assert "the 5 finished runs" in found
+
+
+def test_an_earlier_best_counts(finished: Path) -> None:
+    prune = make_pruner(asked(), finished)
+    assert prune is not None
+    assert prune(40, {"modes_ema": 160.0}) is None
+    assert prune(50, {"modes_ema": 100.0}) is None, "its best so far is above the median of 150"
+
+
+def test_lower_is_better_for_a_divergence(tmp_path: Path) -> None:
+    for place in range(1, 6):
+
+        def kl(step: int, slope: int = place) -> float:
+            return slope / step
+
+        write_run(tmp_path / f"{place:03d}", f"seed={place}", steps=100, every=10, measured={"modes_kl": kl}, job=place)
+    (tmp_path / "own").mkdir()
+    prune = make_pruner(asked("sweep.objective=modes_kl"), tmp_path / "own")
+    assert prune is not None
+    assert prune(50, {"modes_kl_ema": 3.1 / 50}) is not None
+    prune = make_pruner(asked("sweep.objective=modes_kl"), tmp_path / "own")
+    assert prune is not None
+    assert prune(50, {"modes_kl_ema": 3.0 / 50}) is None
+
+
+def test_unfinished_runs_are_no_measure(finished: Path) -> None:
+    for place in range(1, 6):
+        status = finished.parent / f"{place:03d}" / "status.json"
+        status.write_text(json.dumps({**json.loads(status.read_text()), "state": "pruned"}))
+    prune = make_pruner(asked(), finished)
+    assert prune is not None
+    assert prune(50, {"modes_ema": 0.0}) is None
+
+
+def test_what_cannot_be_pruned_or_read_is_refused() -> None:
+    with pytest.raises(ConfigError, match="measures at the end only"):
+        make_pruner(asked("metrics.every_steps=0"), Path())
+    with pytest.raises(ConfigError, match=r"sweep.objective='fid' is not measured .*choose one of \[modes, modes_kl\]"):
+        objective_of(asked("sweep.objective=fid"))
+    with pytest.raises(ConfigError, match=r"set metrics\.names, which is empty"):
+        objective_of(asked("metrics=none"))
+    assert make_pruner(compose(*TINY), Path()) is None
+
+
+def test_the_figure_that_is_read() -> None:
+    assert key_of(compose(*TINY)) == "modes_ema"
+    assert key_of(compose("data=ring")) == "kl_ema"
+    assert key_of(compose("metrics.names=[kid,fid]", "metrics.networks=[raw,ema]")) == "fid_raw"
+    assert objective_of(compose("metrics.names=[colors,coverage]")) == "color_js"
+    assert objective_of(compose("metrics.names=[colors,coverage]", "sweep.objective=coverage")) == "coverage"
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Path, in_process: Any) -> None:
+    words = [
+        *("data=ring", "model.width=16", "schedule.steps=150", "metrics.every_steps=25", "metrics.samples=100"),
+        *(
+            "metrics=auto",
+            "device=cpu",
+            "log.diagnostics_every_steps=0",
+            "log.grids_every_steps=150",
+            "hydra.sweep.dir=s",
+        ),
+        *("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1"),
+        *("optimizer.lr_g=choice(0.0000001,0.003)", "sweep.prune=true", "sweep.prune_after=2", "sweep.prune_from=0.5"),
+    ]
+    code, text = in_process("-m", *words)
+    assert code == 0, text
+    runs = [read_run(folder) for folder in find_runs([tmp_path / "s"])]
+    assert len(runs) == 6
+    rates = {run.config["optimizer.lr_g"] for run in runs}
+    assert rates == {1e-7, 3e-3}, "the seed 0 of the sampler tries both"
+    values = {run.name: best_value(run, "kl_ema") for run in runs}
+    assert {run.name: run.status.value for run in runs} == values
+    best = min(runs, key=lambda run: values[run.name] or 0.0)
+    assert best.config["optimizer.lr_g"] == 3e-3
+    result = yaml.safe_load((tmp_path / "s" / "optimization_results.yaml").read_text())
+    assert result["best_params"] == {"optimizer.lr_g": 3e-3}
+    assert result["best_value"] == values[best.name]
+    pruned = [run for run in runs if run.state == "pruned"]
+    assert pruned
+    assert all(run.config["optimizer.lr_g"] == 1e-7 for run in pruned)
+    assert all("finished runs there" in (run.reason or "") for run in pruned)
+    assert all(run.status.step < 150 for run in pruned)
+    assert f"{6 - len(pruned)} finished, {len(pruned)} pruned" in text
+    (tmp_path / "s" / runs[-1].name / "status.json").unlink()
+    code, text = in_process("sweep.resume=s")
+    assert code == 0, text
+    assert text.count("kept: ") == 5, "a seeded search asks for the same trials again"
+
+
+def test_a_search_in_the_wrong_direction_is_refused(in_process: Any) -> None:
+    words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "optimizer.lr_g=interval(1e-5,1e-3)"]
+    code, text = in_process("-m", *words, "hydra.sweeper.direction=minimize")
+    assert code == 2
+    assert "hydra.sweeper.direction=minimize is the wrong way for sweep.objective=modes; use maximize" in text
