@@ -96,7 +96,7 @@ def make_table(variants: list[Variant]) -> Section:
 
 
 def columns_of(variants: Sequence[Variant]) -> list[Column]:
-    """Varied keys (where there are several), figures, diversity, health and cost."""
+    """Varied keys (where there are several), figures, diversity, cost and health."""
     runs = [run for variant in variants for run in variant.runs]
     keys = list(variants[0].values)
     columns = [Column(key, key, "varied") for key in keys] if len(keys) > 1 else []
@@ -112,11 +112,11 @@ def columns_of(variants: Sequence[Variant]) -> list[Column]:
         columns.append(Column(f"{name} {LAST}", f"{written(name)} last", group, hint, True, marked))
     return [
         *columns,
-        Column("states", "runs", "health"),
-        Column("findings", "doctor's findings", "health"),
-        Column("reasons", "reasons", "health"),
         Column("images", "images", "cost", "real ones that D saw", True),
         Column("seconds", "cost/seconds", "cost", "training alone", True),
+        Column("states", "runs", "health"),
+        *[Column("findings", "doctor's findings", "health")] * any(run.findings for run in runs),
+        *[Column("reasons", "reasons", "health")] * any(run.reason for run in runs),
     ]
 
 
