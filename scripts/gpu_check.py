@@ -133,7 +133,7 @@ def steady_speed(folder: Path) -> int:
 
 def gpu_tests(check: Check) -> dict[str, Any]:
     """The tests marked gpu; on a GPU none of them may skip."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-W", "default", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py", "-W", "default", "-p", "no:cacheprovider"]
     path = check.logs / "gpu-tests.log"
     with path.open("w", encoding="utf-8") as log:
         code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, timeout=120).returncode

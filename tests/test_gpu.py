@@ -1,5 +1,7 @@
 """What only a GPU can show; `make gpu-test`, and the first part of `make gpu-check`."""
 
+import subprocess
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from gantrain.commands import evaluate, sample
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric
 from gantrain.evidence.inception import find_inception_weights
+from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import read_rows
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
+from gantrain.sweeps.job import forget
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose
 from tests.evidence.test_inception import Images, some_images
@@ -93,6 +97,35 @@ def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
     builders.run(compose(*TINY, "device=cuda", "metrics=none"), tmp_path / "run")
     config, state = builders.resumed_config(tmp_path / "run", {"schedule.steps": 9, "device": "cpu"})
     assert builders.run(config, tmp_path / "run", state).step == 9
+
+
+def test_a_job_leaves_nothing_on_the_gpu(tmp_path: Path) -> None:
+    words = [*TINY, "device=cuda", "metrics=none"]
+    builders.run(compose(*words, "schedule.batch_size=64", "model.width=32"), tmp_path / "large")
+    large = torch.cuda.max_memory_allocated()
+    forget()
+    assert torch.cuda.memory_allocated() < large / 4
+    builders.run(compose(*words), tmp_path / "small")
+    assert torch.cuda.max_memory_allocated() < large, "the peak is of the run, not of the process"
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_jobs_of_a_sweep_train_as_alone(
+    launcher: str, tmp_path: Path, gantrain: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    if launcher == "joblib" and find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+        pytest.skip("no hydra-joblib-launcher is installed: pip install 'gantrain[joblib]'")
+    words = [*TINY, "device=cuda", "metrics=none"]
+    done = gantrain("-m", *words, "seed=3,4", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    for folder in find_runs([tmp_path / "sweep"]):
+        run = read_run(folder)
+        builders.run(compose(*words, f"seed={run.config['seed']}"), tmp_path / f"alone-{run.name}")
+        alone = read_run(tmp_path / f"alone-{run.name}")
+        assert run.starts[0]["device"] == torch.cuda.get_device_name(0)
+        for name in ("loss/discriminator", "loss/generator"):
+            found, wanted = (dict(of_run.series(name)) for of_run in (run, alone))
+            assert found == pytest.approx(wanted, rel=1e-3)
 
 
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
