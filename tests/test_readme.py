@@ -1,11 +1,21 @@
 """The README's promises that can be checked by reading."""
 
 import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
+import pytest
+
+from gantrain.commandline import compose_with_hydra, first_values
+from gantrain.commands import COMMANDS
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
 from tests.conftest import REPOSITORY, compose
+
+PAGES = (*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md")))
+PLUGINS = {"joblib": "hydra_joblib_launcher", "submitit": "hydra_submitit_launcher", "optuna": "hydra_optuna_sweeper"}
 
 
 def test_the_table_of_objectives_is_current() -> None:
@@ -29,8 +39,23 @@ def test_every_command_of_the_readme_composes() -> None:
             compose(*(value if word.startswith(key) else word for word in single))
 
 
-def test_every_linked_file_is_there() -> None:
-    text = (REPOSITORY / "README.md").read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
+def test_every_sweep_of_the_docs_composes() -> None:
+    text = (REPOSITORY / "docs" / "sweeps.md").read_text().replace("\\\n", " ")
+    lines = re.findall(r"^ +python -m gantrain (.*)$", text, flags=re.MULTILINE)
+    lines += [words for words in re.findall(r"`(hydra/launcher=[^`]*)`", text)]
+    composed = 0
+    for line in lines:
+        words = [word for word in shlex.split(line, comments=True) if not word.startswith(("-m", "sweep.resume="))]
+        if not words or words[0] in COMMANDS or "ray" in line or "PARTITION" in line:
+            continue
+        if all(find_spec(f"hydra_plugins.{package}") for name, package in PLUGINS.items() if name in line):
+            compose_with_hydra(first_values(words))
+            composed += 1
+    assert composed >= 7
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_linked_file_is_there(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if "://" not in target:
-            assert (REPOSITORY / target).exists(), target
+            assert (path.parent / target).exists(), target
