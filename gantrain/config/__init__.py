@@ -1,0 +1,75 @@
+"""The schema: every configuration key, its type, its range and one line of help.
+
+`register` hands it to Hydra; `from_omegaconf` turns a composed configuration into a checked `Config`.
+Checks run when a dataclass is made, so before any data is loaded.
+"""
+
+from gantrain.config.about import AboutConfig
+from gantrain.config.checks import ConfigError, option
+from gantrain.config.cond import COND_GENERATORS, COND_NAMES, CondConfig
+from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
+from gantrain.config.data import DATA_NAMES, DATA_SIZES, TOYS, DataConfig
+from gantrain.config.log import DoctorConfig, LogConfig
+from gantrain.config.loss import LossConfig, RegularizerConfig
+from gantrain.config.metrics import METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
+from gantrain.config.model import (
+    D_NORMS,
+    D_PATTERNS,
+    G_NORMS,
+    IMAGE_SIZES,
+    MAXOUT_COUNTS,
+    MODEL_NAMES,
+    PRIORS,
+    ModelConfig,
+)
+from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
+from gantrain.config.practice import AUGMENT_POLICIES, AugmentConfig, PracticeConfig
+from gantrain.config.sweep import SweepConfig
+from gantrain.config.whole import MAY_CHANGE_ON_RESUME, PRECISIONS, Config, options
+from gantrain.config.words import as_word, flatten
+
+__all__ = [
+    "AUGMENT_POLICIES",
+    "COND_GENERATORS",
+    "COND_NAMES",
+    "DATA_NAMES",
+    "DATA_SIZES",
+    "D_NORMS",
+    "D_PATTERNS",
+    "G_NORMS",
+    "IMAGE_SIZES",
+    "LR_DECAYS",
+    "MAXOUT_COUNTS",
+    "MAY_CHANGE_ON_RESUME",
+    "METRIC_NAMES",
+    "MODEL_NAMES",
+    "PRECISIONS",
+    "PRIORS",
+    "SAMPLING_NETWORKS",
+    "SPLITS",
+    "TOYS",
+    "AboutConfig",
+    "AugmentConfig",
+    "CondConfig",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "DoctorConfig",
+    "LogConfig",
+    "LossConfig",
+    "MetricsConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PracticeConfig",
+    "RegularizerConfig",
+    "ScheduleConfig",
+    "SweepConfig",
+    "as_word",
+    "flatten",
+    "from_dict",
+    "from_omegaconf",
+    "option",
+    "options",
+    "register",
+    "to_dict",
+]

@@ -1,0 +1,62 @@
+"""`optimizer.*` and `schedule.*`: Adam for each network, and how long and how often each steps."""
+
+from dataclasses import dataclass
+
+from gantrain.config.checks import at_least_0, between, choice, option, require, unread
+
+LR_DECAYS = ("constant", "linear", "cosine")
+
+
+@dataclass(slots=True, kw_only=True)
+class OptimizerConfig:
+    """Adam, with its own settings for each network."""
+
+    lr_g: float = option(2e-4, "learning rate of the generator")
+    lr_d: float = option(2e-4, "learning rate of the discriminator")
+    beta1_g: float = option(0.5, "Adam's β1 of the generator")
+    beta2_g: float = option(0.999, "Adam's β2 of the generator")
+    beta1_d: float = option(0.5, "Adam's β1 of the discriminator")
+    beta2_d: float = option(0.999, "Adam's β2 of the discriminator")
+    clip_gradient: float = option(0.0, "largest norm of either network's gradient; 0 is off")
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        at_least_0("optimizer.clip_gradient", self.clip_gradient, "0 turns it off")
+        for side in "gd":
+            rate = getattr(self, f"lr_{side}")
+            require(0 < rate <= 1, f"optimizer.lr_{side}", rate, "must lie in (0, 1]; 2e-4 is DCGAN's")
+            for beta in ("beta1", "beta2"):
+                value = getattr(self, f"{beta}_{side}")
+                require(0 <= value < 1, f"optimizer.{beta}_{side}", value, "must lie in [0, 1)")
+
+
+@dataclass(slots=True, kw_only=True)
+class ScheduleConfig:
+    """How long and how often."""
+
+    steps: int = option(100_000, "generator steps")
+    d_steps: int = option(1, "discriminator steps before each generator step (k in Goodfellow's Algorithm 1)")
+    early_d_steps: int = option(0, "discriminator steps in the first early_until generator steps; 0 is off")
+    early_until: int = option(25, "see early_d_steps")
+    early_every: int = option(0, "generator steps from one with early_d_steps to the next, later on; 0 is never")
+    batch_size: int = option(64, "real images a discriminator step, and fakes a step of either network")
+    lr_decay: str = option("constant", "learning rates: constant, or linear or cosine to 0 at the last step")
+    lr_decay_from: float = option(0.0, "share of the run after which the decay begins, in [0, 1)")
+    ema_decay: float = option(0.999, "decay a step of the generator's running average (EMA); 0 turns it off")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        between("schedule.steps", self.steps, 1, 10**9)
+        between("schedule.d_steps", self.d_steps, 1, 1000)
+        between("schedule.early_d_steps", self.early_d_steps, 0, 1000)
+        between("schedule.early_until", self.early_until, 0, 10**9)
+        between("schedule.early_every", self.early_every, 0, 10**9)
+        if not self.early_d_steps:
+            unread("schedule.early_until", self.early_until, 25, "schedule.early_d_steps")
+            unread("schedule.early_every", self.early_every, 0, "schedule.early_d_steps")
+        between("schedule.batch_size", self.batch_size, 2, 65536, what="batch norm needs at least 2")
+        choice("schedule.lr_decay", self.lr_decay, LR_DECAYS)
+        require(0 <= self.lr_decay_from < 1, "schedule.lr_decay_from", self.lr_decay_from, "must lie in [0, 1)")
+        if self.lr_decay == "constant":
+            unread("schedule.lr_decay_from", self.lr_decay_from, 0.0, "schedule.lr_decay=linear and cosine")
+        require(0 <= self.ema_decay < 1, "schedule.ema_decay", self.ema_decay, "must lie in [0, 1); 0 turns EMA off")
