@@ -12,13 +12,13 @@ from gantrain.config import ConfigError, option
 from gantrain.files import PART, UnusableFolderError
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.status import FINISHED, RUNNING
-from gantrain.report.markup import spread_words
-from gantrain.report.outcomes import headline, written
+from gantrain.report.outcomes import headline
 from gantrain.report.page import GENERATOR, describe, make_page
 from gantrain.report.protocol_table import apart
 from gantrain.report.rows import has_parquet, is_ours, rows_of, write_csv, write_parquet
 from gantrain.report.table import BEST, LAST, over_seeds, ranking
 from gantrain.report.variants import Variant, gather
+from gantrain.report.wording import spread_words, written
 
 PAGE, CSV, PARQUET = "report.html", "runs.csv", "runs.parquet"
 HEAD = 4096

@@ -7,12 +7,13 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
 from gantrain.report.lines import line_of, short_labels
-from gantrain.report.markup import counted, number, render, source, spread_words
-from gantrain.report.outcomes import headline, written
+from gantrain.report.markup import render, source
+from gantrain.report.outcomes import headline
 from gantrain.report.protocol_table import apart
 from gantrain.report.section import Section
 from gantrain.report.table import BEST, LAST, figure_of, over_seeds, ranking
 from gantrain.report.variants import Spread, Variant
+from gantrain.report.wording import counted, direction, number, spread_words, written
 
 SHOWN = 25
 """Variants in the table; the rest stands folded below it."""
@@ -70,7 +71,7 @@ def make_answer(variants: list[Variant]) -> Section:
         sentences=_sentences(variants, order, values, name, lower) if compare else [],
         compare=compare,
         title=written(name),
-        hint="lower is better" if lower else "higher is better",
+        hint=direction(lower),
         seeds=seeds,
         tables=[(rows[:SHOWN], scales[0]), (rows[SHOWN:], scales[1])],
         head=" · ".join(variants[0].values) or "variant",

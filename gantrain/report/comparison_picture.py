@@ -12,8 +12,9 @@ from PIL import Image
 
 from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
-from gantrain.report.comparison_table import counted, direction, named, numbered, spread_words
+from gantrain.report.comparison_table import numbered
 from gantrain.report.variants import Variant, seed_of
+from gantrain.report.wording import counted, direction, named, number, spread_words
 from gantrain.theory.lines import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 
 MOST = 16
@@ -148,9 +149,9 @@ def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
         return []
     point, readings = next(iter(figure.readings.items()))
     found = value_at(run, figure.name, point, figure.lower_is_better)
-    own = found if isinstance(found, str) else f"{found[0]:.4g} at step {found[1]:,}"
+    own = found if isinstance(found, str) else f"{number(found[0])} at step {found[1]:,}"
     count = len(readings[k].values)
-    of_all = f"{spread_words(readings[k])} over {counted(count, 'seed')}" if count else "no seed has a value"
+    of_all = f"{spread_words(readings[k].spread)} over {counted(count, 'seed')}" if count else "no seed has a value"
     return [f"{named(figure.name)}: {own}", of_all]
 
 

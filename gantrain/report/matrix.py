@@ -13,10 +13,11 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveError, generators_for, make_objective
-from gantrain.report.markup import counted, number, render, source, spread_words
-from gantrain.report.outcomes import first_line, headline, outcomes, written
+from gantrain.report.markup import render, source
+from gantrain.report.outcomes import first_line, headline, outcomes
 from gantrain.report.section import Section
 from gantrain.report.variants import Spread, Variant, spread
+from gantrain.report.wording import counted, direction, number, spread_words, written
 
 OF_PAIR = ("loss.disc", "loss.gen", "loss.alpha_disc", "loss.alpha_gen")
 SCALE = "Blues"
@@ -89,9 +90,12 @@ def make_matrix(variants: list[Variant]) -> Section | None:
     html = render(
         "matrix.html.j2",
         matrices=matrices,
-        figures=[(name, written(name), LOWER_IS_BETTER[name], legend) for name, legend in legends.items() if legend],
+        figures=[
+            (name, written(name), direction(LOWER_IS_BETTER[name]), LOWER_IS_BETTER[name], legend)
+            for name, legend in legends.items()
+            if legend
+        ],
         stops=[_color(place / 4) for place in range(5)],
-        counted=counted,
     )
     return Section("matrix", "Generator by discriminator", html, source("matrix.css"), source("matrix.js"))
 

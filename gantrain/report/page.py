@@ -15,7 +15,6 @@ from gantrain.report.configurations import make_configurations
 from gantrain.report.curves import make_curves
 from gantrain.report.markup import render, source
 from gantrain.report.matrix import make_matrix
-from gantrain.report.outcomes import written
 from gantrain.report.protocol_table import apart, make_protocols
 from gantrain.report.section import Section
 from gantrain.report.table import make_table
@@ -23,6 +22,7 @@ from gantrain.report.theory import make_theory
 from gantrain.report.troubles import make_troubles
 from gantrain.report.variants import Variant
 from gantrain.report.wall import make_wall
+from gantrain.report.wording import counted, written
 
 SECTIONS: tuple[Callable[[list[Variant]], Section | None], ...] = (
     make_answer,
@@ -120,4 +120,4 @@ def _short(commit: str | None) -> str | None:
 def describe(runs: Sequence[RunRecord], variants: Sequence[Variant]) -> str:
     """`15 runs of 5 variants: 13 finished, 2 failed`."""
     states = ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in runs).most_common())
-    return f"{len(runs)} run{'s' * (len(runs) != 1)} of {len(variants)} variant{'s' * (len(variants) != 1)}: {states}"
+    return f"{counted(len(runs), 'run')} of {counted(len(variants), 'variant')}: {states}"

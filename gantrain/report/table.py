@@ -11,7 +11,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
 from gantrain.report.lines import line_of, short_labels
-from gantrain.report.markup import duration, number, render, source, spread_words
+from gantrain.report.markup import duration, render, source
 from gantrain.report.outcomes import (
     DIVERSITY,
     Outcome,
@@ -22,11 +22,11 @@ from gantrain.report.outcomes import (
     images_seen,
     outcomes,
     training_seconds,
-    written,
 )
 from gantrain.report.protocol_table import apart
 from gantrain.report.section import Section
 from gantrain.report.variants import Spread, Variant, spread
+from gantrain.report.wording import direction, number, spread_words, written
 
 BEST, LAST = "best", "last"
 
@@ -105,7 +105,7 @@ def columns_of(variants: Sequence[Variant]) -> list[Column]:
         lower = LOWER_IS_BETTER.get(name)
         marked = None if name in parted else lower
         group = "diversity" if name in DIVERSITY else "figures"
-        hint = "" if lower is None else "lower is better" if lower else "higher is better"
+        hint = "" if lower is None else direction(lower)
         hint = "protocols differ" if name in parted else hint
         if lower is not None:
             columns.append(Column(f"{name} {BEST}", f"{written(name)} best", group, hint, True, marked))

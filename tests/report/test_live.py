@@ -151,7 +151,7 @@ def test_the_table_says_it_all_on_a_wide_terminal(sweep: Path) -> None:
     assert lines[0].startswith("6 runs: 1 running · 1 finished · 1 stopped · 2 failed · 1 broken   640 images/s")
     assert lines[0].endswith("about 6 min 10 s left   2 jobs to come")  # 90 + 2 · 140
     head = lines[1].split()
-    assert head == ["run", "state", "done", "step", "images/s", "left", "fid", "(ema)", "best", "health"]
+    assert head == ["run", "state", "done", "step", "images/s", "left", "FID", "(EMA)", "best", "health"]
     running = re.split(r"\s{2,}", row_of(lines, "001"))
     assert running == [
         *("001 gen=kl", "running", "━╌╌╌╌╌╌╌╌╌", "10 %", "100/1,000", "640", "1 min 30 s"),
@@ -221,8 +221,8 @@ def test_runs_of_other_folders_and_other_figures_stand_apart(tmp_path: Path) -> 
     lines = shown(tmp_path)
     titles = [place for place, line in enumerate(lines) if line.endswith(("/a", "/b"))]
     assert len(titles) == 2
-    assert "fid (ema) 3 " in row_of(lines, "12-00-00-x") + " "
-    assert "modes (ema) 950" in row_of(lines, "mine")
+    assert "FID (EMA) 3 " in row_of(lines, "12-00-00-x") + " "
+    assert "modes (EMA) 950" in row_of(lines, "mine")
     assert sum(line.startswith("run ") for line in lines) == 1
 
 
