@@ -118,9 +118,9 @@ def _summary(variants: list[Variant]) -> str:
         table = [("variant", f"{written(name)} best", f"{written(name)} last", "seeds", "")]
         for place in ranking(variants)[:PRINTED]:
             variant = variants[place]
-            best, last = (over_seeds(variant.runs, name, which) for which in (BEST, LAST))
+            best, last = (over_seeds(variant, name, which) for which in (BEST, LAST))
             odd = ", ".join(dict.fromkeys(run.state for run in variant.runs if run.state != FINISHED))
-            seeds = ",".join(map(str, variant.seeds))
+            seeds = ",".join(str(seed) for seed in dict.fromkeys(variant.seeds))
             table.append((variant.label, spread_words(best), spread_words(last), seeds, odd))
         widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
         lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]

@@ -15,7 +15,7 @@ from gantrain.report.markup import render, source
 from gantrain.report.outcomes import headline
 from gantrain.report.section import Section
 from gantrain.report.table import ranking
-from gantrain.report.variants import Variant
+from gantrain.report.variants import Variant, seed_of
 from gantrain.report.wording import base_of, direction, named
 
 SCALARS = {
@@ -69,7 +69,7 @@ def make_curves(variants: list[Variant]) -> Section | None:
         scalars=[(name, SCALARS[name]) for name in scalars],
         legend=[(k, line_of(k), labels[k], variants[k].label, k in shown) for k in ranked],
         best=ranked[:SHOWN_OF_MORE],
-        seeds=any(len(variant.runs) > 1 for variant in variants),
+        seeds=any(len(variant.replicates) > 1 for variant in variants),
         has_cost={axis: any(run.series(name) for run in runs) for axis, name in COSTS.items()},
         most=most,
     )
@@ -115,7 +115,7 @@ def _curves(
     """For each variant that has the scalar: mean, standard deviation and count, and each seed's own curve."""
     found = []
     for place, variant in enumerate(variants):
-        having = [(run, series) for run in variant.runs if (series := of_run(run))]
+        having = [(run, series) for run in variant.replicates if (series := of_run(run))]
         if not having:
             continue
         mean, own = courses([series for _, series in having], most)
@@ -128,7 +128,7 @@ def _curves(
                 "count": mean.counts,
                 "runs": [
                     {
-                        "seed": run.config.get("seed", 0),
+                        "seed": seed_of(run),
                         "grid": grids.place([run], course),
                         "y": [_rounded(value, digits) for value in course.values],
                     }

@@ -15,7 +15,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import BROKEN
 from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 from gantrain.report.live import LIVE, SILENT_SECONDS, STARTING, LiveRun, LiveSweep
-from gantrain.report.wording import base_of, counted, named, number
+from gantrain.report.wording import base_of, counted, duration, named, number
 
 STYLES = {
     STARTING: "cyan",
@@ -92,20 +92,6 @@ def head(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep]) -> Text:
     if coming:
         line.append(f"   {counted(coming, 'job')} to come")
     return line
-
-
-def duration(seconds: float) -> str:
-    """`12 s`, `4 min 10 s`, `2 h 05 min` or `3 d 04 h`, to the nearest of its last unit."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = round(seconds / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24:02d} h"
 
 
 def _tables(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep], width: int, *, wrap: bool) -> list[Table]:

@@ -22,15 +22,6 @@ def source(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min` or `3.4 h`; a dash for None."""
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -43,7 +34,6 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": number,
         "spread": spread_words,
-        "duration": duration,
         "counted": counted,
         "word": as_word,
     }

@@ -60,3 +60,21 @@ def spread_words(found: Spread | None) -> str:
 def counted(count: int, thing: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """`1.2 s`, `12 s`, `4 min 10 s`, `2 h 05 min` or `3 d 04 h`, to the nearest of its last unit; a dash for None."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if 0 < seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds:.1g} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24:02d} h"

@@ -18,7 +18,7 @@ from rich.console import Console
 from gantrain.logs import records
 from gantrain.report import live
 from gantrain.report.live import LiveRun, LiveRuns
-from gantrain.report.live_table import duration, view
+from gantrain.report.live_table import view
 
 CONFIG: dict[str, Any] = {
     "name": "digits-dcgan",
@@ -281,20 +281,3 @@ def test_runs_that_begin_that_keep_silent_and_of_earlier_versions(tmp_path: Path
     assert found[old].last == 5.0
     assert "30 min 0" in row_of(shown(tmp_path), "silent")
     assert "its process left no word" in row_of(shown(tmp_path), "never")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (250, "4 min 10 s"),
-        (3599.7, "1 h 00 min"),
-        (7 * 3600 + 300, "7 h 05 min"),
-        (86399, "1 d 00 h"),
-        (3 * 86400 + 4 * 3600, "3 d 04 h"),
-    ],
-)
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

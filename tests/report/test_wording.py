@@ -3,7 +3,7 @@
 import pytest
 
 from gantrain.report.variants import Spread, spread
-from gantrain.report.wording import counted, direction, named, number, spread_words, uncertain, written
+from gantrain.report.wording import counted, direction, duration, named, number, spread_words, uncertain, written
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,23 @@ def test_names() -> None:
         "which describes only",
     ]
     assert (counted(1, "run"), counted(1200, "run")) == ("1 run", "1,200 runs")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0.4 s"),
+        (0.0123, "0.01 s"),
+        (0, "0 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (250, "4 min 10 s"),
+        (3599.7, "1 h 00 min"),
+        (7 * 3600 + 300, "7 h 05 min"),
+        (86399, "1 d 00 h"),
+        (3 * 86400 + 4 * 3600, "3 d 04 h"),
+    ],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
