@@ -4,7 +4,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from gantrain.config import as_word
 from gantrain.report.wording import counted, number, spread_words
@@ -20,6 +22,12 @@ def render(template: str, **values: Any) -> str:
 def source(name: str) -> str:
     """A style or script of this folder."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def embedded(figure: go.Figure, height: int) -> Markup:
+    """A picture of Plotly's as the page holds it, `height` pixels high; the page has the script once."""
+    look = {"displaylogo": False, "responsive": True}
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=look, default_height=f"{height}px"))
 
 
 @cache

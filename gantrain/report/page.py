@@ -17,6 +17,7 @@ from gantrain.report.markup import render, source
 from gantrain.report.matrix import make_matrix
 from gantrain.report.protocol_table import apart, make_protocols
 from gantrain.report.section import Section
+from gantrain.report.sensitivity import make_sensitivity
 from gantrain.report.table import make_table
 from gantrain.report.theory import make_theory
 from gantrain.report.troubles import make_troubles
@@ -27,6 +28,7 @@ from gantrain.report.wording import counted, written
 SECTIONS: tuple[Callable[[list[Variant]], Section | None], ...] = (
     make_answer,
     make_table,
+    make_sensitivity,
     make_matrix,
     make_curves,
     make_theory,

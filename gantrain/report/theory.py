@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
-from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from gantrain.evidence.diagnostics import SATURATED
 from gantrain.objectives import Objective
-from gantrain.report.markup import render, source
+from gantrain.report.markup import embedded, render, source
 from gantrain.report.section import Section
 from gantrain.report.stands import MEASURED, Stand, objective_of, slopes_at, stands
 from gantrain.report.variants import Variant, seed_of
@@ -27,7 +26,6 @@ CURVE, GAP = 0.77, 0.03
 """Shares of a picture's height: the weights, and what is between them and the stands."""
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#777777", "#1c2733"
 LOOKS = {"start": ("#56B4E9", "circle"), "middle": ("#E69F00", "square"), "end": ("#000000", "diamond")}
-CONFIG = {"displaylogo": False, "responsive": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,8 @@ def make_theory(variants: list[Variant]) -> Section | None:
                 "axis": panel.axis,
                 "stands": panel.stands,
                 "normalized": panel.variant.runs[0].config.get("loss.normalize_ratio"),
-                "theory": _embedded(draw_weight(panel, frame)),
-                "measured": _embedded(measured) if (measured := draw_measured(panel, frame)) else None,
+                "theory": embedded(draw_weight(panel, frame), HEIGHT),
+                "measured": embedded(measured, HEIGHT) if (measured := draw_measured(panel, frame)) else None,
             }
             for panel in shown
         ],
@@ -272,7 +270,3 @@ def _bounded(weight: float, frame: Frame) -> float:
 
 def _grid(reach: float) -> list[float]:
     return [reach * (2 * place / (POINTS - 1) - 1) for place in range(POINTS)]
-
-
-def _embedded(figure: go.Figure) -> Markup:
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, default_height=f"{HEIGHT}px"))
