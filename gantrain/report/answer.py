@@ -71,6 +71,7 @@ def make_answer(variants: list[Variant]) -> Section:
         "answer.html.j2",
         sentences=sentences_of(variants, order, values, name) if compare else [],
         compare=compare,
+        hollow=any(reached[k].keys() - values[k].keys() for k in order),
         title=written(name),
         hint=direction(lower),
         seeds=seeds,

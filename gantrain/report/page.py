@@ -95,11 +95,17 @@ def facts(variants: Sequence[Variant]) -> dict[str, str]:
 
 
 def _varied(variants: Sequence[Variant]) -> list[tuple[str, list[str], int]]:
-    """Each varied key and the seeds, with their values in the order of the variants, and how many more there are."""
+    """Each varied key and the seeds, with their values and how many more there are.
+
+    Numbers are sorted, other values in the order of the variants.
+    """
     found = []
-    keys = {key: [variant.values[key] for variant in variants] for key in variants[0].values}
+    known = [variant for variant in variants if variant.runs[0].config] or variants
+    keys = {key: [variant.values[key] for variant in known] for key in variants[0].values}
     keys["seed"] = sorted({seed for variant in variants for seed in variant.seeds})
     for key, values in keys.items():
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            values = sorted(values)
         words = list(dict.fromkeys(as_word(value) for value in values))
         found.append((key, words[:MOST_VALUES], max(0, len(words) - MOST_VALUES)))
     return found

@@ -1,5 +1,6 @@
 """How much the figure hangs on a number that was varied: the best of each run against it, a picture a key."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,7 +104,7 @@ def draw(variants: Sequence[Variant], key: str, numeric: Sequence[str], name: st
                 "color": look.color,
                 "size": 9,
                 "symbol": ["circle" if run.state == FINISHED else "circle-open" for _, _, run, _ in points],
-                "line": {"width": 1.5},
+                "line": {"width": 1.5, "color": look.color},
             },
             text=[_told(label_, run, value) for _, value, run, label_ in points],
             hovertemplate="%{text}<extra></extra>",
@@ -130,11 +131,11 @@ def draw(variants: Sequence[Variant], key: str, numeric: Sequence[str], name: st
 def _axis(values: Sequence[float], ratio: float) -> dict[str, Any]:
     look: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": "#8a949e"}
     if values and min(values) > 0 and max(values) >= ratio * min(values):
-        return look | {
-            "type": "log",
-            "exponentformat": "power",
-            "dtick": "D2" if max(values) < 100 * min(values) else 1,
-        }
+        look |= {"type": "log", "exponentformat": "power", "dtick": 1}
+        if max(values) < 100 * min(values):  # powers of ten alone would be too few
+            lowest, highest = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+            ticks = [digit * 10.0**power for power in range(lowest, highest + 1) for digit in (1, 2, 5)]
+            look |= {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
     return look
 
 

@@ -104,3 +104,16 @@ def test_the_curves_follow_menu_axis_and_legend(page_file: Path, open_page: Open
     assert page.evaluate(thin) == 2
     page.locator("#seeds").uncheck()
     assert page.evaluate(thin) == 0
+
+
+def test_on_paper_every_chart_fits_its_place(page_file: Path, open_page: OpenPage) -> None:
+    page = open_page(page_file, 1280, 900)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1032, "height": 730})  # A4 landscape between its margins
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(500)
+    beyond = page.evaluate("""[...document.querySelectorAll(".js-plotly-plot")].map((chart) => [
+        chart.querySelector(".main-svg").getBoundingClientRect().width, chart.clientWidth])""")
+    assert len(beyond) >= 4
+    for drawn, place in beyond:
+        assert 0.8 * place < drawn <= place + 1

@@ -18,6 +18,7 @@ from gantrain.logs.run_folder import JOB, METRICS, RUN
 from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED, mark
 from gantrain.report.page import make_page
 from gantrain.report.variants import gather
+from tests.report.made_records import record
 from tests.report.parsed import Tables
 from tests.report.runs_of_a_sweep import FINDING, FINISHED_SEEDS, GENS, SEEDS, refuse_a_job, write_sweep
 from tests.written_runs import write_run
@@ -300,3 +301,12 @@ def test_what_was_skipped_is_told_with_its_reason(sweep: Path, tmp_path: Path) -
     assert "loss.gen=&#39;hinge_ns&#39; needs disc=hinge" in part
     assert "skipped by the sweep, no grid" in page
     assert {row["states"][0] for row in Tables(page).rows["by-run"]} == {"finished", "skipped"}
+
+
+def test_what_was_varied_is_in_order_without_what_is_not_known() -> None:
+    runs = [
+        *(record(str(rate), optimizer__lr_g=rate, seed=4) for rate in (1e-3, 1e-5, 1e-4)),
+        record("lost", config={}, overrides=("data=nonesuch",), state="failed"),
+    ]
+    page = make_page(gather(runs), "a title", "the command")
+    assert "<dt><code>optimizer.lr_g</code></dt><dd>1e-05, 0.0001, 0.001</dd>" in page
