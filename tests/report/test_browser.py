@@ -10,6 +10,7 @@ import pytest
 from gantrain.commands.report import Options, run
 from tests.report.conftest import OpenPage
 from tests.report.runs_of_a_sweep import FINISHED_SEEDS, SEEDS, value, write_sweep
+from tests.written_runs import write_run
 
 pytestmark = pytest.mark.slow
 SIZES = [(1280, 900), (390, 844)]
@@ -117,3 +118,28 @@ def test_on_paper_every_chart_fits_its_place(page_file: Path, open_page: OpenPag
     assert len(beyond) >= 4
     for drawn, place in beyond:
         assert 0.8 * place < drawn <= place + 1
+
+
+def test_a_band_below_zero_ends_on_a_log_scale(tmp_path: Path, open_page: OpenPage) -> None:
+    for seed, last in enumerate((2.0, 200.0)):  # mean 101, standard deviation 140
+        write_run(tmp_path / str(seed), f"seed={seed}", measured={"fid": lambda step, last=last: last + 1000 - step})
+    run(Options(folders=[str(tmp_path)]))
+    page = open_page(tmp_path / "report.html", 1280, 900)
+    lows = "Math.min(...document.getElementById('chart-figure').data[0].y)"
+    assert page.locator("#log").is_checked()
+    assert page.evaluate(lows) == pytest.approx(2)
+    page.locator("#log").uncheck()
+    assert page.evaluate(lows) == pytest.approx(101 - statistics.stdev((2, 200)))
+
+
+def test_pictures_beside_each_other_fit_their_places(tmp_path: Path, open_page: OpenPage) -> None:
+    for k in range(3):
+        words = (f"optimizer.lr_g={10.0 ** -(k + 3)}", f"schedule.batch_size={8 * (k + 1)}")
+        write_run(tmp_path / str(k), *words, steps=20, every=10, measured={"fid": lambda step: 30.0}, grids=0)
+    run(Options(folders=[str(tmp_path)]))
+    page = open_page(tmp_path / "report.html", 1280, 900)
+    widths = page.evaluate("""[...document.querySelectorAll("#sensitivity .js-plotly-plot")].map((chart) => [
+        chart.querySelector(".main-svg").getBoundingClientRect().width, chart.clientWidth])""")
+    assert len(widths) == 2
+    for drawn, place in widths:
+        assert drawn == pytest.approx(place, abs=1)
