@@ -12,13 +12,13 @@ from gantrain.config import ConfigError, option
 from gantrain.files import PART, UnusableFolderError
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.status import FINISHED, RUNNING
-from gantrain.report.markup import spread_words
-from gantrain.report.outcomes import headline, written
+from gantrain.report.outcomes import headline
 from gantrain.report.page import GENERATOR, describe, make_page
 from gantrain.report.protocol_table import apart
 from gantrain.report.rows import has_parquet, is_ours, rows_of, write_csv, write_parquet
 from gantrain.report.table import BEST, LAST, over_seeds, ranking
 from gantrain.report.variants import Variant, gather
+from gantrain.report.wording import spread_words, written
 
 PAGE, CSV, PARQUET = "report.html", "runs.csv", "runs.parquet"
 HEAD = 4096
@@ -118,9 +118,9 @@ def _summary(variants: list[Variant]) -> str:
         table = [("variant", f"{written(name)} best", f"{written(name)} last", "seeds", "")]
         for place in ranking(variants)[:PRINTED]:
             variant = variants[place]
-            best, last = (over_seeds(variant.runs, name, which) for which in (BEST, LAST))
+            best, last = (over_seeds(variant, name, which) for which in (BEST, LAST))
             odd = ", ".join(dict.fromkeys(run.state for run in variant.runs if run.state != FINISHED))
-            seeds = ",".join(map(str, variant.seeds))
+            seeds = ",".join(str(seed) for seed in dict.fromkeys(variant.seeds))
             table.append((variant.label, spread_words(best), spread_words(last), seeds, odd))
         widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
         lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]

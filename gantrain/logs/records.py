@@ -113,7 +113,7 @@ def read_run(folder: Path) -> RunRecord:
     starts = _json(folder / RUN, list)
     rows = read_rows(folder / METRICS) if (folder / METRICS).is_file() else []
     status = read_status(folder) or _status_of_rows(config, rows)
-    state = BROKEN if status.state == RUNNING and not status.is_alive else status.state
+    state = state_of(status)
     return RunRecord(
         folder=folder,
         config=config,
@@ -125,6 +125,11 @@ def read_run(folder: Path) -> RunRecord:
         starts=tuple(starts or ()),
         rows=tuple(rows),
     )
+
+
+def state_of(status: Status) -> str:
+    """What it tells, or `broken`: its process is gone."""
+    return BROKEN if status.state == RUNNING and not status.is_alive else status.state
 
 
 def _reason(path: Path, status: Status) -> str | None:

@@ -1,21 +1,26 @@
 """The answer in short: which variant was best, on which seeds, and by how much."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
 from gantrain.report.lines import line_of, short_labels
-from gantrain.report.markup import counted, number, render, source, spread_words
-from gantrain.report.outcomes import headline, written
+from gantrain.report.markup import render, source
+from gantrain.report.outcomes import headline
 from gantrain.report.protocol_table import apart
 from gantrain.report.section import Section
+from gantrain.report.significance import LEVEL, holm, welch
 from gantrain.report.table import BEST, LAST, figure_of, over_seeds, ranking
-from gantrain.report.variants import Spread, Variant
+from gantrain.report.variants import Spread, Variant, seed_of
+from gantrain.report.wording import counted, direction, number, spread_words, written
 
 SHOWN = 25
 """Variants in the table; the rest stands folded below it."""
+NAMED = 6
+"""Variants that a sentence names at the most."""
 LOG_FROM = 3.0
 """Ratio of the largest to the smallest value from which the strip is logarithmic."""
 
@@ -28,9 +33,10 @@ def make_answer(variants: list[Variant]) -> Section:
         return Section("answer", "Which was best", "<p>Nothing has been measured in these runs yet.</p>")
     lower = bool(LOWER_IS_BETTER[name])
     seeds = sorted({seed for variant in variants for seed in variant.seeds})
-    values = [_by_seed(variant, name) for variant in variants]
+    values = [_by_seed(variant.averaged, name) for variant in variants]
+    reached = [_by_seed(variant.replicates, name) for variant in variants]
     order = [k for k in ranking(variants) if values[k]]
-    scales = [_Scale([v for k in places for v in values[k].values()]) for places in (order[:SHOWN], order[SHOWN:])]
+    scales = [_Scale([v for k in places for v in reached[k].values()]) for places in (order[:SHOWN], order[SHOWN:])]
     leaders = {
         seed: (min if lower else max)(of_seed.values())
         for seed in seeds
@@ -41,36 +47,33 @@ def make_answer(variants: list[Variant]) -> Section:
     rows = []
     for place, k in enumerate(order):
         scale = scales[place >= SHOWN]
-        found = over_seeds(variants[k].runs, name, BEST)
+        found = over_seeds(variants[k], name, BEST)
         assert found is not None
+        standing = {seed_of(run): run for run in variants[k].replicates}
         rows.append(
             {
                 "line": line_of(k),
                 "label": labels[k],
                 "spread": found,
                 "mean": scale.at(found.mean),
-                "dots": [
-                    (scale.at(value), run.config.get("seed", 0), value)
-                    for run in variants[k].runs
-                    if (value := figure_of(run, name, BEST)) is not None
-                ],
+                "dots": [(scale.at(value), seed, value, seed in values[k]) for seed, value in reached[k].items()],
                 "cells": [
                     (
-                        value := values[k].get(seed),
-                        compare and value is not None and value == leaders.get(seed),
-                        [run.state for run in of_seed.get(seed, ()) if run.state != FINISHED],
+                        reached[k].get(seed),
+                        compare and seed in values[k] and values[k][seed] == leaders.get(seed),
+                        standing[seed].state if seed in standing and standing[seed].state != FINISHED else "",
                     )
-                    for of_seed in [_runs_by_seed(variants[k])]
                     for seed in seeds
                 ],
             }
         )
     html = render(
         "answer.html.j2",
-        sentences=_sentences(variants, order, values, name, lower) if compare else [],
+        sentences=sentences_of(variants, order, values, name) if compare else [],
         compare=compare,
+        hollow=any(reached[k].keys() - values[k].keys() for k in order),
         title=written(name),
-        hint="lower is better" if lower else "higher is better",
+        hint=direction(lower),
         seeds=seeds,
         tables=[(rows[:SHOWN], scales[0]), (rows[SHOWN:], scales[1])],
         head=" · ".join(variants[0].values) or "variant",
@@ -91,56 +94,45 @@ class _Scale:
         return f"{3 + 94 * ((place - low) / (high - low) if high > low else 0.5):.2f}%"
 
 
-def _runs_by_seed(variant: Variant) -> dict[int, list[RunRecord]]:
-    found: dict[int, list[RunRecord]] = {}
-    for seed, run in zip(variant.seeds, variant.runs, strict=True):
-        found.setdefault(seed, []).append(run)
-    return found
+def _by_seed(runs: Sequence[RunRecord], name: str) -> dict[int, float]:
+    """The best value of each run that has one, a run a seed."""
+    return {seed_of(run): value for run in runs if (value := figure_of(run, name, BEST)) is not None}
 
 
-def _by_seed(variant: Variant, name: str) -> dict[int, float]:
-    """The best value of each seed that has one, of its best run where a seed was run twice."""
-    pick = min if LOWER_IS_BETTER[name] else max
-    found: dict[int, float] = {}
-    for seed, runs in _runs_by_seed(variant).items():
-        values = [value for run in runs if (value := figure_of(run, name, BEST)) is not None]
-        if values:
-            found[seed] = pick(values)
-    return found
-
-
-def _sentences(
-    variants: Sequence[Variant], order: list[int], values: list[dict[int, float]], name: str, lower: bool
+def sentences_of(
+    variants: Sequence[Variant], order: Sequence[int], values: Sequence[dict[int, float]], name: str
 ) -> list[str]:
-    """What can be said of the first variant against the others."""
+    """What can be said of the first variant against the others.
+
+    Args:
+        variants: all of them.
+        order: places of those that have values, the best first.
+        values: the best of each variant's course by seed.
+        name: of the figure, e.g. `fid`.
+    """
     if not order:
         return []
-    first = order[0]
-    best = over_seeds(variants[first].runs, name, BEST)
-    assert best is not None
-    reached = _over(best, sorted(values[first]))
-    if len(variants) == 1:
-        return [f"{variants[first].label} reached {written(name)} {reached}."]
-    said = [f"{variants[first].label} reached the best {written(name)}: {reached}."]
-    if len(order) == 1:
-        return said
-    seeds = [seed for seed in values[first] if sum(seed in values[k] for k in order) > 1]
+    lower = bool(LOWER_IS_BETTER[name])
     pick = min if lower else max
-    won = [seed for seed in seeds if values[first][seed] == pick(values[k][seed] for k in order if seed in values[k])]
-    shared = counted(len(seeds), "seed")
-    said.append(f"It is ahead of every other on {len(won)} of {shared} that others share{_named(won)}.")
-    second = over_seeds(variants[order[1]].runs, name, BEST)
-    assert second is not None
-    gap = abs(best.mean - second.mean)
-    next_best = f"Next is {variants[order[1]].label}, {number(gap, 2)} {'above' if lower else 'below'}"
-    if best.std is not None and second.std is not None:
-        error = math.sqrt(best.std**2 / best.count + second.std**2 / second.count)
-        clear = gap > 2 * error
-        next_best += f"; the standard error of that difference is {number(error, 2)}" + (
-            "" if clear else ", so the seeds do not tell the two apart"
-        )
-    said.append(f"{next_best}.")
-    last = {k: found for k in order if (found := over_seeds(variants[k].runs, name, LAST)) is not None}
+    first, others = order[0], order[1:]
+    reached = _over(over_seeds(variants[first], name, BEST), variants[first], values[first])
+    if not others:
+        best = "" if len(variants) == 1 else "the best "
+        return [f"{variants[first].label} reached {best}{written(name)} {reached}."]
+    said = [f"{variants[first].label} reached the best {written(name)}: {reached}."]
+    shared = [seed for seed in values[first] if sum(seed in values[k] for k in order) > 1]
+    won = [seed for seed in shared if values[first][seed] == pick(values[k][seed] for k in order if seed in values[k])]
+    if len(shared) > 1:
+        said.append(f"It is ahead of every other on {len(won)} of {len(shared)} seeds that others share{_named(won)}.")
+    differences = {k: welch(list(values[k].values()), list(values[first].values())) for k in others}
+    next_one = differences[others[0]]
+    gap = f"{number(abs(next_one.value), 2)} {'above' if lower else 'below'}"
+    if next_one.interval is not None:
+        ends = sorted((end if lower else -end) for end in next_one.interval)
+        gap += f" (95 % interval {number(ends[0], 2)} to {number(ends[1], 2)})"
+    said.append(f"Next is {variants[others[0]].label}, {gap}.")
+    said += _tested({k: found.p for k, found in differences.items()}, short_labels(variants))
+    last = {k: found for k in order if (found := over_seeds(variants[k], name, LAST)) is not None}
     if last:
         leader = pick(last, key=lambda k: last[k].mean)
         if leader != first:
@@ -151,9 +143,37 @@ def _sentences(
     return said
 
 
-def _over(found: Spread, seeds: Sequence[int]) -> str:
-    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
-    return f"{spread_words(found)} over {what}" if found.count > 1 else f"{spread_words(found)} ({what} alone)"
+def _tested(p_values: dict[int, float | None], labels: Sequence[str]) -> list[str]:
+    """Which variants the first is told apart from; none are where it or they have one seed."""
+    known = {k: p for k, p in p_values.items() if p is not None}
+    if not known:
+        return ["No difference can be tested: that takes two or more seeds a variant, and some spread over them."]
+    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    better = [labels[k] for k, p in corrected.items() if p <= LEVEL]
+    close = [labels[k] for k, p in corrected.items() if p > LEVEL]
+    correction = f", p corrected for {len(known)} comparisons (Holm)" if len(known) > 1 else ""
+    words = [f"it is better than {_some(better)}"] * bool(better) + [
+        f"it is not told apart from {_some(close)}"
+    ] * bool(close)
+    untested = len(p_values) - len(known)
+    rest = f"; {counted(untested, 'other')} cannot be tested, for lack of seeds" if untested else ""
+    return [f"By Welch's t-test over seeds{correction}, {', and '.join(words)}{rest}."]
+
+
+def _some(labels: Sequence[str]) -> str:
+    if len(labels) <= NAMED:
+        return ", ".join(labels)
+    return f"{', '.join(labels[: NAMED - 1])} and {len(labels) - NAMED + 1} more"
+
+
+def _over(found: Spread | None, variant: Variant, values: dict[int, float]) -> str:
+    """Mean and standard deviation, with their seeds, and the states of runs that have not finished."""
+    seeds = sorted(values)
+    states = Counter(run.state for run in variant.averaged if seed_of(run) in values and run.state != FINISHED)
+    odd = "".join(f", {state if len(seeds) == 1 else f'{count} {state}'}" for state, count in states.items())
+    if len(seeds) == 1:
+        return f"{spread_words(found)} (seed {seeds[0]} alone{odd})"
+    return f"{spread_words(found)} over seeds {', '.join(map(str, seeds))}{odd}"
 
 
 def _named(seeds: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from gantrain.logs.status import FINISHED
 from gantrain.report.protocols import Protocol, disagreements, protocols_of
 from gantrain.report.significance import LEVEL, Difference, holm, welch
 from gantrain.report.variants import Spread, Variant, seed_of, spread
+from gantrain.report.wording import base_of
 
 LAST, BEST = "last", "best"
 NOT_FINITE, NOT_MEASURED = "not finite", "not measured"
@@ -95,11 +96,6 @@ def figures_of(variants: Sequence[Variant], asked: Sequence[str] | None) -> list
             raise ConfigError(f"figures={word}: no run measured it; choose from [{known}]")
         chosen |= dict.fromkeys(found)
     return list(chosen)
-
-
-def base_of(figure: str) -> str:
-    """Without the network: `fid` of `fid_ema`."""
-    return figure.rpartition("_")[0]
 
 
 def compare_figure(name: str, variants: Sequence[Variant], step: Point) -> ComparedFigure:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from gantrain.logs.status import FINISHED
 from gantrain.report.comparison import BEST, LAST, NOT_FINITE, NOT_MEASURED, ComparedFigure
-from gantrain.report.comparison_table import counted, named, numbered
+from gantrain.report.comparison_table import numbered
 from gantrain.report.significance import LEVEL
 from gantrain.report.variants import Variant, seed_of
+from gantrain.report.wording import counted, named
 
 MOST_REASONS = 10
 MORE_SEEDS = "-m seed=0,1,2,3,4 trains five, the rest of the command line as it was"

@@ -1,7 +1,6 @@
 """A comparison as a picture: sample grids side by side, and the course of the first figure."""
 
 import math
-import statistics
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from PIL import Image
 
 from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
-from gantrain.report.comparison_table import counted, direction, named, numbered, spread_words
+from gantrain.report.comparison_table import numbered
+from gantrain.report.courses import courses
 from gantrain.report.variants import Variant, seed_of
+from gantrain.report.wording import counted, direction, named, number, spread_words
 from gantrain.theory.lines import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 
 MOST = 16
@@ -148,9 +149,9 @@ def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
         return []
     point, readings = next(iter(figure.readings.items()))
     found = value_at(run, figure.name, point, figure.lower_is_better)
-    own = found if isinstance(found, str) else f"{found[0]:.4g} at step {found[1]:,}"
+    own = found if isinstance(found, str) else f"{number(found[0])} at step {found[1]:,}"
     count = len(readings[k].values)
-    of_all = f"{spread_words(readings[k])} over {counted(count, 'seed')}" if count else "no seed has a value"
+    of_all = f"{spread_words(readings[k].spread)} over {counted(count, 'seed')}" if count else "no seed has a value"
     return [f"{named(figure.name)}: {own}", of_all]
 
 
@@ -160,13 +161,11 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
     spreads, titled = False, len(variants) <= MOST_TITLED
     for k, variant in enumerate(variants):
         look = {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k // len(COLOURS) % len(STYLES)]}
-        courses = [_course(run, figure.name) for run in variant.replicates]
-        steps = sorted(set().union(*courses))
-        if not steps:
+        measured = [_course(run, figure.name) for run in variant.replicates]
+        if not any(measured):
             continue
-        of_steps = [[course[step] for course in courses if step in course] for step in steps]
-        means = [statistics.fmean(values) for values in of_steps]
-        stds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of_steps]
+        mean, own = courses(measured)
+        steps, means, stds = mean.steps, mean.values, [std or 0.0 for std in mean.stds]
         axes.plot(
             steps, means, linewidth=2, marker=".", label=_title(k, variant, 26) if titled else numbered(k), **look
         )
@@ -175,10 +174,10 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
             lows = [mean - std for mean, std in zip(means, stds, strict=True)]
             highs = [mean + std for mean, std in zip(means, stds, strict=True)]
             axes.fill_between(steps, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
-        if len(variants) <= SINGLE_SEEDS and len(courses) > 1:
-            for course in courses:
-                axes.plot(list(course), list(course.values()), linewidth=0.7, alpha=0.6, **look)
-        seen += [value for values in of_steps for value in values]
+        if len(variants) <= SINGLE_SEEDS and len(own) > 1:
+            for course in own:
+                axes.plot(course.steps, course.values, linewidth=0.7, alpha=0.6, **look)
+        seen += [value for course in own for value in course.values]
     if seen and min(seen) > 0 and max(seen) > LOG_FROM * min(seen):
         axes.set_yscale("log")
     axes.set_xlabel("generator steps")
@@ -195,12 +194,12 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
     )
 
 
-def _course(run: RunRecord, name: str) -> dict[int, float]:
-    return {
-        row["step"]: row["value"]
+def _course(run: RunRecord, name: str) -> list[tuple[int, float]]:
+    return [
+        (row["step"], row["value"])
         for row in run.measured.get(name, ())
         if row["value"] is not None and math.isfinite(row["value"])
-    }
+    ]
 
 
 def _title(k: int, variant: Variant, width: int) -> str:

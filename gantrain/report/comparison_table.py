@@ -1,6 +1,5 @@
 """A comparison as text: what differs, how the runs stand, every figure with its test, and what to mind."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -10,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gantrain.config import as_word
-from gantrain.report.comparison import ComparedFigure, Point, Reading, base_of
+from gantrain.report.comparison import ComparedFigure, Point, Reading
 from gantrain.report.protocols import OF_DATA
 from gantrain.report.variants import Variant, common_config
+from gantrain.report.wording import counted, direction, named, spread_words, uncertain
 
 MOST_COLUMNS = 6
 """Variants side by side; more stand below each other."""
@@ -82,24 +82,6 @@ def numbered(variant: int) -> str:
     return str(variant + 1)
 
 
-def counted(count: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def named(figure: str) -> str:
-    """A figure with its network in words: `fid (EMA)`."""
-    network = figure.rpartition("_")[2]
-    return f"{base_of(figure)} ({'EMA' if network == 'ema' else network})"
-
-
-def direction(lower_is_better: bool | None) -> str:
-    """Which way is better."""
-    return (
-        "which describes only" if lower_is_better is None else f"{'lower' if lower_is_better else 'higher'} is better"
-    )
-
-
 def point_words(point: Point, readings: Sequence[Reading]) -> str:
     """A point of the course, with the steps at which it was read."""
     steps = sorted({step for reading in readings for step in reading.steps.values()})
@@ -110,16 +92,8 @@ def point_words(point: Point, readings: Sequence[Reading]) -> str:
     return f"{point}, step {steps[0]:,}" + (f" to {steps[-1]:,}" if len(steps) > 1 else "")
 
 
-def spread_words(reading: Reading) -> str:
-    """Mean ± sample standard deviation; the value alone of one seed."""
-    found = reading.spread
-    if found is None:
-        return "–"
-    return _told(found.mean, found.std) + ("" if found.std is None else f" ± {_told(found.std, found.std)}")
-
-
 def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[RenderableType]:
-    yield spread_words(reading)
+    yield spread_words(reading.spread)
     count, missing = len(reading.values), len(reading.missing)
     yield Text(f"{count} of {count + missing}", style="yellow") if missing else str(count)
     difference = reading.difference
@@ -128,8 +102,8 @@ def _cells(reading: Reading, lower_is_better: bool | None) -> Iterator[Renderabl
         return
     interval, p, p_holm = difference.interval, difference.p, reading.p_holm
     scale = None if interval is None else (interval[1] - interval[0]) / 4  # about the standard error
-    yield _told(difference.value, scale, sign="+")
-    yield f"{_told(interval[0], scale)} to {_told(interval[1], scale)}" if interval else ""
+    yield uncertain(difference.value, scale, sign="+")
+    yield f"{uncertain(interval[0], scale)} to {uncertain(interval[1], scale)}" if interval else ""
     yield "" if p is None else _p(p)
     yield "" if p_holm is None else _p(p_holm)
     yield f"{1 - difference.above if lower_is_better else difference.above:.0%}"
@@ -158,14 +132,6 @@ def _by_value(of_values: dict[str, list[int]], variants: Sequence[Variant]) -> s
         f"{value} of {', '.join(f'{numbered(k)} {variants[k].label}' for k in which)}"
         for value, which in of_values.items()
     )
-
-
-def _told(value: float, scale: float | None, sign: str = "-") -> str:
-    """As far as two digits of `scale`, its uncertainty; four digits without one."""
-    if not scale:
-        return f"{value:{sign}.4g}"
-    decimals = 1 - math.floor(math.log10(scale))
-    return f"{round(value, decimals) + 0.0:{sign},.{max(0, decimals)}f}"
 
 
 def _shown(value: object) -> str:

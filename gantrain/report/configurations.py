@@ -1,21 +1,19 @@
 """Configurations as differences from what all runs share, and the commands that make the runs again."""
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gantrain.config import as_word, options
 from gantrain.logs.records import RunRecord
+from gantrain.logs.run_folder import SWEEP, read_content
 from gantrain.report.lines import line_of, short_labels
 from gantrain.report.markup import render
 from gantrain.report.outcomes import folder_names
 from gantrain.report.section import Section
-from gantrain.report.variants import Variant, common_config
+from gantrain.report.variants import Variant, common_config, seed_of
 
-SWEEP = "sweep.json"
 PROGRAM = ("python", "-m", "gantrain")
 NOT_AGAIN = ("resume", "name")
 """Keys that say where a run lay, not what it was."""
@@ -37,7 +35,7 @@ def make_configurations(variants: list[Variant]) -> Section:
                 "line": line_of(k),
                 "label": labels[k],
                 "values": [as_word(value) for value in variant.values.values()],
-                "runs": [(run.config.get("seed", 0), names[run.folder], command(run)) for run in variant.runs],
+                "runs": [(seed_of(run), names[run.folder], command(run)) for run in variant.runs],
             }
             for k, variant in enumerate(variants)
         ],
@@ -62,8 +60,8 @@ def command(run: RunRecord) -> str:
 def sweep_commands(runs: Sequence[RunRecord]) -> list[str]:
     """The command of each sweep that the runs lie in, from its sweep.json."""
     found = dict.fromkeys(run.folder.resolve().parent for run in runs)
-    words = (_words(folder / SWEEP) for folder in found)
-    return list(dict.fromkeys(shlex.join([*PROGRAM, *of_sweep]) for of_sweep in words if of_sweep))
+    words = [read_content(folder / SWEEP).get("words") for folder in found]
+    return list(dict.fromkeys(shlex.join([*PROGRAM, *map(str, given)]) for given in words if isinstance(given, list)))
 
 
 def hydra_word(value: Any) -> str:
@@ -80,11 +78,3 @@ def hydra_word(value: Any) -> str:
 
 def _again(key: str) -> bool:
     return key not in NOT_AGAIN and not key.startswith(OF_OTHERS)
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return [str(word) for word in content["words"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []

@@ -18,8 +18,13 @@
     return Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > LOG_FROM;
   };
 
+  // On a log scale a band that reaches 0 or less ends at the smallest value that is drawn.
+  const floor = (key) => Math.min(...data.curves[key].flatMap((curve) => [curve.mean, ...curve.runs.map((run) => run.y)])
+    .flat().filter((value) => value > 0));
+
   const traces = (key, small) => {
     const bands = [], seeds = [], means = [];
+    const lowest = !small && checked("log") ? floor(key) : -Infinity;
     for (const curve of data.curves[key]) {
       if (!shown.has(curve.variant)) continue;
       const variant = data.variants[curve.variant];
@@ -29,7 +34,7 @@
         const there = at.map((i) => x[i]);
         bands.push({
           x: [...there, ...[...there].reverse()],
-          y: [...at.map((i) => curve.mean[i] + curve.std[i]), ...[...at].reverse().map((i) => curve.mean[i] - curve.std[i])],
+          y: [...at.map((i) => curve.mean[i] + curve.std[i]), ...[...at].reverse().map((i) => Math.max(lowest, curve.mean[i] - curve.std[i]))],
           fill: "toself", fillcolor: faint(variant.color, 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
         });
       }

@@ -12,10 +12,11 @@ from gantrain.logs.records import RunRecord
 from gantrain.report.courses import MOST_POINTS, Course, Series, cost_at, courses
 from gantrain.report.lines import line_of, short_labels
 from gantrain.report.markup import render, source
-from gantrain.report.outcomes import headline, written
+from gantrain.report.outcomes import headline
 from gantrain.report.section import Section
 from gantrain.report.table import ranking
-from gantrain.report.variants import Variant
+from gantrain.report.variants import Variant, seed_of
+from gantrain.report.wording import base_of, direction, named
 
 SCALARS = {
     "loss/discriminator": "discriminator's loss",
@@ -39,7 +40,7 @@ def make_curves(variants: list[Variant]) -> Section | None:
     runs = [run for variant in variants for run in variant.runs]
     figures = dict.fromkeys(key for run in runs for key in run.measured)
     first = headline(runs)
-    figures = dict.fromkeys(sorted(figures, key=lambda key: key.rpartition("_")[0] != first))
+    figures = dict.fromkeys(sorted(figures, key=lambda key: base_of(key) != first))
     scalars = [name for name in SCALARS if any(run.series(name) for run in runs)]
     if not figures and not scalars:
         return None
@@ -68,7 +69,7 @@ def make_curves(variants: list[Variant]) -> Section | None:
         scalars=[(name, SCALARS[name]) for name in scalars],
         legend=[(k, line_of(k), labels[k], variants[k].label, k in shown) for k in ranked],
         best=ranked[:SHOWN_OF_MORE],
-        seeds=any(len(variant.runs) > 1 for variant in variants),
+        seeds=any(len(variant.replicates) > 1 for variant in variants),
         has_cost={axis: any(run.series(name) for run in runs) for axis, name in COSTS.items()},
         most=most,
     )
@@ -114,7 +115,7 @@ def _curves(
     """For each variant that has the scalar: mean, standard deviation and count, and each seed's own curve."""
     found = []
     for place, variant in enumerate(variants):
-        having = [(run, series) for run in variant.runs if (series := of_run(run))]
+        having = [(run, series) for run in variant.replicates if (series := of_run(run))]
         if not having:
             continue
         mean, own = courses([series for _, series in having], most)
@@ -127,7 +128,7 @@ def _curves(
                 "count": mean.counts,
                 "runs": [
                     {
-                        "seed": run.config.get("seed", 0),
+                        "seed": seed_of(run),
                         "grid": grids.place([run], course),
                         "y": [_rounded(value, digits) for value in course.values],
                     }
@@ -148,10 +149,8 @@ def _measured(run: RunRecord, key: str) -> Series:
 def _title(key: str) -> str:
     if key in SCALARS:
         return SCALARS[key]
-    name, _, network = key.rpartition("_")
-    lower = LOWER_IS_BETTER.get(name)
-    hint = "" if lower is None else ", lower is better" if lower else ", higher is better"
-    return f"{written(name)} ({network}{hint})"
+    lower = LOWER_IS_BETTER.get(base_of(key))
+    return named(key) + ("" if lower is None else f", {direction(lower)}")
 
 
 def _rounded(value: float, digits: int) -> float:

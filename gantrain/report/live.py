@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 
 from gantrain.config import as_word, flatten
-from gantrain.logs.records import BROKEN, find_runs, read_run
+from gantrain.logs.records import BROKEN, find_runs, read_run, state_of
 from gantrain.logs.run_folder import CONFIG, JOB, METRICS, REASON, SWEEP, RunFolderError, read_content
 from gantrain.logs.status import FINISHED, INTERRUPTED, PRUNED, RUNNING, STATUS, STOPPED, Status, read_status
 from gantrain.report.variants import is_varied
@@ -158,7 +158,7 @@ class LiveRuns:
             record = self._unless_changed("rows", folder / METRICS, lambda path: _of_earlier_version(path.parent))
             status, state = record or (Status(state=RUNNING, steps=int(config.get("schedule.steps") or 0)), STARTING)
         else:
-            state = BROKEN if status.state == RUNNING and not status.is_alive else status.state
+            state = state_of(status)
             if state == RUNNING and status.step == 0:
                 state = STARTING
         silent = max(0.0, time.time() - (status.time or _changed(folder)))

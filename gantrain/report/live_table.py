@@ -15,6 +15,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import BROKEN
 from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 from gantrain.report.live import LIVE, SILENT_SECONDS, STARTING, LiveRun, LiveSweep
+from gantrain.report.wording import base_of, counted, duration, named, number
 
 STYLES = {
     STARTING: "cyan",
@@ -73,7 +74,7 @@ def view(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep], console: Console,
 def head(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep]) -> Text:
     """How many runs there are in each state, their images a second together, and how long they all take."""
     counts = Counter(run.state for run in runs)
-    line = Text(f"{len(runs)} run{'s' * (len(runs) != 1)}: ", "bold")
+    line = Text(f"{counted(len(runs), 'run')}: ", "bold")
     present = [state for state in STYLES if counts[state]] + [state for state in counts if state not in STYLES]
     for place, state in enumerate(present):
         line.append(" · " if place else "").append(f"{counts[state]} {state}", STYLES.get(state, ""))
@@ -89,28 +90,14 @@ def head(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep]) -> Text:
         all_known = None not in to_come and all(s.seconds_left is not None or not s.to_come for s in sweeps)
         line.append(f"   about {duration(max(left))} left" + ("" if all_known else " for those that run"))
     if coming:
-        line.append(f"   {coming} job{'s' * (coming != 1)} to come")
+        line.append(f"   {counted(coming, 'job')} to come")
     return line
-
-
-def duration(seconds: float) -> str:
-    """`12 s`, `4 min 10 s`, `2 h 05 min` or `3 d 04 h`, to the nearest of its last unit."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = round(seconds / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24:02d} h"
 
 
 def _tables(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep], width: int, *, wrap: bool) -> list[Table]:
     """One for each folder that runs lie in, with the same columns."""
     figures = {run.figure for run in runs if run.figure}
-    title = _title_of(figures.pop()) if len(figures) == 1 else FIGURE
+    title = named(figures.pop()) if len(figures) == 1 else FIGURE
     rows = {run.folder: _cells(run, title) for run in runs}
     widths = _widths(list(rows.values()), title, width)
     groups: dict[Path, list[LiveRun]] = {}
@@ -121,8 +108,8 @@ def _tables(runs: Sequence[LiveRun], sweeps: Sequence[LiveSweep], width: int, *,
     for parent, inside in groups.items():
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), show_header=not tables)
         if len(groups) > 1:
-            counted = f"  ({len(inside)} of {jobs[parent]} jobs shown)" if parent in jobs else ""
-            table.title = Text(_shown(parent) + counted, "bold")
+            shown = f"  ({len(inside)} of {jobs[parent]} jobs shown)" if parent in jobs else ""
+            table.title = Text(_shown(parent) + shown, "bold")
             table.title_justify = "left"
         for column, wide in widths.items():
             table.add_column(
@@ -172,7 +159,7 @@ def _cells(run: LiveRun, title: str) -> dict[str, Text]:
     step = f"{status.step:,}/{status.steps:,}" if status.steps else ""
     figure = Text()
     if run.last is not None:
-        figure.append(f"{run.last:.4g}" if title != FIGURE else f"{_title_of(str(run.figure))} {run.last:.4g}")
+        figure.append(number(run.last) if title != FIGURE else f"{named(str(run.figure))} {number(run.last)}")
         figure.append_text(_course(run))
     best = run.best
     return {
@@ -183,7 +170,7 @@ def _cells(run: LiveRun, title: str) -> dict[str, Text]:
         SPEED: Text(f"{status.images_per_second:,.0f}" if run.state == RUNNING and status.step else ""),
         LEFT: Text(duration(run.seconds_left) if run.seconds_left is not None else ""),
         FIGURE: figure,
-        BEST: Text(f"{best[0]:.4g} at {best[1]:,}" if best else ""),
+        BEST: Text(f"{number(best[0])} at {best[1]:,}" if best else ""),
         HEALTH: _health(run),
     }
 
@@ -194,7 +181,7 @@ def _course(run: LiveRun) -> Text:
         return Text()
     if run.last == run.before:
         return Text(" →", QUIET)
-    lower = LOWER_IS_BETTER.get(str(run.figure).rpartition("_")[0])
+    lower = LOWER_IS_BETTER.get(base_of(str(run.figure)))
     falls = run.last < run.before
     style = "" if lower is None else GOOD if falls == lower else BAD
     return Text(" ↓" if falls else " ↑", style)
@@ -230,11 +217,6 @@ def _bar(run: LiveRun) -> Text:
 def _percent(run: LiveRun) -> Text:
     """Rounded down: 100 % is the end."""
     return Text("" if run.share is None else f"{int(100 * run.share + 1e-9):3d} %")
-
-
-def _title_of(figure: str) -> str:
-    name, _, network = figure.rpartition("_")
-    return f"{name} ({network})" if name else figure
 
 
 def _shown(folder: Path) -> str:

@@ -1,14 +1,15 @@
-"""Templates, and how values are written in them."""
+"""The page's templates, and the filters that write values in them."""
 
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from gantrain.config import as_word
-from gantrain.report.variants import Spread
+from gantrain.report.wording import counted, number, spread_words
 
 TEMPLATES = Path(__file__).parent
 
@@ -23,37 +24,10 @@ def source(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Four significant digits, whole numbers with thousands apart; a dash for None."""
-    if value is None:
-        return "–"
-    if float(value).is_integer() and abs(value) < 1e12:
-        return f"{value:,.0f}"
-    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e12 else f"{value:#.{digits}g}".rstrip(".")
-
-
-def spread_words(found: Spread | None) -> str:
-    """`23.41 ± 0.52`, as many decimals as the second digit of the standard deviation."""
-    if found is None:
-        return "–"
-    if not found.std or not 1e-6 < found.std < 1e6:
-        return number(found.mean) + ("" if found.std is None else f" ± {number(found.std, 2)}")
-    decimals = max(0, 1 - math.floor(math.log10(found.std)))
-    return f"{found.mean:,.{decimals}f} ± {found.std:,.{decimals}f}"
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min` or `3.4 h`; a dash for None."""
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+def embedded(figure: go.Figure, height: int) -> Markup:
+    """A picture of Plotly's as the page holds it, `height` pixels high; the page has the script once."""
+    look = {"displaylogo": False, "responsive": True}
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=look, default_height=f"{height}px"))
 
 
 @cache
@@ -68,7 +42,6 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": number,
         "spread": spread_words,
-        "duration": duration,
         "counted": counted,
         "word": as_word,
     }

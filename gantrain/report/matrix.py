@@ -12,11 +12,12 @@ from gantrain.config import LossConfig, as_word
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
-from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveError, generators_for, make_objective
-from gantrain.report.markup import counted, number, render, source, spread_words
-from gantrain.report.outcomes import first_line, headline, outcomes, written
+from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveError, make_objective
+from gantrain.report.markup import render, source
+from gantrain.report.outcomes import first_line, headline, outcomes
 from gantrain.report.section import Section
-from gantrain.report.variants import Spread, Variant, spread
+from gantrain.report.variants import Spread, Variant, spread, value_of
+from gantrain.report.wording import counted, direction, number, spread_words, written
 
 OF_PAIR = ("loss.disc", "loss.gen", "loss.alpha_disc", "loss.alpha_gen")
 SCALE = "Blues"
@@ -26,6 +27,8 @@ DARK_FROM = 0.55
 
 Side = tuple[str, float | None]
 """An objective's name, and its order if it has one."""
+Pair = tuple[Side, Side]
+"""Generator and discriminator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Cell:
     """
 
     kind: str
-    runs: list[RunRecord] = field(default_factory=list)
+    runs: tuple[RunRecord, ...] = ()
     trouble: str = ""
     reason: str = ""
     figures: dict[str, Reached] = field(default_factory=dict)
@@ -89,20 +92,24 @@ def make_matrix(variants: list[Variant]) -> Section | None:
     html = render(
         "matrix.html.j2",
         matrices=matrices,
-        figures=[(name, written(name), LOWER_IS_BETTER[name], legend) for name, legend in legends.items() if legend],
+        figures=[
+            (name, written(name), direction(LOWER_IS_BETTER[name]), LOWER_IS_BETTER[name], legend)
+            for name, legend in legends.items()
+            if legend
+        ],
         stops=[_color(place / 4) for place in range(5)],
-        counted=counted,
     )
     return Section("matrix", "Generator by discriminator", html, source("matrix.css"), source("matrix.js"))
 
 
 def matrices_of(variants: Sequence[Variant]) -> list[Matrix]:
     """The pairs by the combinations of what else varies, in the order of the variants; `auto` by what it stands for."""
-    combinations: dict[str, dict[tuple[Side, Side], list[RunRecord]]] = {}
+    combinations: dict[str, dict[Pair, Variant]] = {}
     for variant in variants:
+        if not variant.runs[0].config:
+            continue  # nothing tells what it would have been
         words = " ".join(f"{key}={as_word(value)}" for key, value in variant.values.items() if key not in OF_PAIR)
-        pair = pair_of(variant.runs[0].config)
-        combinations.setdefault(words, {}).setdefault(pair, []).extend(variant.runs)
+        combinations.setdefault(words, {})[pair_of(variant.runs[0])] = variant
     pairs = {pair for found in combinations.values() for pair in found}
     gens = sorted({gen for gen, _ in pairs}, key=lambda side: _place(side, GENERATOR_NAMES))
     discs = sorted({disc for _, disc in pairs}, key=lambda side: _place(side, DISCRIMINATOR_NAMES))
@@ -112,7 +119,7 @@ def matrices_of(variants: Sequence[Variant]) -> list[Matrix]:
             tuple(map(_called, discs)),
             tuple(map(_called, gens)),
             {
-                (_called(gen), _called(disc)): _cell(gen, disc, found.get((gen, disc), []), _shared(found))
+                (_called(gen), _called(disc)): _cell(gen, disc, found.get((gen, disc)), _shared(found))
                 for gen in gens
                 for disc in discs
             },
@@ -121,12 +128,10 @@ def matrices_of(variants: Sequence[Variant]) -> list[Matrix]:
     ]
 
 
-def pair_of(config: dict[str, Any]) -> tuple[Side, Side]:
-    """Generator and discriminator of a run, `auto` by what `make_objective` makes of it."""
-    disc, gen = str(config.get("loss.disc", "gan")), str(config.get("loss.gen", "auto"))
-    if gen == "auto" and disc in DISCRIMINATOR_NAMES:
-        gen = generators_for(disc)[0]
-    return (gen, config.get("loss.alpha_gen")), (disc, config.get("loss.alpha_disc"))
+def pair_of(run: RunRecord) -> Pair:
+    """Generator and discriminator of a run, `auto` by what it stands for."""
+    disc, gen, alpha_disc, alpha_gen = (value_of(run, key) for key in OF_PAIR)
+    return (str(gen), alpha_gen), (str(disc), alpha_disc)
 
 
 def _called(side: Side) -> str:
@@ -139,24 +144,21 @@ def _place(side: Side, known: Sequence[str]) -> tuple[int, float]:
     return known.index(name) if name in known else len(known), order or 0.0
 
 
-def _shared(found: dict[tuple[Side, Side], list[RunRecord]]) -> dict[str, Any]:
+def _shared(found: dict[Pair, Variant]) -> dict[str, Any]:
     """What else of the objective the runs of a combination have in common."""
-    config = next(run.config for runs in found.values() for run in runs)
+    config = next(iter(found.values())).runs[0].config
     names = {f.name for f in dataclasses.fields(LossConfig)} - {key.removeprefix("loss.") for key in OF_PAIR}
     return {name: config[f"loss.{name}"] for name in names if f"loss.{name}" in config}
 
 
-def _cell(gen: Side, disc: Side, runs: Sequence[RunRecord], others: dict[str, Any]) -> Cell:
+def _cell(gen: Side, disc: Side, variant: Variant | None, others: dict[str, Any]) -> Cell:
     try:
         make_objective(disc[0], gen[0], alpha_disc=disc[1], alpha_gen=gen[1], **others)
     except (ObjectiveError, TypeError) as error:
-        return Cell("refused", list(runs), reason=str(error))
-    if not runs:
+        return Cell("refused", reason=str(error))
+    if variant is None:
         return Cell("absent")
-    of_seed: dict[Any, RunRecord] = {}
-    for run in sorted(runs, key=lambda run: run.state == FINISHED):  # of two of the same seed one that finished
-        of_seed[run.config.get("seed")] = run
-    chosen = list(of_seed.values())
+    chosen = variant.replicates
     states = Counter(run.state for run in chosen if run.state != FINISHED)
     trouble = ", ".join(state if len(chosen) == 1 else f"{count} {state}" for state, count in states.items())
     reasons = dict.fromkeys(filter(None, (first_line(run.reason) for run in chosen if run.state != FINISHED)))

@@ -13,7 +13,6 @@ DIVERSITY = (
     *("duplicates", "exact_duplicates", "memorized"),
 )
 """The figures that tell how varied samples are, or how much of the data they leave out."""
-WRITTEN = {"fid": "FID", "kid": "KID", "inception_score": "Inception Score", "kl": "KL(q‖p)", "ms_ssim": "MS-SSIM"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,6 @@ class Outcome:
     best_step: int | None
     last: float | None
     last_step: int
-
-
-def written(name: str) -> str:
-    """A figure's name in prose: `FID` of `fid`."""
-    return WRITTEN.get(name, name.replace("_", " "))
 
 
 def all_outcomes(run: RunRecord) -> list[Outcome]:

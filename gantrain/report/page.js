@@ -1,9 +1,11 @@
-// On paper every chart is as wide as its part of the page; what is folded on the screen stays folded.
+// On paper every chart has the share of the page that its style gives it as --on-paper, all of it without one.
+// What is folded on the screen stays folded.
 (() => {
   const charts = () => document.querySelectorAll(".js-plotly-plot");
   const PAGE = 1000; // CSS pixels of A4 landscape between its margins
   window.addEventListener("beforeprint", () => charts().forEach((chart) => {
-    Plotly.relayout(chart, { autosize: false, width: chart.classList.contains("small") ? PAGE / 2 - 12 : PAGE });
+    const share = Number(getComputedStyle(chart).getPropertyValue("--on-paper")) || 1;
+    Plotly.relayout(chart, { autosize: false, width: share * PAGE });
   }));
   window.addEventListener("afterprint", () => charts().forEach((chart) => {
     Plotly.relayout(chart, { autosize: true, width: null });

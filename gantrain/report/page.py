@@ -15,18 +15,20 @@ from gantrain.report.configurations import make_configurations
 from gantrain.report.curves import make_curves
 from gantrain.report.markup import render, source
 from gantrain.report.matrix import make_matrix
-from gantrain.report.outcomes import written
 from gantrain.report.protocol_table import apart, make_protocols
 from gantrain.report.section import Section
+from gantrain.report.sensitivity import make_sensitivity
 from gantrain.report.table import make_table
 from gantrain.report.theory import make_theory
 from gantrain.report.troubles import make_troubles
 from gantrain.report.variants import Variant
 from gantrain.report.wall import make_wall
+from gantrain.report.wording import counted, written
 
 SECTIONS: tuple[Callable[[list[Variant]], Section | None], ...] = (
     make_answer,
     make_table,
+    make_sensitivity,
     make_matrix,
     make_curves,
     make_theory,
@@ -93,11 +95,17 @@ def facts(variants: Sequence[Variant]) -> dict[str, str]:
 
 
 def _varied(variants: Sequence[Variant]) -> list[tuple[str, list[str], int]]:
-    """Each varied key and the seeds, with their values in the order of the variants, and how many more there are."""
+    """Each varied key and the seeds, with their values and how many more there are.
+
+    Numbers are sorted, other values in the order of the variants.
+    """
     found = []
-    keys = {key: [variant.values[key] for variant in variants] for key in variants[0].values}
+    known = [variant for variant in variants if variant.runs[0].config] or variants
+    keys = {key: [variant.values[key] for variant in known] for key in variants[0].values}
     keys["seed"] = sorted({seed for variant in variants for seed in variant.seeds})
     for key, values in keys.items():
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            values = sorted(values)
         words = list(dict.fromkeys(as_word(value) for value in values))
         found.append((key, words[:MOST_VALUES], max(0, len(words) - MOST_VALUES)))
     return found
@@ -120,4 +128,4 @@ def _short(commit: str | None) -> str | None:
 def describe(runs: Sequence[RunRecord], variants: Sequence[Variant]) -> str:
     """`15 runs of 5 variants: 13 finished, 2 failed`."""
     states = ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in runs).most_common())
-    return f"{len(runs)} run{'s' * (len(runs) != 1)} of {len(variants)} variant{'s' * (len(variants) != 1)}: {states}"
+    return f"{counted(len(runs), 'run')} of {counted(len(variants), 'variant')}: {states}"

@@ -6,10 +6,11 @@ from typing import Any
 
 from gantrain.logs.records import RunRecord
 from gantrain.report.markup import render
-from gantrain.report.outcomes import figure_names, folder_names, outcomes, written
+from gantrain.report.outcomes import figure_names, folder_names, outcomes
 from gantrain.report.protocols import protocols_of
 from gantrain.report.section import Section
 from gantrain.report.variants import Variant
+from gantrain.report.wording import written
 
 
 def protocols(runs: Iterable[RunRecord], name: str) -> dict[str, list[RunRecord]]:

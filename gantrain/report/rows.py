@@ -9,7 +9,7 @@ from typing import Any
 from gantrain.config import as_word
 from gantrain.logs.records import RunRecord
 from gantrain.report.outcomes import all_outcomes, first_line, folder_names, images_seen, training_seconds
-from gantrain.report.variants import Variant
+from gantrain.report.variants import Variant, seed_of, value_of
 
 FIRST, LAST = ("folder", "state", "seed"), ("images", "seconds", "findings", "reason")
 MARK = b"gantrain report"
@@ -28,14 +28,14 @@ def rows_of(variants: Sequence[Variant]) -> list[Row]:
     runs = [run for variant in variants for run in variant.runs]
     names = folder_names(runs)
     keys = list(variants[0].values)
-    columns = {key: _column([run.config.get(key) for run in runs]) for key in keys}
+    columns = {key: _column([value_of(run, key) for run in runs]) for key in keys}
     measured = [_measured(run) for run in runs]
     figures = dict.fromkeys(name for of_run in measured for name in of_run)
     return [
         {
             "folder": names[run.folder],
             "state": run.state,
-            "seed": int(run.config.get("seed", 0)),
+            "seed": seed_of(run),
             **{key: columns[key][place] for key in keys},
             **{name: measured[place].get(name) for name in figures},
             "images": images_seen(run),

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gantrain.config import as_word
@@ -11,7 +11,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import RunRecord
 from gantrain.logs.status import FINISHED
 from gantrain.report.lines import line_of, short_labels
-from gantrain.report.markup import duration, number, render, source, spread_words
+from gantrain.report.markup import render, source
 from gantrain.report.outcomes import (
     DIVERSITY,
     Outcome,
@@ -22,11 +22,11 @@ from gantrain.report.outcomes import (
     images_seen,
     outcomes,
     training_seconds,
-    written,
 )
 from gantrain.report.protocol_table import apart
 from gantrain.report.section import Section
-from gantrain.report.variants import Spread, Variant, spread
+from gantrain.report.variants import Spread, Variant, seed_of, spread
+from gantrain.report.wording import direction, duration, number, spread_words, written
 
 BEST, LAST = "best", "last"
 
@@ -68,13 +68,13 @@ def make_table(variants: list[Variant]) -> Section:
     columns = columns_of(variants)
     ranked = ranking(variants)
     labels, names = short_labels(variants), folder_names(runs)
-    by_variant = [(line_of(k), labels[k], _cells(variants[k].runs, variants[k], columns)) for k in ranked]
+    by_variant = [(line_of(k), labels[k], _cells(variants[k], columns)) for k in ranked]
     by_run = [
         (
             line_of(k),
-            f"{labels[k]}, seed {run.config.get('seed', 0)}",
+            f"{labels[k]}, seed {seed_of(run)}",
             names[run.folder],
-            _cells([run], variants[k], columns),
+            _cells(replace(variants[k], runs=(run,)), columns),
         )
         for k in ranked
         for run in variants[k].runs
@@ -105,15 +105,15 @@ def columns_of(variants: Sequence[Variant]) -> list[Column]:
         lower = LOWER_IS_BETTER.get(name)
         marked = None if name in parted else lower
         group = "diversity" if name in DIVERSITY else "figures"
-        hint = "" if lower is None else "lower is better" if lower else "higher is better"
+        hint = "" if lower is None else direction(lower)
         hint = "protocols differ" if name in parted else hint
         if lower is not None:
             columns.append(Column(f"{name} {BEST}", f"{written(name)} best", group, hint, True, marked))
         columns.append(Column(f"{name} {LAST}", f"{written(name)} last", group, hint, True, marked))
     return [
         *columns,
-        Column("images", "images", "cost", "real ones that D saw", True),
-        Column("seconds", "cost/seconds", "cost", "training alone", True),
+        Column("images", "images", "cost", "real ones that D saw, a run", True),
+        Column("seconds", "time", "cost", "training alone, a run", True),
         Column("states", "runs", "health"),
         *[Column("findings", "doctor's findings", "health")] * any(run.findings for run in runs),
         *[Column("reasons", "reasons", "health")] * any(run.reason for run in runs),
@@ -128,9 +128,9 @@ def figure_of(run: RunRecord, name: str, which: str) -> float | None:
     return outcome.best if which == BEST else outcome.last
 
 
-def over_seeds(runs: Sequence[RunRecord], name: str, which: str) -> Spread | None:
-    """Of the runs that have the figure."""
-    return spread([value for run in runs if (value := figure_of(run, name, which)) is not None])
+def over_seeds(variant: Variant, name: str, which: str) -> Spread | None:
+    """Of the variant's `averaged` runs, those that have the figure."""
+    return spread([value for run in variant.averaged if (value := figure_of(run, name, which)) is not None])
 
 
 def ranking(variants: Sequence[Variant]) -> list[int]:
@@ -140,17 +140,18 @@ def ranking(variants: Sequence[Variant]) -> list[int]:
     if name is None or name in apart(runs):
         return list(range(len(variants)))
     sign = 1 if LOWER_IS_BETTER[name] else -1
-    means = [over_seeds(variant.runs, name, BEST) for variant in variants]
+    means = [over_seeds(variant, name, BEST) for variant in variants]
     places = [math.inf if mean is None else sign * mean.mean for mean in means]
     return sorted(range(len(variants)), key=places.__getitem__)
 
 
-def _cells(runs: Sequence[RunRecord], variant: Variant, columns: Sequence[Column]) -> dict[str, Cell]:
+def _cells(variant: Variant, columns: Sequence[Column]) -> dict[str, Cell]:
+    runs = variant.runs
     states = Counter(run.state for run in runs)
     findings = Counter(str(row["name"]) for run in runs for row in run.findings)
     reasons = list(dict.fromkeys(filter(None, (first_line(run.reason) for run in runs))))
     images, seconds = (
-        spread([float(value) for run in runs if (value := of_run(run)) is not None])
+        spread([float(value) for run in variant.averaged if (value := of_run(run)) is not None])
         for of_run in (images_seen, training_seconds)
     )
     alone = len(runs) == 1
@@ -168,18 +169,18 @@ def _cells(runs: Sequence[RunRecord], variant: Variant, columns: Sequence[Column
         if column.key in cells:
             continue
         name, _, which = column.key.rpartition(" ")
-        found = over_seeds(runs, name, which)
-        note = "" if alone or found is None else _included(runs, name, which)
+        found = over_seeds(variant, name, which)
+        note = "" if alone or found is None else _left_out(variant, found.count)
         cells[column.key] = Cell(spread_words(found), found.mean if found else None, note)
     return cells
 
 
-def _included(runs: Sequence[RunRecord], name: str, which: str) -> str:
-    """What a mean over seeds leaves out, and which unfinished runs are in it."""
-    having = [run for run in runs if figure_of(run, name, which) is not None]
-    few = [f"{len(having)} of {len(runs)} seeds"] if len(having) < len(runs) else []
-    states = Counter(run.state for run in having if run.state != FINISHED)
-    return ", ".join(few + [f"{count} of them {state}" for state, count in states.items()])
+def _left_out(variant: Variant, count: int) -> str:
+    """Of how many seeds a mean of `count` is, and which runs did not finish."""
+    seeds = variant.replicates
+    few = [f"{count} of {len(seeds)} seeds"] if count < len(seeds) else []
+    states = Counter(run.state for run in seeds if run.state != FINISHED)
+    return "; ".join([*few, *(f"{runs} {state}" for state, runs in states.items())])
 
 
 def _sortable(value: Any) -> float | str | None:

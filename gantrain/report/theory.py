@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
-from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from gantrain.evidence.diagnostics import SATURATED
 from gantrain.objectives import Objective
-from gantrain.report.markup import render, source
+from gantrain.report.markup import embedded, render, source
 from gantrain.report.section import Section
 from gantrain.report.stands import MEASURED, Stand, objective_of, slopes_at, stands
-from gantrain.report.variants import Variant
+from gantrain.report.variants import Variant, seed_of
 
 MOST_VARIANTS = 30
 POINTS = 201
@@ -27,7 +26,6 @@ CURVE, GAP = 0.77, 0.03
 """Shares of a picture's height: the weights, and what is between them and the stands."""
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#777777", "#1c2733"
 LOOKS = {"start": ("#56B4E9", "circle"), "middle": ("#E69F00", "square"), "end": ("#000000", "diamond")}
-CONFIG = {"displaylogo": False, "responsive": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def make_theory(variants: list[Variant]) -> Section | None:
     for variant in variants:
         objective = objective_of(variant.runs[0])
         if objective is not None:
-            panels.append(Panel(variant, objective, stands(variant.runs, objective)))
+            panels.append(Panel(variant, objective, stands(variant.replicates, objective)))
     panels = [panel for panel in panels if panel.stands]
     if not panels:
         return None
@@ -74,14 +72,14 @@ def make_theory(variants: list[Variant]) -> Section | None:
                 "axis": panel.axis,
                 "stands": panel.stands,
                 "normalized": panel.variant.runs[0].config.get("loss.normalize_ratio"),
-                "theory": _embedded(draw_weight(panel, frame)),
-                "measured": _embedded(measured) if (measured := draw_measured(panel, frame)) else None,
+                "theory": embedded(draw_weight(panel, frame), HEIGHT),
+                "measured": embedded(measured, HEIGHT) if (measured := draw_measured(panel, frame)) else None,
             }
             for panel in shown
         ],
         axes=set(frame.reach),
         saturated=SATURATED,
-        several=any(len(panel.variant.runs) > 1 for panel in shown),
+        several=any(len(panel.variant.replicates) > 1 for panel in shown),
         left_out=len(panels) - len(shown),
         low=frame.low,
     )
@@ -97,7 +95,7 @@ def frame_of(panels: Sequence[Panel]) -> Frame:
     weights = [SATURATED / 5, 5.0]
     for panel in panels:
         weights += map(abs, slopes_at(panel.objective, _grid(reach[panel.axis])))
-        weights += [value for run in panel.variant.runs for _, value in run.series(MEASURED, "diagnostic")]
+        weights += [value for run in panel.variant.replicates for _, value in run.series(MEASURED, "diagnostic")]
     decades = [math.log10(weight) for weight in weights if weight > 0 and math.isfinite(weight)]
     return Frame(reach, max(LOWEST, math.floor(min(decades))), min(HIGHEST, math.ceil(max(decades))))
 
@@ -145,14 +143,14 @@ def draw_weight(panel: Panel, frame: Frame) -> go.Figure:
 def draw_measured(panel: Panel, frame: Frame) -> go.Figure | None:
     """The mean |dL_G/dv| that the diagnostics measured, over steps, a line a seed; None where there were none."""
     figure = go.Figure()
-    for run, seed in zip(panel.variant.runs, panel.variant.seeds, strict=True):
+    for run in panel.variant.replicates:
         series = run.series(MEASURED, "diagnostic")
         if series:
             figure.add_scatter(
                 x=[step for step, _ in series],
                 y=[_bounded(value, frame) for _, value in series],
                 customdata=[f"{value:.3g}" for _, value in series],
-                hovertemplate=f"step %{{x}}, seed {seed}: %{{customdata}}<extra></extra>",
+                hovertemplate=f"step %{{x}}, seed {seed_of(run)}: %{{customdata}}<extra></extra>",
                 mode="lines+markers" if len(series) < 30 else "lines",
                 line={"color": INK, "width": 1.2},
                 marker={"size": 5},
@@ -272,7 +270,3 @@ def _bounded(weight: float, frame: Frame) -> float:
 
 def _grid(reach: float) -> list[float]:
     return [reach * (2 * place / (POINTS - 1) - 1) for place in range(POINTS)]
-
-
-def _embedded(figure: go.Figure) -> Markup:
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG, default_height=f"{HEIGHT}px"))

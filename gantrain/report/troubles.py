@@ -1,17 +1,18 @@
 """Which runs did not finish, and why; what the doctor found in which."""
 
 from gantrain.logs.records import BROKEN, RunRecord
-from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, STOPPED
+from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 from gantrain.report.markup import render
 from gantrain.report.outcomes import first_line, folder_names
 from gantrain.report.section import Section
-from gantrain.report.variants import Variant
+from gantrain.report.variants import Variant, seed_of
 
 MEANING = {
     FAILED: "ended by an error",
     BROKEN: "its process is gone without a word, as after a kill; resume= goes on from its last checkpoint",
     STOPPED: "ended at the doctor's finding, by doctor.stop",
     PRUNED: "ended by the sweep, which gave its steps to others",
+    SKIPPED: "not begun, as sweep.impossible=skip asks: what they ask for does not exist",
     INTERRUPTED: "ended from the keyboard; resume= goes on from its last checkpoint",
     RUNNING: "still running: its last figures are not its end's",
 }
@@ -26,7 +27,7 @@ def make_troubles(variants: list[Variant]) -> Section:
     def described(variant: Variant, run: RunRecord) -> dict[str, object]:
         return {
             "label": variant.label,
-            "seed": run.config.get("seed", 0),
+            "seed": seed_of(run),
             "folder": names[run.folder],
             "state": run.state,
             "step": run.status.step,

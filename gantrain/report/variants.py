@@ -57,6 +57,15 @@ class Variant:
             chosen[seed_of(run)] = run
         return tuple(chosen[seed] for seed in sorted(chosen))
 
+    @property
+    def averaged(self) -> tuple[RunRecord, ...]:
+        """The runs that a mean over seeds is of: the replicates that finished, or all of them while none has.
+
+        A run that ended on its way has had fewer looks for its best and another last step than the others.
+        """
+        finished = tuple(run for run in self.replicates if run.state == FINISHED)
+        return finished or self.replicates
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -86,15 +95,31 @@ def is_varied(key: str) -> bool:
     return key not in NOT_VARIED and key.partition(".")[0] not in NOT_VARIED_SECTIONS
 
 
+def value_of(run: RunRecord, key: str) -> Any:
+    """What the run was trained with, whichever way its configuration says so; None where none is left.
+
+    A key that an older version did not know has its default; `loss.gen=auto` is the objective it stands for.
+    """
+    if not run.config:
+        return None
+    value = run.config.get(key, _defaults().get(key))
+    if key == "loss.gen" and value == "auto":
+        disc = run.config.get("loss.disc", _defaults()["loss.disc"])
+        return generators_for(disc)[0] if disc in DISCRIMINATOR_NAMES else value
+    if key == "data.root" and isinstance(value, str):
+        return os.path.normpath(value)
+    return value
+
+
 def varied_keys(runs: Sequence[RunRecord]) -> list[str]:
     """The keys in which the runs differ, in the configuration's order.
 
-    A key that an older version did not know has its default there; `loss.gen=auto` is the objective it stands for;
-    `data.root` counts where the data are a folder's. Runs of which no configuration is left differ in none.
+    Values are those of `value_of`; `data.root` counts where the data are a folder's. Runs of which no configuration
+    is left differ in none.
     """
     known = [run for run in runs if run.config]
     keys = dict.fromkeys(key for run in known for key in run.config)
-    of_folders = {"data.root"} if any(_value(run, "data.name") == "folder" for run in known) else set()
+    of_folders = {"data.root"} if any(value_of(run, "data.name") == "folder" for run in known) else set()
     return [key for key in keys if (is_varied(key) or key in of_folders) and _differs(known, key)]
 
 
@@ -102,7 +127,7 @@ def common_config(runs: Sequence[RunRecord]) -> dict[str, Any]:
     """The keys that have one value in all of the runs, read as `varied_keys` reads them."""
     known = [run for run in runs if run.config]
     keys = dict.fromkeys(key for run in known for key in run.config)
-    return {key: _value(known[0], key) for key in keys if not _differs(known, key)}
+    return {key: value_of(known[0], key) for key in keys if not _differs(known, key)}
 
 
 def gather(runs: Sequence[RunRecord]) -> list[Variant]:
@@ -113,10 +138,10 @@ def gather(runs: Sequence[RunRecord]) -> list[Variant]:
     keys = varied_keys(runs)
     found: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in runs:
-        same = tuple(_frozen(_value(run, key)) for key in keys) if run.config else ("asked", *_asked(run))
+        same = tuple(_frozen(value_of(run, key)) for key in keys) if run.config else ("asked", *_asked(run))
         found.setdefault(same, []).append(run)
     return [
-        Variant({key: _value(same[0], key) for key in keys}, tuple(sorted(same, key=seed_of)))
+        Variant({key: value_of(same[0], key) for key in keys}, tuple(sorted(same, key=seed_of)))
         for same in found.values()
     ]
 
@@ -126,20 +151,7 @@ def _asked(run: RunRecord) -> list[str]:
 
 
 def _differs(runs: Sequence[RunRecord], key: str) -> bool:
-    return len({_frozen(_value(run, key)) for run in runs}) > 1
-
-
-def _value(run: RunRecord, key: str) -> Any:
-    """What the run was trained with, whichever way its configuration says so."""
-    if not run.config:
-        return None
-    value = run.config.get(key, _defaults().get(key))
-    if key == "loss.gen" and value == "auto":
-        disc = run.config.get("loss.disc", _defaults()["loss.disc"])
-        return generators_for(disc)[0] if disc in DISCRIMINATOR_NAMES else value
-    if key == "data.root" and isinstance(value, str):
-        return os.path.normpath(value)
-    return value
+    return len({_frozen(value_of(run, key)) for run in runs}) > 1
 
 
 @functools.cache

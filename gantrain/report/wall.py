@@ -10,11 +10,11 @@ from markupsafe import Markup
 from gantrain.config import as_word
 from gantrain.logs.records import BROKEN, RunRecord
 from gantrain.logs.run_folder import SAMPLES
-from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, STOPPED
+from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 from gantrain.report.markup import render, source
 from gantrain.report.pictures import BUDGET, CODINGS, Encoded, Films, encode, fit_films, is_whole
 from gantrain.report.section import Section
-from gantrain.report.variants import Variant
+from gantrain.report.variants import Variant, seed_of
 
 MOST_COLUMNS = 6
 """More variants than these wrap, for one seed at a time."""
@@ -26,6 +26,7 @@ ENDS = {
     FAILED: "failed",
     STOPPED: "stopped by the doctor",
     PRUNED: "pruned",
+    SKIPPED: "skipped by the sweep",
     INTERRUPTED: "interrupted",
     BROKEN: "killed",
     RUNNING: "still running",
@@ -157,10 +158,8 @@ def latents_in_words(runs: Sequence[RunRecord]) -> str:
 
 
 def _run_of(variant: Variant | None, seed: int) -> RunRecord | None:
-    """The variant's run of that seed; of several the last, of those with grids if there are any."""
-    runs = [] if variant is None else [run for run, of in zip(variant.runs, variant.seeds, strict=True) if of == seed]
-    with_grids = [run for run in runs if run.grids]
-    return next(reversed(with_grids or runs), None)
+    """The variant's run of that seed; of several the one that stands for it elsewhere."""
+    return None if variant is None else next((run for run in variant.replicates if seed_of(run) == seed), None)
 
 
 def _real(runs: Sequence[RunRecord]) -> Encoded | None:

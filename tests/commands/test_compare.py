@@ -65,7 +65,7 @@ def test_a_sweep_becomes_a_table_a_picture_and_numbers(
     assert "120 ± 10" in said
     assert "2 of 3" in said
     assert "2: 1 of 3 failed at step 20 (seed 2)" in said
-    assert "2: 2 of 3 not finite: fid (EMA) (seed 0, 1)" in said
+    assert "2: 2 of 3 not finite: FID (EMA) (seed 0, 1)" in said
     assert said.splitlines()[-2:] == ["comparison.png", "comparison.json"]
     assert sorted(path.name for path in here.iterdir()) == ["comparison.json", "comparison.png"]
     assert sorted(sweep.rglob("*")) == before

@@ -10,6 +10,8 @@ from gantrain.logs.status import FAILED, PRUNED, mark
 from tests.written_runs import write_run
 
 GENS, SEEDS = ("alt", "kl", "rkl"), (0, 1, 2)
+FINISHED_SEEDS = {"alt": (0, 1, 2), "kl": (0, 1), "rkl": (1, 2)}
+"""Of the runs that `write_sweep` writes."""
 REASON_WORDS = "loss.gen=<kl> & co: not finite\nTraceback:\n  a <b>second</b> line\n"
 FINDING = Finding("ratio explosion", 300, "In steps 100 to 300 log r fell to -14.", "Set loss.max_log_ratio=10.")
 

@@ -1,6 +1,7 @@
 """The page in a browser: it sorts, draws, fits a phone, and asks for nothing."""
 
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from gantrain.commands.report import Options, run
 from tests.report.conftest import OpenPage
-from tests.report.runs_of_a_sweep import SEEDS, value, write_sweep
+from tests.report.runs_of_a_sweep import FINISHED_SEEDS, SEEDS, value, write_sweep
+from tests.written_runs import write_run
 
 pytestmark = pytest.mark.slow
 SIZES = [(1280, 900), (390, 844)]
@@ -36,8 +38,8 @@ def column(page: Any, key: str, table: str = "by-variant") -> list[str | None]:
 def test_the_table_sorts_both_ways(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
     page = open_page(page_file, width, height)
     best = {
-        gen: sum(min(map(value(gen, s, "fid"), range(100, 1001, 100))) for s in SEEDS) / 3
-        for gen in ("alt", "kl", "rkl")
+        gen: statistics.mean(min(map(value(gen, s, "fid"), range(100, 1001, 100))) for s in seeds)
+        for gen, seeds in FINISHED_SEEDS.items()
     }
     head = page.locator("#by-variant th[data-key='fid best']")
     head.get_by_role("button").click()
@@ -103,3 +105,41 @@ def test_the_curves_follow_menu_axis_and_legend(page_file: Path, open_page: Open
     assert page.evaluate(thin) == 2
     page.locator("#seeds").uncheck()
     assert page.evaluate(thin) == 0
+
+
+def test_on_paper_every_chart_fits_its_place(page_file: Path, open_page: OpenPage) -> None:
+    page = open_page(page_file, 1280, 900)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1032, "height": 730})  # A4 landscape between its margins
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(500)
+    beyond = page.evaluate("""[...document.querySelectorAll(".js-plotly-plot")].map((chart) => [
+        chart.querySelector(".main-svg").getBoundingClientRect().width, chart.clientWidth])""")
+    assert len(beyond) >= 4
+    for drawn, place in beyond:
+        assert 0.8 * place < drawn <= place + 1
+
+
+def test_a_band_below_zero_ends_on_a_log_scale(tmp_path: Path, open_page: OpenPage) -> None:
+    for seed, last in enumerate((2.0, 200.0)):  # mean 101, standard deviation 140
+        write_run(tmp_path / str(seed), f"seed={seed}", measured={"fid": lambda step, last=last: last + 1000 - step})
+    run(Options(folders=[str(tmp_path)]))
+    page = open_page(tmp_path / "report.html", 1280, 900)
+    lows = "Math.min(...document.getElementById('chart-figure').data[0].y)"
+    assert page.locator("#log").is_checked()
+    assert page.evaluate(lows) == pytest.approx(2)
+    page.locator("#log").uncheck()
+    assert page.evaluate(lows) == pytest.approx(101 - statistics.stdev((2, 200)))
+
+
+def test_pictures_beside_each_other_fit_their_places(tmp_path: Path, open_page: OpenPage) -> None:
+    for k in range(3):
+        words = (f"optimizer.lr_g={10.0 ** -(k + 3)}", f"schedule.batch_size={8 * (k + 1)}")
+        write_run(tmp_path / str(k), *words, steps=20, every=10, measured={"fid": lambda step: 30.0}, grids=0)
+    run(Options(folders=[str(tmp_path)]))
+    page = open_page(tmp_path / "report.html", 1280, 900)
+    widths = page.evaluate("""[...document.querySelectorAll("#sensitivity .js-plotly-plot")].map((chart) => [
+        chart.querySelector(".main-svg").getBoundingClientRect().width, chart.clientWidth])""")
+    assert len(widths) == 2
+    for drawn, place in widths:
+        assert drawn == pytest.approx(place, abs=1)

@@ -11,9 +11,10 @@ from gantrain.config import ConfigError
 from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import ComparedFigure, Reading, common_steps, compare_figure, figures_of
 from gantrain.report.comparison_notes import notes
-from gantrain.report.comparison_table import figure_table, overview, point_words, spread_words
+from gantrain.report.comparison_table import figure_table, overview, point_words
 from gantrain.report.significance import Difference
 from gantrain.report.variants import Variant, gather
+from gantrain.report.wording import spread_words
 from tests.report.made_records import record
 
 
@@ -167,7 +168,7 @@ def test_a_single_seed_is_told_how_to_get_more() -> None:
     assert reading.difference is not None
     assert (reading.difference.value, reading.difference.p, reading.p_holm) == (-5.0, None, None)
     assert reading.verdict(False) == ""
-    assert spread_words(reading) == "1"
+    assert spread_words(reading.spread) == "1"
     said = "\n".join(notes([figure], variants, []))
     assert "No significance can be told of a variant with one seed (2): -m seed=0,1,2,3,4" in said
     assert "Welch" not in said
@@ -178,7 +179,7 @@ def test_variants_without_spread_are_no_error() -> None:
     variants = gather(runs)
     figure = compare_figure("modes_ema", variants, "last")
     shown = text_of(figure_table(figure, variants), *notes([figure], variants, [20]))
-    assert "1000 ± 0" in shown
+    assert "1,000 ± 0" in shown
     assert "neither variant varies over its seeds there is no test: modes (EMA)" in shown
 
 
@@ -265,16 +266,7 @@ def test_verdicts(p_holm: float, value: float, lower: bool | None, word: str) ->
     assert Reading({0: 1.0}, {0: 20}, {}, difference, p_holm).verdict(lower) == word
 
 
-def test_numbers_are_printed_as_far_as_they_are_known() -> None:
-    def words(*values: float) -> str:
-        return spread_words(Reading(dict(enumerate(values)), {}, {}))
-
-    assert words(14, 41, 28) == "28 ± 14"
-    assert words(4.668, 4.9, 4.44) == "4.67 ± 0.23"
-    assert words(52340, 51230, 48001) == "50,500 ± 2,300"
-    assert words(0.00012, 0.00034) == "0.00023 ± 0.00016"
-    assert words(14.25) == "14.25"
-    assert words() == "–"
+def test_a_point_is_told_with_its_steps() -> None:
     assert point_words("best", [Reading({}, {0: 1500, 1: 500}, {})]) == "best, step 500 to 1,500"
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from gantrain.logs import records
 from gantrain.report import live
 from gantrain.report.live import LiveRun, LiveRuns
-from gantrain.report.live_table import duration, view
+from gantrain.report.live_table import view
 
 CONFIG: dict[str, Any] = {
     "name": "digits-dcgan",
@@ -151,7 +151,7 @@ def test_the_table_says_it_all_on_a_wide_terminal(sweep: Path) -> None:
     assert lines[0].startswith("6 runs: 1 running · 1 finished · 1 stopped · 2 failed · 1 broken   640 images/s")
     assert lines[0].endswith("about 6 min 10 s left   2 jobs to come")  # 90 + 2 · 140
     head = lines[1].split()
-    assert head == ["run", "state", "done", "step", "images/s", "left", "fid", "(ema)", "best", "health"]
+    assert head == ["run", "state", "done", "step", "images/s", "left", "FID", "(EMA)", "best", "health"]
     running = re.split(r"\s{2,}", row_of(lines, "001"))
     assert running == [
         *("001 gen=kl", "running", "━╌╌╌╌╌╌╌╌╌", "10 %", "100/1,000", "640", "1 min 30 s"),
@@ -221,8 +221,8 @@ def test_runs_of_other_folders_and_other_figures_stand_apart(tmp_path: Path) -> 
     lines = shown(tmp_path)
     titles = [place for place, line in enumerate(lines) if line.endswith(("/a", "/b"))]
     assert len(titles) == 2
-    assert "fid (ema) 3 " in row_of(lines, "12-00-00-x") + " "
-    assert "modes (ema) 950" in row_of(lines, "mine")
+    assert "FID (EMA) 3 " in row_of(lines, "12-00-00-x") + " "
+    assert "modes (EMA) 950" in row_of(lines, "mine")
     assert sum(line.startswith("run ") for line in lines) == 1
 
 
@@ -281,20 +281,3 @@ def test_runs_that_begin_that_keep_silent_and_of_earlier_versions(tmp_path: Path
     assert found[old].last == 5.0
     assert "30 min 0" in row_of(shown(tmp_path), "silent")
     assert "its process left no word" in row_of(shown(tmp_path), "never")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (250, "4 min 10 s"),
-        (3599.7, "1 h 00 min"),
-        (7 * 3600 + 300, "7 h 05 min"),
-        (86399, "1 d 00 h"),
-        (3 * 86400 + 4 * 3600, "3 d 04 h"),
-    ],
-)
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -14,6 +14,7 @@ from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.report.matrix import make_matrix
 from gantrain.report.section import Section
 from gantrain.report.variants import gather
+from tests.report.made_records import record
 from tests.written_runs import write_run
 
 Cells = dict[tuple[str, str], dict[str, str]]
@@ -208,3 +209,16 @@ def test_a_moved_folder_gives_the_same_map(sweep: Path, tmp_path: Path) -> None:
         (tmp_path / "moved").rename(sweep)
     assert before is not None
     assert after == before
+
+
+def test_a_run_of_which_nothing_is_left_stands_in_no_pair() -> None:
+    runs = [
+        *(record(disc, loss__disc=disc, measured={"fid": {20: 30.0}}) for disc in ("gan", "js")),
+        record("lost", config={}, overrides=("data=nonesuch",), state="failed", reason="it was lost"),
+    ]
+    section = make_matrix(gather(runs))
+    assert section is not None
+    (cells,) = Map(section.html).maps
+    assert set(cells) == {("alt", "gan"), ("alt", "js")}
+    assert "failed" not in cells["alt", "gan"]["fid"]
+    assert "it was lost" not in section.html

@@ -1,5 +1,6 @@
 """The page tells what metrics.jsonl tells, of whatever runs there are."""
 
+import html
 import json
 import re
 import shutil
@@ -8,16 +9,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from gantrain.commands.report import Options, run
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import JOB, METRICS, RUN
-from gantrain.logs.status import RUNNING, mark
+from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED, mark
 from gantrain.report.page import make_page
 from gantrain.report.variants import gather
+from tests.report.made_records import record
 from tests.report.parsed import Tables
-from tests.report.runs_of_a_sweep import FINDING, GENS, SEEDS, refuse_a_job, write_sweep
+from tests.report.runs_of_a_sweep import FINDING, FINISHED_SEEDS, GENS, SEEDS, refuse_a_job, write_sweep
 from tests.written_runs import write_run
 
 
@@ -55,7 +58,7 @@ def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> 
     for name, pick in (("fid", min), ("recall", max)):
         assert LOWER_IS_BETTER[name] is (pick is min)
         for gen in GENS:
-            courses = [from_the_file(sweep, gen, seed, name) for seed in SEEDS]
+            courses = [from_the_file(sweep, gen, seed, name) for seed in FINISHED_SEEDS[gen]]
             for which, of_runs in (("best", [pick(c) for c in courses]), ("last", [c[-1] for c in courses])):
                 text, value = found[gen][f"{name} {which}"]
                 assert float(value or "nan") == pytest.approx(statistics.mean(of_runs), rel=1e-12)
@@ -68,7 +71,7 @@ def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> 
         pick = min if column.startswith("fid") else max
         assert {gen for gen in GENS if column in marked[gen]} == {pick(of_gens, key=lambda gen: of_gens[gen])}, column
     assert [row["variant"][0].strip() for row in tables.rows["by-variant"]] == ["rkl", "alt", "kl"]
-    assert "1 of them failed" in found["kl"]["fid best"][0]
+    assert "2 of 3 seeds; 1 failed" in found["kl"]["fid best"][0]
     assert found["kl"]["findings"][0] == "ratio explosion"
     assert found["rkl"]["states"][0] == "1 pruned, 2 finished"
 
@@ -104,23 +107,26 @@ def test_the_curves_hold_what_was_measured(sweep: Path, page: str) -> None:
     assert set(data["titles"]) >= {"loss/discriminator", "D/real", "D/generated", "log_ratio/fake", "recall_ema"}
 
 
-def test_the_answer_names_the_best_and_its_seeds(sweep: Path, page: str) -> None:
+def test_the_answer_names_the_best_its_seeds_and_whether_they_tell(sweep: Path, page: str) -> None:
+    """By SciPy's own Welch test, over the seeds that finished."""
     lead = re.search(r'<p class="lead">(.*?)</p>', page, re.DOTALL)
     assert lead is not None
-    best = [min(from_the_file(sweep, "rkl", seed, "fid")) for seed in SEEDS]
-    second = [min(from_the_file(sweep, "alt", seed, "fid")) for seed in SEEDS]
+    best = {gen: [min(from_the_file(sweep, gen, seed, "fid")) for seed in FINISHED_SEEDS[gen]] for gen in GENS}
     told = re.match(
-        r"loss.gen=rkl reached the best FID: ([\d.]+) ± ([\d.]+) over seeds 0, 1, 2. "
-        r"It is ahead of every other on 3 of 3 seeds that others share \(0, 1, 2\). "
-        r"Next is loss.gen=alt, ([\d.]+) above; the standard error of that difference is ([\d.]+).$",
-        lead[1],
+        r"loss.gen=rkl reached the best FID: ([\d.]+) ± ([\d.]+) over seeds 1, 2. "
+        r"It is ahead of every other on 2 of 2 seeds that others share \(1, 2\). "
+        r"Next is loss.gen=alt, ([\d.]+) above \(95 % interval ([\d.]+) to ([\d.]+)\). "
+        r"By Welch's t-test over seeds, p corrected for 2 comparisons \(Holm\), it is better than alt, kl.$",
+        html.unescape(lead[1]),
     )
     assert told is not None, lead[1]
-    error = ((statistics.variance(best) + statistics.variance(second)) / 3) ** 0.5
-    gap = statistics.mean(second) - statistics.mean(best)
-    assert gap > 2 * error
-    expected = (statistics.mean(best), statistics.stdev(best), gap, error)
-    assert [float(word) for word in told.groups()] == [pytest.approx(one, rel=2e-2) for one in expected]
+    tests = {gen: stats.ttest_ind(best[gen], best["rkl"], equal_var=False) for gen in ("alt", "kl")}
+    low, high = sorted(test.pvalue for test in tests.values())
+    assert max(2 * low, high) < 0.05  # after Holm's correction
+    interval = tests["alt"].confidence_interval(0.95)
+    gap = statistics.mean(best["alt"]) - statistics.mean(best["rkl"])
+    expected = (statistics.mean(best["rkl"]), statistics.stdev(best["rkl"]), gap, interval.low, interval.high)
+    assert [float(word) for word in told.groups()] == [pytest.approx(one, rel=3e-2) for one in expected]
 
 
 def test_what_went_wrong_stands_there_escaped(page: str) -> None:
@@ -251,13 +257,56 @@ def constant(value: float, _: int) -> float:
     return value
 
 
-def test_a_seed_that_was_run_twice_counts_twice(tmp_path: Path) -> None:
-    for place, fid in enumerate((30.0, 20.0)):
-        write_run(
-            tmp_path / str(place), "seed=4", steps=20, every=10, measured={"fid": partial(constant, fid)}, grids=0
-        )
+def test_a_seed_that_was_run_again_counts_once(tmp_path: Path) -> None:
+    """A deterministic run again is no second seed, and makes no spread smaller."""
+    for place, (seed, fid) in enumerate(((4, 30.0), (4, 20.0), (5, 40.0))):
+        measured = {"fid": partial(constant, fid)}
+        write_run(tmp_path / str(place), f"seed={seed}", steps=20, every=10, measured=measured, grids=0)
     page = page_of(tmp_path)
     (row,) = Tables(page).rows["by-variant"]
-    assert float(row["fid best"][1] or "nan") == 25
+    assert float(row["fid best"][1] or "nan") == statistics.mean([20, 40])
+    assert row["fid best"][0].startswith(f"30 ± {statistics.stdev([20, 40]):.0f}")
+    assert len(Tables(page).rows["by-run"]) == 3
     strip = page.partition('<section id="answer">')[2].partition("</section>")[0]
-    assert re.findall(r"<title>seed 4: (\d+)</title>", strip) == ["30", "20"]
+    assert re.findall(r"<title>seed (\d): (\d+)</title>", strip) == [("4", "20"), ("5", "40")]
+
+
+def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_path: Path) -> None:
+    for seed, (fid, state) in enumerate(((30.0, FINISHED), (20.0, PRUNED), (34.0, FINISHED))):
+        measured = {"fid": partial(constant, fid)}
+        write_run(tmp_path / str(seed), f"seed={seed}", steps=20, every=10, measured=measured, grids=0, state=state)
+    page = page_of(tmp_path)
+    (row,) = Tables(page).rows["by-variant"]
+    assert (float(row["fid best"][1] or "nan"), float(row["fid last"][1] or "nan")) == (32, 32)
+    assert row["fid best"][0].endswith("2 of 3 seeds; 1 pruned")
+    strip = page.partition('<section id="answer">')[2].partition("</section>")[0]
+    assert re.findall(r"<title>seed (\d): (\d+)</title>", strip) == [("0", "30"), ("1", "20"), ("2", "34")]
+    assert strip.count('fill="#fff"') == 1
+    for folder in (tmp_path / "0", tmp_path / "2"):
+        shutil.rmtree(folder)
+    (row,) = Tables(page_of(tmp_path)).rows["by-variant"]
+    assert float(row["fid best"][1] or "nan") == 20
+
+
+def test_what_was_skipped_is_told_with_its_reason(sweep: Path, tmp_path: Path) -> None:
+    """Beside runs with grids, so that the wall has a place for it as well."""
+    mine = tmp_path / "sweep"
+    runs = [write_run(mine / f"00{seed}", f"seed={seed}", steps=20, every=10) for seed in range(2)]
+    refused = refuse_a_job(mine / "002", like=runs[0], gen="hinge_ns")
+    mark(refused, SKIPPED)
+    page = page_of(mine)
+    part = page.partition('<section id="troubles">')[2].partition("</section>")[0]
+    assert "2 of 3 runs finished" in part
+    assert "sweep.impossible=skip" in part
+    assert "loss.gen=&#39;hinge_ns&#39; needs disc=hinge" in part
+    assert "skipped by the sweep, no grid" in page
+    assert {row["states"][0] for row in Tables(page).rows["by-run"]} == {"finished", "skipped"}
+
+
+def test_what_was_varied_is_in_order_without_what_is_not_known() -> None:
+    runs = [
+        *(record(str(rate), optimizer__lr_g=rate, seed=4) for rate in (1e-3, 1e-5, 1e-4)),
+        record("lost", config={}, overrides=("data=nonesuch",), state="failed"),
+    ]
+    page = make_page(gather(runs), "a title", "the command")
+    assert "<dt><code>optimizer.lr_g</code></dt><dd>1e-05, 0.0001, 0.001</dd>" in page

@@ -8,6 +8,9 @@ import pytest
 
 from gantrain.commands.report import Options, run
 from gantrain.logs.run_folder import METRICS
+from gantrain.report.rows import rows_of
+from gantrain.report.variants import gather
+from tests.report.made_records import record
 from tests.report.runs_of_a_sweep import GENS, SEEDS, write_sweep
 from tests.written_runs import write_run
 
@@ -69,3 +72,20 @@ def test_keys_of_several_types_and_absent_ones(tmp_path: Path) -> None:
     assert [row["augment.policy"] for row in rows] == ["[]", "[]", "[color]"]
     with (tmp_path / "runs.csv").open(newline="") as file:
         assert [row["loss.alpha_gen"] for row in csv.DictReader(file)] == ["", "0.5", ""]
+
+
+def test_values_and_seeds_are_those_of_the_page(tmp_path: Path) -> None:
+    """`auto` stands for an objective; a job whose configuration is lost has the seed that was asked for."""
+    runs = [
+        record("a", loss__gen="auto", loss__disc="hinge", seed=1),
+        record("b", left_out=("loss.alpha_gen",)),
+        record("c", loss__gen="alpha", loss__alpha_gen=0.5),
+        record("d", config={}, overrides=("loss.gen=nonesuch", "seed=3"), state="failed"),
+    ]
+    rows = rows_of(gather(runs))
+    assert [(row["loss.gen"], row["loss.alpha_gen"], row["seed"]) for row in rows] == [
+        ("linear", None, 1),
+        ("alt", None, 0),
+        ("alpha", 0.5, 0),
+        (None, None, 3),
+    ]
