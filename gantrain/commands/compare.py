@@ -19,11 +19,13 @@ from gantrain.config import ConfigError, option
 from gantrain.files import written_whole
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import finite, git_commit, installed_versions
+from gantrain.logs.status import SKIPPED
 from gantrain.report import comparison_picture
 from gantrain.report.comparison import BEST, LAST, ComparedFigure, Point, common_steps, compare_figure, figures_of
 from gantrain.report.comparison_notes import notes
 from gantrain.report.comparison_table import figure_table, overview
 from gantrain.report.variants import Variant, common_config, gather, seed_of
+from gantrain.report.wording import counted
 
 NAME = "comparison"
 
@@ -72,7 +74,10 @@ def run(options: Options) -> None:
     """
     path = _free_path(options.out)
     folders = {folder.resolve(): folder for folder in find_runs([Path(place) for place in options.run])}
-    runs = [read_run(folder) for folder in folders.values()]
+    found = [read_run(folder) for folder in folders.values()]
+    runs = [run for run in found if run.state != SKIPPED] or found
+    if len(runs) < len(found):
+        print(f"{counted(len(found) - len(runs), 'job')} of pairs that do not exist left out")
     if len(runs) == 1:
         raise ConfigError(
             f"{str(runs[0].folder)!r} is one run, and nothing to compare it with: give two or more, or a sweep's folder"

@@ -12,15 +12,15 @@ from gantrain.config import ConfigError, option
 from gantrain.files import PART, UnusableFolderError
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.status import FINISHED, RUNNING
-from gantrain.report.outcomes import headline
+from gantrain.report.outcomes import headline, outcomes
 from gantrain.report.page import GENERATOR, describe, make_page
 from gantrain.report.protocol_table import apart
 from gantrain.report.rows import has_parquet, is_ours, rows_of, write_csv, write_parquet
 from gantrain.report.table import BEST, LAST, over_seeds, ranking
-from gantrain.report.variants import Variant, gather
+from gantrain.report.variants import Variant, gather, seed_of
 from gantrain.report.wording import spread_words, written
 
-PAGE, CSV, PARQUET = "report.html", "runs.csv", "runs.parquet"
+PAGE, TABLES, CSV, PARQUET = "report.html", "runs", ".csv", ".parquet"
 HEAD = 4096
 """Bytes of a page in which its `generator` stands."""
 PRINTED = 12
@@ -31,8 +31,8 @@ PRINTED = 12
 class Options:
     """Write what came of runs into one HTML page that needs no network: which was best, on which seeds, how it went.
 
-    runs.csv lies beside it, a row a run, and runs.parquet where pyarrow is installed. A report may be written again
-    while runs go on; nothing else is overwritten.
+    runs.csv lies beside it, a row a run, and runs.parquet where pyarrow is installed (X.csv beside out=X.html). A
+    report may be written again while runs go on; nothing else is overwritten.
     """
 
     folders: list[str] = words_option("folders of runs, of sweeps, or that hold some")
@@ -56,7 +56,8 @@ def run(options: Options) -> None:
     places = [Path(folder) for folder in options.folders]
     page = Path(options.out) if options.out else (places[0] if len(places) == 1 else Path()) / PAGE
     variants = gather([read_run(folder) for folder in find_runs(places)])
-    tables = [page.with_name(CSV), *([page.with_name(PARQUET)] if has_parquet() else [])]
+    stem = page.with_name(TABLES) if page.name == PAGE else page  # a page of another name has tables of its own
+    tables = [stem.with_suffix(CSV), *([stem.with_suffix(PARQUET)] if has_parquet() else [])]
     _check(page, tables)
     rows = rows_of(variants)
     title = options.title or f"Runs of {', '.join(place.resolve().name for place in places)}"
@@ -70,7 +71,7 @@ def run(options: Options) -> None:
     print(_summary(variants))
     print("\n".join(str(path) for path in (page, *tables)))
     if not has_parquet():
-        print(f"no {PARQUET}: pyarrow is not installed (pip install 'gantrain[parquet]')")
+        print(f"no {TABLES}{PARQUET}: pyarrow is not installed (pip install 'gantrain[parquet]')")
 
 
 def _check(page: Path, tables: Sequence[Path]) -> None:
@@ -120,7 +121,10 @@ def _summary(variants: list[Variant]) -> str:
             variant = variants[place]
             best, last = (over_seeds(variant, name, which) for which in (BEST, LAST))
             odd = ", ".join(dict.fromkeys(run.state for run in variant.runs if run.state != FINISHED))
-            seeds = ",".join(str(seed) for seed in dict.fromkeys(variant.seeds))
+            told = [run for run in variant.runs if name in outcomes(run)]
+            seeds = ",".join(str(seed) for seed in dict.fromkeys(map(seed_of, told)))
+            unmeasured = len(variant.runs) - len(told)
+            odd += f"{', ' if odd and unmeasured else ''}{f'{unmeasured} not measured' if unmeasured else ''}"
             table.append((variant.label, spread_words(best), spread_words(last), seeds, odd))
         widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
         lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]

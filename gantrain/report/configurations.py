@@ -61,7 +61,9 @@ def sweep_commands(runs: Sequence[RunRecord]) -> list[str]:
     """The command of each sweep that the runs lie in, from its sweep.json."""
     found = dict.fromkeys(run.folder.resolve().parent for run in runs)
     words = [read_content(folder / SWEEP).get("words") for folder in found]
-    return list(dict.fromkeys(shlex.join([*PROGRAM, *map(str, given)]) for given in words if isinstance(given, list)))
+    return list(
+        dict.fromkeys(shlex.join([*PROGRAM, "-m", *map(str, given)]) for given in words if isinstance(given, list))
+    )
 
 
 def hydra_word(value: Any) -> str:

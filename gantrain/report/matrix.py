@@ -16,6 +16,7 @@ from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveE
 from gantrain.report.markup import render, source
 from gantrain.report.outcomes import first_line, headline, outcomes
 from gantrain.report.section import Section
+from gantrain.report.table import BEST, LAST, figure_of
 from gantrain.report.variants import Spread, Variant, spread, value_of
 from gantrain.report.wording import counted, direction, number, spread_words, written
 
@@ -50,7 +51,7 @@ class Cell:
         runs: of the pair, a seed once.
         trouble: how many of them ended otherwise than finished, in words.
         reason: why, or why the pair does not exist.
-        figures: by name, over the runs that finished.
+        figures: as `fid best` and `fid last`, over the runs that finished.
     """
 
     kind: str
@@ -86,15 +87,23 @@ def make_matrix(variants: list[Variant]) -> Section | None:
     measured = dict.fromkeys(name for run in runs if run.state == FINISHED for name in outcomes(run))
     first = headline(runs)
     names = sorted((name for name in LOWER_IS_BETTER if name in measured), key=lambda name: name != first)
-    legends = {name: _paint(matrices, name) for name in names}
+    one_way = {name for name in names if LOWER_IS_BETTER[name] is not None}
+    shown = [(name, which) for name in names for which in (BEST, LAST) if which == LAST or name in one_way]
+    legends = {(name, which): _paint(matrices, name, which) for name, which in shown}
     if not any(legends.values()):
         return None
     html = render(
         "matrix.html.j2",
         matrices=matrices,
         figures=[
-            (name, written(name), direction(LOWER_IS_BETTER[name]), LOWER_IS_BETTER[name], legend)
-            for name, legend in legends.items()
+            (
+                f"{name} {which}",
+                f"{written(name)} {which}",
+                direction(LOWER_IS_BETTER[name]),
+                LOWER_IS_BETTER[name],
+                legend,
+            )
+            for (name, which), legend in legends.items()
             if legend
         ],
         stops=[_color(place / 4) for place in range(5)],
@@ -165,13 +174,13 @@ def _cell(gen: Side, disc: Side, variant: Variant | None, others: dict[str, Any]
     return Cell("run", chosen, trouble, "; ".join(reasons))
 
 
-def _paint(matrices: Sequence[Matrix], name: str) -> tuple[str, str] | None:
-    """Writes a figure into every cell that has it; the worst and the best in words, None where no cell has any."""
+def _paint(matrices: Sequence[Matrix], name: str, which: str) -> tuple[str, str] | None:
+    """Writes the best or last of a figure into every cell that has it; worst and best in words, None without any."""
     lower = LOWER_IS_BETTER[name]
     found: list[tuple[Cell, Spread]] = []
     for cell in (cell for matrix in matrices for cell in matrix.cells.values() if cell.kind == "run"):
-        reached = [outcomes(run).get(name) for run in cell.runs if run.state == FINISHED]
-        over_seeds = spread([outcome.last for outcome in reached if outcome is not None and outcome.last is not None])
+        reached = [figure_of(run, name, which) for run in cell.runs if run.state == FINISHED]
+        over_seeds = spread([value for value in reached if value is not None])
         if over_seeds is not None:
             found.append((cell, over_seeds))
     if not found:
@@ -180,7 +189,7 @@ def _paint(matrices: Sequence[Matrix], name: str) -> tuple[str, str] | None:
     worst, best = (max(means), min(means)) if lower else (min(means), max(means))
     for cell, over_seeds in found:
         good = 0.5 if best == worst else (over_seeds.mean - worst) / (best - worst)
-        cell.figures[name] = Reached(
+        cell.figures[f"{name} {which}"] = Reached(
             spread_words(over_seeds),
             counted(over_seeds.count, "seed"),
             "#f4f6f8" if lower is None else _color(good),

@@ -98,3 +98,13 @@ def test_without_pyarrow_the_rest_is_written_and_it_is_said(
     run(Options(folders=[str(sweep)]))
     assert {path.name for path in sweep.iterdir() if path.is_file()} == WRITTEN - {"runs.parquet"}
     assert "pip install 'gantrain[parquet]'" in capsys.readouterr().out
+
+
+def test_pages_of_other_names_have_tables_of_their_own(sweep: Path, tmp_path: Path) -> None:
+    one, other = sorted(str(folder) for folder in sweep.iterdir())[:2]
+    for name, folder in (("a", one), ("b", other)):
+        run(Options(folders=[folder], out=str(tmp_path / f"{name}.html")))
+    found = {path.name: path.read_text() for path in tmp_path.glob("*.csv")}
+    assert set(found) == {"a.csv", "b.csv"}
+    assert Path(one).name in found["a.csv"]
+    assert Path(other).name in found["b.csv"]

@@ -53,7 +53,7 @@ def test_any_text_comes_back(text: str) -> None:
 def test_the_sweeps_one_command(tmp_path: Path) -> None:
     runs = [read_run(write_run(tmp_path / f"{k}", f"seed={k}", steps=20, every=10, grids=0)) for k in range(2)]
     assert sweep_commands(runs) == []
-    (tmp_path / "sweep.json").write_text(json.dumps({"words": ["-m", "seed=0,1", "name=a b"]}))
+    (tmp_path / "sweep.json").write_text(json.dumps({"words": ["seed=0,1", "name=a b"]}))
     assert sweep_commands(runs) == ["python -m gantrain -m seed=0,1 'name=a b'"]
     (tmp_path / "sweep.json").write_text("{")
     assert sweep_commands(runs) == []
