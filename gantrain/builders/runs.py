@@ -174,7 +174,7 @@ def run(
         raise
     finally:
         folder.close()
-    print(report(config, folder, outcome, device))
+    print(report(config, folder, outcome, device), flush=True)
     if outcome.stopped is not None:
         raise StoppedByDoctorError(
             f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; what it says of it stands in "
