@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
@@ -127,13 +129,25 @@ def _is_system(folder: Path) -> bool:
 
 
 def _check_each_value(overrides: list[Override]) -> None:
-    """Composes a job for every value that is swept, beside the first ones of the other keys."""
+    """Tries every value that is swept, beside the first ones of the other keys.
+
+    A group's is composed; a key's is set in what was composed, a hundred times as fast.
+    """
     plain = [first_value(override) for override in overrides]
+    composed = compose_config(plain)
     for place, override in enumerate(overrides):
-        if override.is_sweep_override() and override.is_discrete_sweep():
-            key = override.get_key_element()
-            for value in override.sweep_string_iterator():
-                compose_config([*plain[:place], f"{key}={value}", *plain[place + 1 :]])
+        if not (override.is_sweep_override() and override.is_discrete_sweep()):
+            continue
+        name = override.get_key_element()
+        for value in override.sweep_string_iterator():
+            word = f"{name}={value}"
+            if OmegaConf.select(composed, name) is None or isinstance(OmegaConf.select(composed, name), DictConfig):
+                compose_config([*plain[:place], word, *plain[place + 1 :]])
+                continue
+            try:
+                OmegaConf.update(composed, name, parse_overrides([word])[0].value())
+            except OmegaConfBaseException as error:
+                raise ConfigError(f"{word}: {_explain(error)}") from None
 
 
 def first_value(override: Override) -> str:
@@ -205,9 +219,15 @@ def parse_overrides(words: list[str]) -> list[Override]:
         ConfigError: a word that it cannot read.
     """
     try:
-        return list(OverridesParser.create().parse_overrides(words))
+        globs = any("glob(" in word for word in words)  # which only the folder of configurations can tell
+        return list(OverridesParser.create(_config_loader() if globs else None).parse_overrides(words))
     except HydraException as error:
         raise ConfigError(f"{' '.join(words)}: {_explain(error)}") from None
+
+
+def _config_loader() -> ConfigLoader:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        return GlobalHydra.instance().config_loader()
 
 
 def _check_keys(overrides: list[Override]) -> None:

@@ -81,6 +81,8 @@ def taken_up(words: list[str]) -> list[str]:
                 f"({shlex.join(stored)}); may change: hydra/launcher and its keys, {', '.join(MAY_CHANGE_ON_RESUME)}"
             )
     kept = [word for word in stored if _key(word) not in (*changed, "hydra.sweep.dir")]
+    if changed.get("hydra/launcher", stored[0]) not in stored:  # another one has other keys
+        kept = [word for word in kept if not _key(word).startswith("hydra.launcher.")]
     return ["--multirun", *kept, *now, f"hydra.sweep.dir={quoted(str(folder))}", f"{RESUME}={quoted(str(folder))}"]
 
 
@@ -111,6 +113,12 @@ def prepare(words: list[str]) -> Sweep:
     launcher = str(hydra.runtime.choices["hydra/launcher"])
     given = {_key(word) for word in words}
     params = dict(hydra.sweeper.params or {})
+    subdir = next((word.partition("=")[2].strip("'\"") for word in words if _key(word) == "hydra.sweep.subdir"), "jobs")
+    if not subdir or Path(subdir).name != subdir:
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir!r} is no folder directly in the sweep's, where resume and reports look for "
+            "jobs; leave it out, or write it without /, e.g. '${hydra.job.num}'"
+        )
     told = list(words)
     if "hydra.sweep.dir" not in given:
         told.append(f"hydra.sweep.dir={quoted(str(hydra.sweep.dir))}")
@@ -118,8 +126,9 @@ def prepare(words: list[str]) -> Sweep:
     fixed = [_key(word) for word in words if _key(word) not in swept and not _key(word).startswith("hydra")]
     told.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     optimises = "optuna" in str(hydra.sweeper._target_)
-    if optimises:
-        told += _for_optuna(from_omegaconf(compose_config(first_values(words))), hydra.sweeper, given)
+    if optimises:  # which figure does not depend on the pair, and the first one may not exist
+        config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
+        told += _for_optuna(config, hydra.sweeper, given)
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
         told.append(f"hydra.launcher.n_jobs={len(visible_gpus()) or os.cpu_count() or 1}")
     folder = Path(str(hydra.sweep.dir))
@@ -149,8 +158,8 @@ def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():
             content = json.loads(file.read_text(encoding="utf-8"))
-        else:
-            content["words"] = [w for w in words if w not in MULTIRUN_FLAGS and not w.startswith(f"{RESUME}=")]
+        passing = (RESUME, "sweep.retry", *MULTIRUN_FLAGS)  # what was said for one start alone
+        content["words"] = [word for word in words if _key(word) not in passing]
         content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
         replace_text(file, json.dumps(content, indent=1) + "\n")
         if sweep.launcher == "joblib":
@@ -173,11 +182,9 @@ def summary(sweep: Sweep) -> tuple[int, str]:
     lines = [f"\n{len(found)} of {sweep.jobs or len(found)} jobs: {words or 'none begun'}"]
     for place, end in ends.items():
         if end not in (states.FINISHED, states.PRUNED, states.SKIPPED):
-            reason = place / REASON
-            first = (
-                reason.read_text(encoding="utf-8").strip().splitlines()[-1] if reason.is_file() else "no reason left"
-            )
-            lines.append(f"  {end}: {place}: {first[:300]}")
+            reason = (place / REASON).read_text(encoding="utf-8") if (place / REASON).is_file() else ""
+            last = reason.strip().splitlines()[-1:] or [f"at step {found[place].step} of {found[place].steps}"]
+            lines.append(f"  {end}: {place}: {last[0][:300]}")
     unfinished = missing > 0 or any(end in (BROKEN, states.INTERRUPTED, states.RUNNING) for end in ends.values())
     if unfinished:
         lines.append(f"  {max(missing, 0)} not begun; go on with {RESUME}={shlex.quote(str(sweep.folder))}")
