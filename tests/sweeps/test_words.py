@@ -87,3 +87,10 @@ def test_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path: Path,
     code, text = in_process("sweep.resume=s", "sweep.retry=true", "sweep.objective=modes")
     assert code == 0, text
     assert "2 of 2 jobs: 2 finished" in text
+
+
+@pytest.mark.parametrize("words", [("-m", "seed=0,1", "--cfg", "job"), ("seed=0,1", "--info=all", "-m")])
+def test_one_configuration_is_not_shown_of_many(words: tuple[str, ...], in_process: Any) -> None:
+    code, text = in_process(*words)
+    assert code == 2
+    assert "shows the configuration of one run, not of a sweep: leave out --multirun" in text
