@@ -28,7 +28,7 @@ from gantrain.failures import FAILED
 from gantrain.files import UnusableFolderError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import BROKEN
-from gantrain.logs.run_folder import LOCK, REASON, SWEEP
+from gantrain.logs.run_folder import CONFIG, LOCK, REASON, SWEEP
 from gantrain.logs.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from gantrain.sweeps.optimising import objective_of
@@ -132,6 +132,10 @@ def prepare(words: list[str]) -> Sweep:
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
         told.append(f"hydra.launcher.n_jobs={len(visible_gpus()) or os.cpu_count() or 1}")
     folder = Path(str(hydra.sweep.dir))
+    if (folder / CONFIG).is_file():
+        raise UnusableFolderError(
+            f"hydra.sweep.dir={str(folder)!r} holds a run, and a run's folder holds no others: choose another folder"
+        )
     if not resumed and (folder / SWEEP).is_file():
         raise UnusableFolderError(
             f"{str(folder)!r} holds a sweep, and nothing is overwritten: go on with it by {RESUME}={folder}, or choose "

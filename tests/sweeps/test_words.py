@@ -94,3 +94,12 @@ def test_one_configuration_is_not_shown_of_many(words: tuple[str, ...], in_proce
     code, text = in_process(*words)
     assert code == 2
     assert "shows the configuration of one run, not of a sweep: leave out --multirun" in text
+
+
+def test_a_runs_folder_takes_no_sweep(tmp_path: Path, in_process: Any) -> None:
+    assert in_process(*TINY, "metrics=none", "hydra.run.dir=one")[0] == 0
+    before = sorted((tmp_path / "one").iterdir())
+    code, text = in_process("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=one")
+    assert code == 2
+    assert "hydra.sweep.dir='one' holds a run" in text
+    assert sorted((tmp_path / "one").iterdir()) == before
