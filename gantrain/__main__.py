@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import sys
 
 import hydra
@@ -34,6 +35,9 @@ def main() -> None:
     except KeyboardInterrupt:
         tell("interrupted; what is written is whole")
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
+        sys.exit(FAILED)
     except Exception as error:
         found = words_for(error)
         if found is None:
@@ -53,6 +57,9 @@ def _train(words: list[str]) -> int:
     many = is_sweep(words)
     # Hydra's parser stops at a flag between overrides, so that flags go first.
     words = [*MULTIRUN_FLAGS[-1:] * many, *(word for word in words if word not in MULTIRUN_FLAGS)]
+    shows = next((word for word in words if word.partition("=")[0] in ("--cfg", "-c", "--info", "-i")), None)
+    if many and shows is not None:
+        raise ConfigError(f"{shows} shows the configuration of one run, not of a sweep: leave out {MULTIRUN_FLAGS[-1]}")
     check_command_line(words)
     job = Job()
     if not many or any(word.startswith("-") for word in words[1:]):  # --cfg and the like are Hydra's to answer

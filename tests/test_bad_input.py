@@ -175,6 +175,9 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a negative bound of the gradient": (["optimizer.clip_gradient=-1"], ["optimizer.clip_gradient=-1"]),
     "an experiment's family in place of one": (["experiment=poole2016"], ["poole2016/kl", "fgan/pearson"]),
     "what a family has in common": (["experiment=fgan/_pair"], ["experiment=fgan/_pair", "fgan/kl"]),
+    "several values without -m": (["seed=0,1"], ["seed=0,1 names several values", "add -m"]),
+    "a mistyped objective in a sweep": (["-m", "loss.gen=alt,rlk"], ["loss.gen=rlk is not known", "rkl"]),
+    "a mistyped experiment": (["experiment=seed"], ["did you mean seeds?"]),
     "a resumed sweep": (["-m", "resume=outputs/none", "seed=1,2"], ["resume", "sweep"]),
 }
 

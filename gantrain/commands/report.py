@@ -11,7 +11,7 @@ from gantrain.commands.words import words_option
 from gantrain.config import ConfigError, option
 from gantrain.files import PART, UnusableFolderError
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.status import FINISHED, RUNNING
+from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED
 from gantrain.report.outcomes import headline, outcomes
 from gantrain.report.page import GENERATOR, describe, make_page
 from gantrain.report.protocol_table import apart
@@ -134,7 +134,7 @@ def _summary(variants: list[Variant]) -> str:
     if parted:
         names = ", ".join(map(written, parted))
         lines.append(f"protocols differ between runs for {names}: these figures do not compare")
-    short = [run for run in runs if run.state not in (FINISHED, RUNNING)]
+    short = [run for run in runs if run.state not in (FINISHED, RUNNING, PRUNED, SKIPPED)]
     if short:
         lines.append(f"{len(short)} of {len(runs)} runs did not finish; the page says why")
     return "\n".join(line.rstrip() for line in lines)

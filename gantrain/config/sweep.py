@@ -10,7 +10,7 @@ class SweepConfig:
     """What is done with many runs; see also hydra/launcher and hydra/sweeper."""
 
     resume: str | None = option(None, "a sweep's folder to go on with: finished runs are kept, broken ones taken up")
-    retry: bool = option(False, "on resume, take failed runs up again too, from their checkpoints")
+    retry: bool = option(False, "on resume, take up failed and stopped runs too, from their checkpoints")
     impossible: str = option("fail", "a pair that does not exist: fail, or skip as experiment=grid_divergences does")
     objective: str = option("auto", "figure that an optimising sweeper reads, a run's best; auto: fid, kl or modes")
     prune: bool = option(False, "end a run whose figure falls behind the sweep's finished runs at the same step")

@@ -28,7 +28,7 @@ from gantrain.failures import FAILED
 from gantrain.files import UnusableFolderError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import BROKEN
-from gantrain.logs.run_folder import LOCK, REASON, SWEEP
+from gantrain.logs.run_folder import CONFIG, LOCK, REASON, SWEEP
 from gantrain.logs.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from gantrain.sweeps.optimising import objective_of
@@ -81,6 +81,8 @@ def taken_up(words: list[str]) -> list[str]:
                 f"({shlex.join(stored)}); may change: hydra/launcher and its keys, {', '.join(MAY_CHANGE_ON_RESUME)}"
             )
     kept = [word for word in stored if _key(word) not in (*changed, "hydra.sweep.dir")]
+    if changed.get("hydra/launcher", stored[0]) not in stored:  # another one has other keys
+        kept = [word for word in kept if not _key(word).startswith("hydra.launcher.")]
     return ["--multirun", *kept, *now, f"hydra.sweep.dir={quoted(str(folder))}", f"{RESUME}={quoted(str(folder))}"]
 
 
@@ -111,6 +113,12 @@ def prepare(words: list[str]) -> Sweep:
     launcher = str(hydra.runtime.choices["hydra/launcher"])
     given = {_key(word) for word in words}
     params = dict(hydra.sweeper.params or {})
+    subdir = next((word.partition("=")[2].strip("'\"") for word in words if _key(word) == "hydra.sweep.subdir"), "jobs")
+    if not subdir or Path(subdir).name != subdir:
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir!r} is no folder directly in the sweep's, where resume and reports look for "
+            "jobs; leave it out, or write it without /, e.g. '${hydra.job.num}'"
+        )
     told = list(words)
     if "hydra.sweep.dir" not in given:
         told.append(f"hydra.sweep.dir={quoted(str(hydra.sweep.dir))}")
@@ -118,11 +126,16 @@ def prepare(words: list[str]) -> Sweep:
     fixed = [_key(word) for word in words if _key(word) not in swept and not _key(word).startswith("hydra")]
     told.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     optimises = "optuna" in str(hydra.sweeper._target_)
-    if optimises:
-        told += _for_optuna(from_omegaconf(compose_config(first_values(words))), hydra.sweeper, given)
+    if optimises:  # which figure does not depend on the pair, and the first one may not exist
+        config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
+        told += _for_optuna(config, hydra.sweeper, given)
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
         told.append(f"hydra.launcher.n_jobs={len(visible_gpus()) or os.cpu_count() or 1}")
     folder = Path(str(hydra.sweep.dir))
+    if (folder / CONFIG).is_file():
+        raise UnusableFolderError(
+            f"hydra.sweep.dir={str(folder)!r} holds a run, and a run's folder holds no others: choose another folder"
+        )
     if not resumed and (folder / SWEEP).is_file():
         raise UnusableFolderError(
             f"{str(folder)!r} holds a sweep, and nothing is overwritten: go on with it by {RESUME}={folder}, or choose "
@@ -149,8 +162,8 @@ def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():
             content = json.loads(file.read_text(encoding="utf-8"))
-        else:
-            content["words"] = [w for w in words if w not in MULTIRUN_FLAGS and not w.startswith(f"{RESUME}=")]
+        passing = (RESUME, "sweep.retry", *MULTIRUN_FLAGS)  # what was said for one start alone
+        content["words"] = [word for word in words if _key(word) not in passing]
         content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
         replace_text(file, json.dumps(content, indent=1) + "\n")
         if sweep.launcher == "joblib":
@@ -173,17 +186,28 @@ def summary(sweep: Sweep) -> tuple[int, str]:
     lines = [f"\n{len(found)} of {sweep.jobs or len(found)} jobs: {words or 'none begun'}"]
     for place, end in ends.items():
         if end not in (states.FINISHED, states.PRUNED, states.SKIPPED):
-            reason = place / REASON
-            first = (
-                reason.read_text(encoding="utf-8").strip().splitlines()[-1] if reason.is_file() else "no reason left"
-            )
-            lines.append(f"  {end}: {place}: {first[:300]}")
+            reason = (place / REASON).read_text(encoding="utf-8") if (place / REASON).is_file() else ""
+            last = reason.strip().splitlines()[-1:] or [f"at step {found[place].step} of {found[place].steps}"]
+            lines.append(f"  {end}: {place}: {last[0][:300]}")
     unfinished = missing > 0 or any(end in (BROKEN, states.INTERRUPTED, states.RUNNING) for end in ends.values())
     if unfinished:
-        lines.append(f"  {max(missing, 0)} not begun; go on with {RESUME}={shlex.quote(str(sweep.folder))}")
+        again = f"python -m gantrain {RESUME}={shlex.quote(str(sweep.folder))}"
+        lines.append(f"  {max(missing, 0)} not begun; go on with {again}")
+    lines += _best(found)
     lines.append(f"  report       python -m gantrain report {shlex.quote(str(sweep.folder))}")
     lines.append(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(sweep.folder))}")
     return (0 if done == len(found) and missing <= 0 else FAILED), "\n".join(lines)
+
+
+def _best(found: dict[Path, Status]) -> list[str]:
+    """The best of the finished jobs by the figure that chooses their checkpoints; [] where that is not one figure."""
+    reached = {place: status.best for place, status in found.items() if status.state == states.FINISHED and status.best}
+    names = {best["name"] for best in reached.values()}
+    if len(names) != 1 or len(reached) < 2:
+        return []
+    sign = 1 if LOWER_IS_BETTER[names.pop()] else -1
+    place, best = min(reached.items(), key=lambda item: sign * item[1]["value"])
+    return [f"  best         {place.name}: {best['headline']} {best['value']:.5g} at step {best['step']}"]
 
 
 def _end(status: Status) -> str:

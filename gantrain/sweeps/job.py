@@ -16,10 +16,10 @@ from gantrain.builders import resumed_config, run
 from gantrain.commandline import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
 from gantrain.failures import BAD_INPUT, FAILED, INTERRUPTED, tell, words_for
-from gantrain.files import BusyError, held, replace_text
+from gantrain.files import PART, BusyError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, read_rows, taken
+from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, read_content, read_rows, taken
 from gantrain.logs.status import Status, mark, read_status
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.sweeps.gpus import take_a_gpu
@@ -80,17 +80,20 @@ class _Attempt:
 
     Attributes:
         mine: whether what lies in the folder is this job's, so that a reason may be left there.
+        begun: whether a sweep has begun a job in the folder before.
         resumed: whether it goes on with a run by itself; a refusal leaves nothing in that.
     """
 
     def __init__(self, folder: Path, composed: DictConfig, words: list[str], number: int | None) -> None:
         self.folder, self.composed, self.words, self.number = folder, composed, words, number
-        self.mine = all(p.name == LOCK for p in folder.iterdir())  # what is in it before a job begins is not its own
+        free = all(p.name == LOCK or p.name.endswith(PART) for p in folder.iterdir())
+        self.mine = free and composed.resume is None  # what is in it before a job begins is not its own
+        self.begun = number is not None and (folder / JOB).is_file()
         self.resumed = False
         self.code: int = 0
         self.value: float | None = None
         try:
-            if number is None and not self.mine and composed.resume is None:
+            if not (self.mine or self.begun or composed.resume is not None):
                 raise taken(folder)
             with held(folder / LOCK, f"the run in {str(folder)!r}"):
                 self._train()
@@ -113,59 +116,72 @@ class _Attempt:
                 self._leave(reason)
 
     def _train(self) -> None:
-        before = read_status(self.folder) if self.number is not None else None
-        if before is not None and self._is_over(before):
-            return
+        if self.begun:
+            self._check_asked()
+            self.mine = True
+            if self._is_over():
+                return
+            mark(self.folder, states.RUNNING)
+        elif self.mine:
+            self._write_job()
         try:
             config = from_omegaconf(self.composed)
         except ConfigError as error:
-            self._write_job()
             if self._may_be_skipped():
                 print(f"skipped: {error}", file=sys.stderr)
-                (self.folder / REASON).write_text(f"{error}\n", encoding="utf-8")
+                replace_text(self.folder / REASON, f"{error}\n")
                 states.write_status(self.folder, Status(state=states.SKIPPED))
                 return
             raise
         state = None
         prune = make_pruner(config, self.folder) if self.number is not None else None
+        key = key_of(config) if self.number is not None and config.metric_names else None
         if config.resume is not None:
             config, state = resumed_config(self.folder, asked_keys(self.words, config))
             self.resumed = True
-        elif self.number is not None and (self.folder / LAST).is_file():
+        elif self.begun and (self.folder / LAST).is_file():
             config, state = resumed_config(self.folder, asked_keys(self.words, config), may_be_done=True)
-        else:
-            if before is not None:
-                self._clear()
-            if not self.mine:  # in a sweep's folder that held something before
-                raise taken(self.folder)
+        elif self.begun:
+            self._clear()
             self._write_job()
         run(config, self.folder, state, prune=prune)
         (self.folder / REASON).unlink(missing_ok=True)
-        if self.number is not None and config.metric_names:
-            self.value = best_value(read_run(self.folder), key_of(config))
+        if key is not None:
+            self.value = best_value(read_run(self.folder), key)
             mark(self.folder, read_run(self.folder).status.state, value=self.value)
 
-    def _is_over(self, before: Status) -> bool:
-        """Whether a job that was begun earlier is to be kept as it is.
+    def _check_asked(self) -> None:
+        """Refuses a folder in which another job was begun.
 
         Raises:
-            ConfigError: another job lies in its folder.
+            ConfigError: it was.
+            RunFolderError: its job.json is damaged.
         """
-        asked = json.loads((self.folder / JOB).read_text(encoding="utf-8"))["overrides"]
+        asked = read_content(self.folder / JOB).get("overrides")
+        if not isinstance(asked, list):
+            raise RunFolderError(
+                f"{str(self.folder / JOB)!r} is damaged, and only it says whether this run is the sweep's: move the "
+                f"folder away to train the job anew; the run goes on by itself with resume={self.folder}"
+            )
         differ = sorted(set(_what_is_trained(asked)) ^ set(_what_is_trained(self.words)))
         if differ:
             raise ConfigError(
                 f"{str(self.folder)!r} holds a run of other values ({', '.join(differ)}): the sweep asks otherwise "
                 "than when it began; a search has to be seeded to be taken up, see hydra.sweeper.sampler.seed"
             )
-        self.mine = True
+
+    def _is_over(self) -> bool:
+        """Whether a job that was begun earlier is to be kept as it is."""
+        before = read_status(self.folder) or Status(state=states.RUNNING)
         sweep = self.composed.sweep
         longer = before.state == states.FINISHED and self.composed.schedule.steps > before.steps
-        again = before.state == states.FAILED and sweep.retry
+        again = before.state in (states.FAILED, states.STOPPED) and sweep.retry
         if before.state not in ENDED or longer or again:
             return False
         print(f"kept: {before.state} at step {before.step}", file=sys.stderr)
-        self.value = before.value
+        if before.state in (states.FINISHED, states.PRUNED):
+            config = from_omegaconf(self.composed)
+            self.value = best_value(read_run(self.folder), key_of(config)) if config.metric_names else None
         self.code = FAILED if before.state in (states.FAILED, states.STOPPED) else 0
         return True
 
@@ -179,11 +195,11 @@ class _Attempt:
         return False
 
     def _write_job(self) -> None:
-        """job.json: what was asked for, which a refused job has no other place for."""
-        if self.mine:
-            asked = OmegaConf.to_container(self.composed, resolve=True)
-            content = {"job": self.number, "overrides": self.words, "config": asked}
-            replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
+        """job.json: what was asked for, which a refused job has no other place for; and that it is under way."""
+        asked = OmegaConf.to_container(self.composed, resolve=True)
+        content = {"job": self.number, "overrides": self.words, "config": asked}
+        replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
+        states.write_status(self.folder, Status(state=states.RUNNING, steps=self.composed.schedule.steps))
 
     def _clear(self) -> None:
         """Removes what a job left that was killed before its first checkpoint.
@@ -213,7 +229,7 @@ class _Attempt:
             if self.number is None and self.code == BAD_INPUT and all(p.name in AROUND for p in self.folder.iterdir()):
                 shutil.rmtree(self.folder)
                 return
-            (self.folder / REASON).write_text(f"{reason.rstrip()}\n", encoding="utf-8")
+            replace_text(self.folder / REASON, f"{reason.rstrip()}\n")
             before = read_status(self.folder)
             if before is None or before.state != states.STOPPED:
                 mark(self.folder, states.FAILED)

@@ -4,11 +4,13 @@ import logging
 import warnings
 from pathlib import Path
 
+from gantrain.builders.device import make_device
+from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import Config, ConfigError
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import read_run
 from gantrain.logs.run_folder import JOB
-from gantrain.logs.status import FINISHED
+from gantrain.logs.status import FINISHED, read_status
 from gantrain.sweeps.optimising import best_value, course, key_of, siblings
 from gantrain.training.trainer import Prune
 
@@ -31,10 +33,11 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
         raise ConfigError(
             "sweep.prune=true takes Optuna's rule, which is not installed: pip install 'gantrain[optuna]'"
         ) from None
-    if config.metrics.every_steps == 0:
+    every = measuring_protocol(config, make_device(config.device)).every
+    if every == 0 or every >= config.schedule.steps:
         raise ConfigError(
-            "sweep.prune=true compares runs while they train, and metrics.every_steps=0 measures at the end only: set "
-            "it to, say, a tenth of schedule.steps"
+            f"sweep.prune=true compares runs while they train, and metrics.every_steps={config.metrics.every_steps} "
+            "measures at the end only here: set it to, say, a tenth of schedule.steps"
         )
     key = key_of(config)
     optuna.logging.set_verbosity(logging.WARNING)
@@ -51,9 +54,12 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
         study = optuna.create_study(direction="minimize" if lower else "maximize", pruner=pruner)
         compared = 0
         for place in siblings(folder):
-            run = read_run(place) if (place / JOB).is_file() else None
-            value = best_value(run, key) if run is not None and run.state == FINISHED else None
-            if run is not None and value is not None:
+            status = read_status(place)
+            if status is None or status.state != FINISHED or not (place / JOB).is_file():
+                continue  # one that is being written is not read
+            run = read_run(place)
+            value = best_value(run, key)
+            if value is not None:
                 compared += 1
                 with warnings.catch_warnings():  # create_trial is marked as experimental in Optuna 2
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -63,9 +69,10 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
             trial.report(value, at)
         if not trial.should_prune():
             return None
+        best = min(own.values()) if lower else max(own.values())
         return (
-            f"{key} {figures[key]:.4g} at step {step} is not among the best {config.sweep.prune_percentile:g} % "
-            f"of the {compared} finished runs there"
+            f"{key}, at its best {best:.4g} until step {step}, is not among the best "
+            f"{config.sweep.prune_percentile:g} % of the {compared} finished runs there"
         )
 
     return prune

@@ -34,7 +34,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: no such file, a damaged one, or one of another format.
     """
     if not path.is_file():
-        raise CheckpointError(f"{str(path)!r} does not exist; resume takes a run folder with {LAST} in it")
+        raise CheckpointError(
+            f"{str(path)!r} does not exist; resume takes a run's folder with {LAST} in it, sweep.resume a sweep's"
+        )
     try:
         content = load_safely(path)
     except UnreadableFileError as error:

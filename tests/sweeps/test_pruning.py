@@ -9,6 +9,7 @@ import yaml
 
 from gantrain.config import Config, ConfigError
 from gantrain.logs.records import find_runs, read_run
+from gantrain.sweeps.driver import prepare
 from gantrain.sweeps.optimising import best_value, key_of, objective_of
 from gantrain.sweeps.pruning import make_pruner
 from tests.conftest import TINY, compose
@@ -57,7 +58,7 @@ def test_a_run_goes_on_among_the_best_of_those_that_finished(
     found = prune(50, {"modes_ema": value, "modes_kl_ema": 1.0})
     assert (found is None) == goes_on
     if found is not None:
-        assert f"modes_ema {value:.4g} at step 50" in found
+        assert f"modes_ema, at its best {value:.4g} until step 50" in found
         assert "the 5 finished runs" in found
 
 
@@ -138,6 +139,7 @@ def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Pa
     result = yaml.safe_load((tmp_path / "s" / "optimization_results.yaml").read_text())
     assert result["best_params"] == {"optimizer.lr_g": 3e-3}
     assert result["best_value"] == values[best.name]
+    assert f"best         {best.name}: kl_ema {values[best.name]:.5g} at step" in text
     pruned = [run for run in runs if run.state == "pruned"]
     assert pruned
     assert all(run.config["optimizer.lr_g"] == 1e-7 for run in pruned)
@@ -155,3 +157,44 @@ def test_a_search_in_the_wrong_direction_is_refused(in_process: Any) -> None:
     code, text = in_process("-m", *words, "hydra.sweeper.direction=minimize")
     assert code == 2
     assert "hydra.sweeper.direction=minimize is the wrong way for sweep.objective=modes; use maximize" in text
+
+
+def test_runs_that_measure_at_the_end_only_are_refused_on_the_device_that_they_take() -> None:
+    with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures at the end only here"):
+        make_pruner(asked("metrics.names=[fid]", "metrics.every_steps=null"), Path())
+    with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures at the end only here"):
+        make_pruner(asked("metrics.every_steps=100"), Path())
+    assert make_pruner(asked("metrics.every_steps=null"), Path()) is not None
+
+
+def test_runs_that_are_being_written_are_not_read(finished: Path) -> None:
+    half = finished.parent / "006"
+    half.mkdir()
+    (half / "job.json").write_text("{}")
+    (half / "status.json").write_text(json.dumps({"state": "running"}))
+    (half / "config.yaml").write_text("model: {wid")
+    prune = make_pruner(asked(), finished)
+    assert prune is not None
+    assert "5 finished runs" in (prune(50, {"modes_ema": 1.0}) or "")
+
+
+@pytest.mark.parametrize("first", ["alt", "kl"])
+def test_a_search_may_begin_with_a_pair_that_does_not_exist(first: str) -> None:
+    words = ["--multirun", *TINY, "hydra/sweeper=optuna", "loss.disc=hinge", f"loss.gen=choice({first},linear)"]
+    assert "hydra.sweeper.direction=maximize" in prepare(words).words
+
+
+def test_a_kept_trial_is_read_anew(tmp_path: Path, in_process: Any) -> None:
+    words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
+    assert in_process("-m", *words, "seed=choice(3)", "optimizer.lr_g=interval(1e-5,1e-3)")[0] == 0
+    folders = find_runs([tmp_path / "s"])
+    for folder in folders:  # as after resume= of each by itself
+        status = json.loads((folder / "status.json").read_text())
+        (folder / "status.json").write_text(json.dumps({**status, "value": None}))
+    for name, best in (("modes", max), ("modes_kl", min)):
+        code, text = in_process("sweep.resume=s", f"sweep.objective={name}")
+        assert code == 0, text
+        assert "must be float" not in text
+        found = [[row["value"] for row in read_run(f).rows if row.get("name") == name] for f in folders]
+        result = yaml.safe_load((tmp_path / "s" / "optimization_results.yaml").read_text())
+        assert result["best_value"] == best(value for values in found for value in values)
