@@ -121,7 +121,7 @@ def _summary(variants: list[Variant]) -> str:
             variant = variants[place]
             best, last = (over_seeds(variant, name, which) for which in (BEST, LAST))
             odd = ", ".join(dict.fromkeys(run.state for run in variant.runs if run.state != FINISHED))
-            told = [run for run in variant.runs if name in outcomes(run)]
+            told = [run for run in variant.runs if name in outcomes(run) or run.state != FINISHED]
             seeds = ",".join(str(seed) for seed in dict.fromkeys(map(seed_of, told)))
             unmeasured = len(variant.runs) - len(told)
             odd += f"{', ' if odd and unmeasured else ''}{f'{unmeasured} not measured' if unmeasured else ''}"

@@ -112,8 +112,8 @@ def columns_of(variants: Sequence[Variant]) -> list[Column]:
         columns.append(Column(f"{name} {LAST}", f"{written(name)} last", group, hint, True, marked))
     return [
         *columns,
-        Column("images", "images", "cost", "real ones that D saw, a run", True),
-        Column("seconds", "time", "cost", "training alone, a run", True),
+        Column("images", "images", "cost", "seen by D, a run", True),
+        Column("seconds", "time", "cost", "of training, a run", True),
         Column("states", "runs", "health"),
         *[Column("findings", "doctor's findings", "health")] * any(run.findings for run in runs),
         *[Column("reasons", "reasons", "health")] * any(run.reason for run in runs),

@@ -108,3 +108,10 @@ def test_pages_of_other_names_have_tables_of_their_own(sweep: Path, tmp_path: Pa
     assert set(found) == {"a.csv", "b.csv"}
     assert Path(one).name in found["a.csv"]
     assert Path(other).name in found["b.csv"]
+
+
+def test_a_finished_run_whose_figures_are_gone_is_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sweep / "0-gen=alt,seed=0" / "metrics.jsonl").unlink()
+    run(Options(folders=[str(sweep)]))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "not measured" in line)
+    assert line.split()[-4:] == ["1", "1", "not", "measured"], "seed 1 alone has figures"
