@@ -44,13 +44,13 @@ class Sweep:
         folder: where its jobs' folders will lie.
         words: for Hydra.
         jobs: how many there will be; None where the sweeper alone knows.
-        launcher: which of Hydra's launchers runs them.
+        gpus: what its worker processes share out, as CUDA_VISIBLE_DEVICES names them; [] where they take none.
     """
 
     folder: Path
     words: list[str]
     jobs: int | None
-    launcher: str
+    gpus: list[str]
 
 
 def taken_up(words: list[str]) -> list[str]:
@@ -129,8 +129,11 @@ def prepare(words: list[str]) -> Sweep:
     if optimises:  # which figure does not depend on the pair, and the first one may not exist
         config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
         told += _for_optuna(config, hydra.sweeper, given)
+    device = str(composed.device)
+    gpus = visible_gpus() if launcher == "joblib" and device in ("auto", "cuda") else []
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
-        told.append(f"hydra.launcher.n_jobs={len(visible_gpus()) or os.cpu_count() or 1}")
+        cores = 1 if device.startswith("cuda:") else os.cpu_count() or 1
+        told.append(f"hydra.launcher.n_jobs={len(gpus) or cores}")
     folder = Path(str(hydra.sweep.dir))
     if (folder / CONFIG).is_file():
         raise UnusableFolderError(
@@ -142,7 +145,7 @@ def prepare(words: list[str]) -> Sweep:
             "another folder with hydra.sweep.dir=..."
         )
     jobs = int(hydra.sweeper.n_trials) if optimises else _count(overrides, params)
-    return Sweep(folder, told, jobs, launcher)
+    return Sweep(folder, told, jobs, gpus)
 
 
 @contextlib.contextmanager
@@ -166,8 +169,7 @@ def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
         content["words"] = [word for word in words if _key(word) not in passing]
         content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
         replace_text(file, json.dumps(content, indent=1) + "\n")
-        if sweep.launcher == "joblib":
-            os.environ[GPUS] = ",".join(visible_gpus())
+        os.environ[GPUS] = ",".join(sweep.gpus)
         yield
 
 

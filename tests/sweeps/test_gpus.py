@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gantrain.sweeps.driver import prepare, under_way
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from tests.conftest import python_path
 
@@ -69,3 +70,28 @@ def test_what_is_visible_is_what_the_user_allows(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     assert visible_gpus() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "workers", "shared"),
+    [
+        ([], "3", "5,6,7"),
+        (["device=cuda"], "3", "5,6,7"),
+        (["hydra.launcher.n_jobs=2"], "2", "5,6,7"),
+        (["device=cuda:1"], "1", ""),
+        (["device=cpu"], str(os.cpu_count()), ""),
+    ],
+)
+def test_joblib_has_a_worker_for_each_gpu(
+    words: list[str], workers: str, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="gantrain[joblib] is not installed")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
+    monkeypatch.setenv(GPUS, "of an earlier sweep")
+    asked = ["hydra/launcher=joblib", "seed=0,1", f"hydra.sweep.dir={tmp_path / 's'}", *words]
+    sweep = prepare(asked)
+    assert [word for word in sweep.words if word.startswith("hydra.launcher.n_jobs")] == [
+        f"hydra.launcher.n_jobs={workers}"
+    ]
+    with under_way(sweep, asked):
+        assert os.environ[GPUS] == shared
