@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 
+from gantrain import __main__ as entry
 from gantrain.commandline import compose_config
 from gantrain.config import Config, from_omegaconf
 from gantrain.data.cifar10 import _is_intact
@@ -67,6 +69,28 @@ def gantrain(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """`python -m gantrain …` in this process, in a folder of its own: (exit code, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str]:
+        capsys.readouterr()
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["gantrain", *words])
+        try:
+            entry.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
+        return code, capsys.readouterr().err
+
+    yield run
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,41 +1,18 @@
 """Bad input of thirty and more kinds: one clear error each, no traceback, nothing left or lost."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 
-from gantrain import __main__ as commandline_entry
 from gantrain import builders
 from gantrain.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.conftest import TINY, compose
 
 SCREEN = 24  # lines of a terminal
 Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Command]:
-    """`python -m gantrain …` in this process: (exit code, stderr). A folder of its own is the working folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str]:
-        capsys.readouterr()
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["gantrain", *words])
-        try:
-            commandline_entry.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-        return code, capsys.readouterr().err
-
-    yield run
-    GlobalHydra.instance().clear()
 
 
 def refused(outcome: tuple[int, str], *words: str) -> None:

@@ -27,7 +27,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.failures import FAILED
 from gantrain.files import UnusableFolderError, held, replace_text
 from gantrain.logs import status as states
-from gantrain.logs.records import BROKEN
+from gantrain.logs.records import BROKEN, state_of
 from gantrain.logs.run_folder import CONFIG, LOCK, REASON, SWEEP
 from gantrain.logs.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
@@ -180,7 +180,7 @@ def summary(sweep: Sweep) -> tuple[int, str]:
         status = read_status(place) if place.is_dir() else None
         if status is not None:
             found[place] = status
-    ends = {place: _end(status) for place, status in found.items()}
+    ends = {place: state_of(status) for place, status in found.items()}
     counts = Counter(ends.values())
     missing = 0 if sweep.jobs is None else sweep.jobs - len(found)
     done = counts[states.FINISHED] + counts[states.PRUNED] + counts[states.SKIPPED]
@@ -210,10 +210,6 @@ def _best(found: dict[Path, Status]) -> list[str]:
     sign = 1 if LOWER_IS_BETTER[names.pop()] else -1
     place, best = min(reached.items(), key=lambda item: sign * item[1]["value"])
     return [f"  best         {place.name}: {best['headline']} {best['value']:.5g} at step {best['step']}"]
-
-
-def _end(status: Status) -> str:
-    return BROKEN if status.state == states.RUNNING and not status.is_alive else status.state
 
 
 def _for_optuna(config: Config, sweeper: Any, given: set[str]) -> list[str]:

@@ -113,7 +113,7 @@ def test_the_figure_that_is_read() -> None:
 
 
 @pytest.mark.slow
-def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Path, in_process: Any) -> None:
+def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Path, command: Any) -> None:
     words = [
         *("data=ring", "model.width=16", "schedule.steps=150", "metrics.every_steps=25", "metrics.samples=100"),
         *(
@@ -126,7 +126,7 @@ def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Pa
         *("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1"),
         *("optimizer.lr_g=choice(0.0000001,0.003)", "sweep.prune=true", "sweep.prune_after=2", "sweep.prune_from=0.5"),
     ]
-    code, text = in_process("-m", *words)
+    code, text = command("-m", *words)
     assert code == 0, text
     runs = [read_run(folder) for folder in find_runs([tmp_path / "s"])]
     assert len(runs) == 6
@@ -147,14 +147,14 @@ def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Pa
     assert all(run.status.step < 150 for run in pruned)
     assert f"{6 - len(pruned)} finished, {len(pruned)} pruned" in text
     (tmp_path / "s" / runs[-1].name / "status.json").unlink()
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 0, text
     assert text.count("kept: ") == 5, "a seeded search asks for the same trials again"
 
 
-def test_a_search_in_the_wrong_direction_is_refused(in_process: Any) -> None:
+def test_a_search_in_the_wrong_direction_is_refused(command: Any) -> None:
     words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "optimizer.lr_g=interval(1e-5,1e-3)"]
-    code, text = in_process("-m", *words, "hydra.sweeper.direction=minimize")
+    code, text = command("-m", *words, "hydra.sweeper.direction=minimize")
     assert code == 2
     assert "hydra.sweeper.direction=minimize is the wrong way for sweep.objective=modes; use maximize" in text
 
@@ -184,15 +184,15 @@ def test_a_search_may_begin_with_a_pair_that_does_not_exist(first: str) -> None:
     assert "hydra.sweeper.direction=maximize" in prepare(words).words
 
 
-def test_a_kept_trial_is_read_anew(tmp_path: Path, in_process: Any) -> None:
+def test_a_kept_trial_is_read_anew(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
-    assert in_process("-m", *words, "seed=choice(3)", "optimizer.lr_g=interval(1e-5,1e-3)")[0] == 0
+    assert command("-m", *words, "seed=choice(3)", "optimizer.lr_g=interval(1e-5,1e-3)")[0] == 0
     folders = find_runs([tmp_path / "s"])
     for folder in folders:  # as after resume= of each by itself
         status = json.loads((folder / "status.json").read_text())
         (folder / "status.json").write_text(json.dumps({**status, "value": None}))
     for name, best in (("modes", max), ("modes_kl", min)):
-        code, text = in_process("sweep.resume=s", f"sweep.objective={name}")
+        code, text = command("sweep.resume=s", f"sweep.objective={name}")
         assert code == 0, text
         assert "must be float" not in text
         found = [[row["value"] for row in read_run(f).rows if row.get("name") == name] for f in folders]

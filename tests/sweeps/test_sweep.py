@@ -136,7 +136,7 @@ def test_impossible_pairs_and_a_run_that_is_not_finite_leave_the_rest_alone(tmp_
     ],
 )
 def test_memory_that_does_not_suffice_and_defects_end_their_job_alone(
-    error: Exception, words: tuple[str, ...], tmp_path: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
+    error: Exception, words: tuple[str, ...], tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = builders.run
 
@@ -146,7 +146,7 @@ def test_memory_that_does_not_suffice_and_defects_end_their_job_alone(
         return run(config, folder, *rest, **more)
 
     monkeypatch.setattr("gantrain.sweeps.job.run", fails_once)
-    code, text = in_process("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")
+    code, text = command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")
     assert code == 1
     first, second = (read_run(folder) for folder in find_runs([tmp_path / "s"]))
     assert (first.state, second.state) == ("failed", "finished")
@@ -155,9 +155,9 @@ def test_memory_that_does_not_suffice_and_defects_end_their_job_alone(
     assert "1 finished, 1 failed" in text
 
 
-def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path, in_process: Any) -> None:
+def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s"]
-    assert in_process("-m", *words)[0] == 0
+    assert command("-m", *words)[0] == 0
     folder = tmp_path / "s" / "001-seed=1"
     before = figures_of(folder)
     for inside in folder.iterdir():
@@ -165,41 +165,41 @@ def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path
             inside.unlink()
     status = json.loads((folder / "status.json").read_text())
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 0}))
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 0, text
     assert figures_of(folder) == before
     assert len(read_run(folder).starts) == 1
     (folder / LAST).unlink()
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 0}))
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 1
     assert "has no last.pt to go on from" in text
     assert figures_of(folder) == before, "rows are never thrown away"
 
 
-def test_a_run_killed_after_its_last_checkpoint_is_only_finished(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TINY, "seed=0,1", "hydra.sweep.dir=s")[0] == 0
+def test_a_run_killed_after_its_last_checkpoint_is_only_finished(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TINY, "seed=0,1", "hydra.sweep.dir=s")[0] == 0
     folder = tmp_path / "s" / "000-seed=0"
     before = figures_of(folder)
     status = json.loads((folder / "status.json").read_text())
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 4}))
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 0, text
     assert read_run(folder).state == "finished"
     assert figures_of(folder) == before
 
 
-def test_more_steps_take_finished_runs_further(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")[0] == 0
-    assert in_process("sweep.resume=s", "schedule.steps=9")[0] == 0
+def test_more_steps_take_finished_runs_further(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")[0] == 0
+    assert command("sweep.resume=s", "schedule.steps=9")[0] == 0
     assert [load_checkpoint(folder / LAST)["step"] for folder in find_runs([tmp_path / "s"])] == [9, 9]
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 0
     assert text.count("kept: finished at step 9") == 2
 
 
-def test_a_second_process_is_kept_out(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")[0] == 0
+def test_a_second_process_is_kept_out(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")[0] == 0
     holder = (
         "import sys, time; from filelock import FileLock\n"
         "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
@@ -210,33 +210,33 @@ def test_a_second_process_is_kept_out(tmp_path: Path, in_process: Any) -> None:
         ) as other:
             assert other.stdout is not None
             assert other.stdout.readline() == "held\n"
-            code, text = in_process("sweep.resume=s", "schedule.steps=8")
+            code, text = command("sweep.resume=s", "schedule.steps=8")
             other.kill()
         assert code != 0
         assert refusal in text
     assert read_run(tmp_path / "s" / "000-seed=0").state == "finished", "what another process holds is not marked"
 
 
-def test_what_a_resumed_sweep_may_not_change(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")[0] == 0
-    code, text = in_process("sweep.resume=s", "loss.gen=kl")
+def test_what_a_resumed_sweep_may_not_change(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")[0] == 0
+    code, text = command("sweep.resume=s", "loss.gen=kl")
     assert code == 2
     assert "loss.gen=kl cannot be changed on sweep.resume" in text
-    code, text = in_process("sweep.resume=nowhere")
+    code, text = command("sweep.resume=nowhere")
     assert code == 2
     assert "sweep.json cannot be read there" in text
-    code, text = in_process("-m", *TINY, "seed=0,1", "hydra.sweep.dir=s")
+    code, text = command("-m", *TINY, "seed=0,1", "hydra.sweep.dir=s")
     assert code == 2
     assert "holds a sweep, and nothing is overwritten" in text
-    code, text = in_process("-m", *TINY, "model=dcgan,sngn", "hydra.sweep.dir=t")
+    code, text = command("-m", *TINY, "model=dcgan,sngn", "hydra.sweep.dir=t")
     assert code == 2
     assert "sngn" in text
     assert not (tmp_path / "t").exists()
 
 
-def test_nothing_leaks_from_job_to_job(tmp_path: Path, in_process: Any) -> None:
+def test_nothing_leaks_from_job_to_job(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "model.d_dropout=0.3", "practice.instance_noise=0.1", "metrics.every_steps=3"]
-    assert in_process("-m", *words, "model.g_norm=batch,virtual", "seed=3", "hydra.sweep.dir=s")[0] == 0
+    assert command("-m", *words, "model.g_norm=batch,virtual", "seed=3", "hydra.sweep.dir=s")[0] == 0
     builders.run(compose(*words, "model.g_norm=virtual", "seed=3"), tmp_path / "alone")
     together = tmp_path / "s" / "001-model.g_norm=virtual"
     assert figures_of(together) == figures_of(tmp_path / "alone")
@@ -249,9 +249,9 @@ def test_nothing_leaks_from_job_to_job(tmp_path: Path, in_process: Any) -> None:
     assert not [thing for thing in gc.get_objects() if type(thing) is SummaryWriter and thing.file_writer is not None]
 
 
-def test_an_experiment_that_is_a_sweep(tmp_path: Path, in_process: Any) -> None:
+def test_an_experiment_that_is_a_sweep(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "metrics=none", "schedule.steps=1", "seed=4,2", "hydra.sweep.dir=s"]
-    code, text = in_process("experiment=[poole2016/rkl,seeds]", *words)
+    code, text = command("experiment=[poole2016/rkl,seeds]", *words)
     assert code == 0, text
     runs = [read_run(folder) for folder in find_runs([tmp_path / "s"])]
     assert [(run.name, run.config["seed"], run.config["loss.gen"]) for run in runs] == [
@@ -260,9 +260,9 @@ def test_an_experiment_that_is_a_sweep(tmp_path: Path, in_process: Any) -> None:
     ]
 
 
-def test_pairs_that_do_not_exist_are_skipped_where_that_is_asked_for(tmp_path: Path, in_process: Any) -> None:
+def test_pairs_that_do_not_exist_are_skipped_where_that_is_asked_for(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "metrics=none", "schedule.steps=1", "hydra.sweep.dir=s"]
-    code, text = in_process("experiment=grid_divergences", *words, "loss.disc=hinge,gan", "loss.gen=linear,kl")
+    code, text = command("experiment=grid_divergences", *words, "loss.disc=hinge,gan", "loss.gen=linear,kl")
     assert code == 0, text
     states = {p.name: read_run(p).state for p in sorted((tmp_path / "s").iterdir()) if p.is_dir()}
     assert states == {

@@ -42,7 +42,7 @@ main()
     ],
 )
 def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
-    module: str, name: str, tmp_path: Path, in_process: Any
+    module: str, name: str, tmp_path: Path, command: Any
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED.format(module=module, name=name), "-m", *TWO],
@@ -54,7 +54,7 @@ def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
     assert done.returncode == -signal.SIGKILL
     folder = tmp_path / "s" / "000-seed=0"
     assert not (folder / LAST).exists()
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 0, text
     assert "2 of 2 jobs: 2 finished" in text
     assert read_status(folder).state == "finished"  # type: ignore[union-attr]
@@ -63,7 +63,7 @@ def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
 
 
 def test_a_run_says_that_it_is_under_way_before_its_data_is_read(
-    tmp_path: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
@@ -72,46 +72,46 @@ def test_a_run_says_that_it_is_under_way_before_its_data_is_read(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gantrain.sweeps.job.run", look)
-    assert in_process("-m", *TWO)[0] == 130
-    assert in_process(*TINY, "hydra.run.dir=alone")[0] == 130
+    assert command("-m", *TWO)[0] == 130
+    assert command(*TINY, "hydra.run.dir=alone")[0] == 130
     assert seen == ["running", "running"]
     assert read_run(tmp_path / "alone").state == "interrupted"
 
 
-def test_damaged_files_around_a_run(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TWO)[0] == 0
+def test_damaged_files_around_a_run(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TWO)[0] == 0
     first, second = (tmp_path / "s" / name for name in ("000-seed=0", "001-seed=1"))
     before = [figures_of(folder) for folder in (first, second)]
     asked = (second / "job.json").read_text()
     (first / "status.json").write_text("{")
     (second / "job.json").write_text(asked[:40])
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 1
     assert "001-seed=1/job.json' is damaged" in text
     assert "Traceback" not in text
     assert read_run(first).state == "finished", "only its status was lost"
     (second / "job.json").unlink()
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 1
     assert "001-seed=1' is not empty, and nothing is overwritten" in text
     (second / "job.json").write_text(asked)
-    assert in_process("sweep.resume=s")[0] == 0
+    assert command("sweep.resume=s")[0] == 0
     assert [figures_of(folder) for folder in (first, second)] == before
 
 
-def test_a_foreign_run_in_a_jobs_folder_is_not_taken_for_the_job(tmp_path: Path, in_process: Any) -> None:
+def test_a_foreign_run_in_a_jobs_folder_is_not_taken_for_the_job(tmp_path: Path, command: Any) -> None:
     builders.run(compose(*TINY, "metrics=none", "model.d_norm=none"), tmp_path / "s" / "000-seed=0")
     before = figures_of(tmp_path / "s" / "000-seed=0")
-    code, text = in_process("-m", *TWO, "schedule.steps=9")
+    code, text = command("-m", *TWO, "schedule.steps=9")
     assert code == 1
     assert "000-seed=0' is not empty, and nothing is overwritten" in text
     assert figures_of(tmp_path / "s" / "000-seed=0") == before
 
 
-def test_more_steps_given_on_resume_hold_from_then_on(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TWO)[0] == 0
+def test_more_steps_given_on_resume_hold_from_then_on(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TWO)[0] == 0
     stopped = tmp_path / "s" / "001-seed=1"
-    assert in_process("sweep.resume=s", "schedule.steps=9", "sweep.retry=true", "doctor.stop=true")[0] == 0
+    assert command("sweep.resume=s", "schedule.steps=9", "sweep.retry=true", "doctor.stop=true")[0] == 0
     stored = json.loads((tmp_path / "s" / SWEEP).read_text())["words"]
     assert "schedule.steps=9" in stored
     assert "schedule.steps=6" not in stored
@@ -123,58 +123,58 @@ def test_more_steps_given_on_resume_hold_from_then_on(tmp_path: Path, in_process
         for inside in (stopped / folder).iterdir():
             inside.unlink()
         (stopped / folder).rmdir()
-    assert in_process("sweep.resume=s")[0] == 0
+    assert command("sweep.resume=s")[0] == 0
     assert [load_checkpoint(folder / LAST)["step"] for folder in find_runs([tmp_path / "s"])] == [9, 9]
 
 
-def test_another_launcher_on_resume_leaves_the_first_ones_keys_behind(tmp_path: Path, in_process: Any) -> None:
+def test_another_launcher_on_resume_leaves_the_first_ones_keys_behind(tmp_path: Path, command: Any) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    assert in_process("-m", *TWO)[0] == 0
+    assert command("-m", *TWO)[0] == 0
     file = tmp_path / "s" / SWEEP
     content = json.loads(file.read_text())
     content["words"] += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     file.write_text(json.dumps(content))
-    code, text = in_process("sweep.resume=s", "hydra/launcher=basic")
+    code, text = command("sweep.resume=s", "hydra/launcher=basic")
     assert code == 0, text
     assert text.count("kept: finished") == 2
     assert "hydra.launcher.n_jobs=2" not in json.loads(file.read_text())["words"]
 
 
 @pytest.mark.parametrize(("end", "retried"), [("failed", True), ("stopped", True), ("pruned", False)])
-def test_retry_takes_up_what_failed_or_was_stopped(end: str, retried: bool, tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TWO)[0] == 0
+def test_retry_takes_up_what_failed_or_was_stopped(end: str, retried: bool, tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TWO)[0] == 0
     folder = tmp_path / "s" / "001-seed=1"
     mark(folder, end)
-    in_process("sweep.resume=s")
+    command("sweep.resume=s")
     assert read_run(folder).state == end
-    assert in_process("sweep.resume=s", "sweep.retry=true")[0] == 0
+    assert command("sweep.resume=s", "sweep.retry=true")[0] == 0
     assert read_run(folder).state == ("finished" if retried else end)
 
 
-def test_resume_of_an_empty_folder_leaves_it_there(tmp_path: Path, in_process: Any) -> None:
+def test_resume_of_an_empty_folder_leaves_it_there(tmp_path: Path, command: Any) -> None:
     (tmp_path / "mine").mkdir()
-    code, text = in_process("resume=mine")
+    code, text = command("resume=mine")
     assert code == 2
     assert "last.pt' does not exist" in text
     assert (tmp_path / "mine").is_dir()
 
 
-def test_an_empty_reason_does_not_hide_the_summary(tmp_path: Path, in_process: Any) -> None:
-    assert in_process("-m", *TWO)[0] == 0
+def test_an_empty_reason_does_not_hide_the_summary(tmp_path: Path, command: Any) -> None:
+    assert command("-m", *TWO)[0] == 0
     folder = tmp_path / "s" / "001-seed=1"
     (folder / "error.txt").write_text("")
     mark(folder, "failed")
-    code, text = in_process("sweep.resume=s")
+    code, text = command("sweep.resume=s")
     assert code == 1
     assert "2 of 2 jobs: 1 finished, 1 failed\n  failed: s/001-seed=1: at step 6 of 6" in text
 
 
-def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path, in_process: Any) -> None:
+def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path, command: Any) -> None:
     folder = tmp_path / "s" / "000-loss.disc=hinge"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
     words = (*TINY, "metrics=none", "loss.gen=alt", "sweep.impossible=skip", "hydra.sweep.dir=s")
-    code, text = in_process("-m", *words, "loss.disc=hinge,gan")
+    code, text = command("-m", *words, "loss.disc=hinge,gan")
     assert code == 1
     assert "000-loss.disc=hinge' is not empty, and nothing is overwritten" in text
     assert [inside.name for inside in folder.iterdir()] == ["notes.txt"]

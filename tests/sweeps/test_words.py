@@ -63,43 +63,43 @@ def test_a_thousand_values_of_a_key_are_not_a_thousand_compositions(monkeypatch:
 
 
 @pytest.mark.parametrize("place", ["''", ".", "x/${hydra.job.num}"])
-def test_a_jobs_folder_lies_directly_in_the_sweeps(place: str, tmp_path: Path, in_process: Any) -> None:
+def test_a_jobs_folder_lies_directly_in_the_sweeps(place: str, tmp_path: Path, command: Any) -> None:
     words = [*TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s"]
-    code, text = in_process("-m", *words, f"hydra.sweep.subdir={place}")
+    code, text = command("-m", *words, f"hydra.sweep.subdir={place}")
     assert code == 2
     assert "is no folder directly in the sweep's" in text
     assert not (tmp_path / "s").exists()
 
 
-def test_a_jobs_folder_may_have_another_name(tmp_path: Path, in_process: Any) -> None:
+def test_a_jobs_folder_may_have_another_name(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s"]
-    code, text = in_process("-m", *words, "hydra.sweep.subdir=${hydra.job.num}")
+    code, text = command("-m", *words, "hydra.sweep.subdir=${hydra.job.num}")
     assert code == 0, text
     assert [run.name for run in map(read_run, find_runs([tmp_path / "s"]))] == ["0", "1"]
 
 
-def test_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path: Path, in_process: Any) -> None:
-    code, text = in_process("-m", *TINY, "seed=0,1", "sweep.objective=fooo", "hydra.sweep.dir=s")
+def test_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path: Path, command: Any) -> None:
+    code, text = command("-m", *TINY, "seed=0,1", "sweep.objective=fooo", "hydra.sweep.dir=s")
     assert code == 1
     assert text.count("sweep.objective='fooo' is not measured with metrics.names=['modes']") == 4
     runs = [read_run(folder) for folder in find_runs([tmp_path / "s"])]
     assert [(run.state, run.rows) for run in runs] == [("failed", ())] * 2
-    code, text = in_process("sweep.resume=s", "sweep.retry=true", "sweep.objective=modes")
+    code, text = command("sweep.resume=s", "sweep.retry=true", "sweep.objective=modes")
     assert code == 0, text
     assert "2 of 2 jobs: 2 finished" in text
 
 
 @pytest.mark.parametrize("words", [("-m", "seed=0,1", "--cfg", "job"), ("seed=0,1", "--info=all", "-m")])
-def test_one_configuration_is_not_shown_of_many(words: tuple[str, ...], in_process: Any) -> None:
-    code, text = in_process(*words)
+def test_one_configuration_is_not_shown_of_many(words: tuple[str, ...], command: Any) -> None:
+    code, text = command(*words)
     assert code == 2
     assert "shows the configuration of one run, not of a sweep: leave out --multirun" in text
 
 
-def test_a_runs_folder_takes_no_sweep(tmp_path: Path, in_process: Any) -> None:
-    assert in_process(*TINY, "metrics=none", "hydra.run.dir=one")[0] == 0
+def test_a_runs_folder_takes_no_sweep(tmp_path: Path, command: Any) -> None:
+    assert command(*TINY, "metrics=none", "hydra.run.dir=one")[0] == 0
     before = sorted((tmp_path / "one").iterdir())
-    code, text = in_process("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=one")
+    code, text = command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=one")
     assert code == 2
     assert "hydra.sweep.dir='one' holds a run" in text
     assert sorted((tmp_path / "one").iterdir()) == before
