@@ -5,7 +5,8 @@ import sys
 import torch
 
 from gantrain.builders import USER_ERRORS
-from gantrain.training.trainer import NotFiniteError, StoppedByDoctorError
+from gantrain.training.finite import NotFiniteError
+from gantrain.training.trainer import StoppedByDoctorError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 

@@ -77,7 +77,7 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
     from gantrain.commandline import compose_config
     from gantrain.config import from_omegaconf
     from gantrain.training.checkpoint import LAST, load_checkpoint
-    from gantrain.training.trainer import NotFiniteError
+    from gantrain.training.finite import NotFiniteError
 
     state, started = None, time.monotonic()
     row: dict[str, Any] = {"run": key}

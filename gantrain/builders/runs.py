@@ -25,7 +25,8 @@ from gantrain.logs.run_folder import ANIMATION, METRICS, RunFolder, RunFolderErr
 from gantrain.logs.status import FAILED
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
-from gantrain.training.trainer import Outcome, Prune, StoppedByDoctorError
+from gantrain.training.plan import Outcome
+from gantrain.training.trainer import Prune, StoppedByDoctorError
 
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""

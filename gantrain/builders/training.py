@@ -20,14 +20,17 @@ from gantrain.evidence.ratio_map import RatioMap
 from gantrain.logs.run_folder import as_grid
 from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
 from gantrain.objectives import Objective
+from gantrain.training.adam import make_adam
 from gantrain.training.augment import Augment
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.ema import Ema
-from gantrain.training.iteration import Iteration, Records
+from gantrain.training.iteration import Iteration
+from gantrain.training.plan import Grid, Plan, Sampling
 from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.records import Records
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
-from gantrain.training.trainer import Grid, Plan, Sampling, Trainer
+from gantrain.training.trainer import Trainer
 
 CLASSES_IN_A_GRID = 10
 MAPPED_POINTS = 1_500
@@ -66,12 +69,8 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
     for network in (networks.generator, networks.discriminator):
         network.to(device).train()
     optimizer = config.optimizer
-    optimizer_g = torch.optim.Adam(
-        networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g), fused=True
-    )
-    optimizer_d = torch.optim.Adam(
-        networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d), fused=True
-    )
+    optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
+    optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
     steps = schedule.steps
     protocol = measuring_protocol(config, device)
     plan = Plan(
@@ -83,6 +82,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
     )
     resident = training_set.to(device)
     objective = config.loss.make()
+    d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
     batches = BatchSampler(
         resident.examples,
         labels=resident.labels if networks.classes else None,
@@ -91,9 +91,9 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         flip=config.data.flip,
         dequantize=config.data.dequantize,
         seed=stream_seed(config.seed, "data"),
+        at_once=d_steps.most + objective.needs_real_logits,
     )
     fix_references(config, networks, resident)
-    d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
     acgan = config.cond.name == "acgan"
     iteration = Iteration(
         networks,
@@ -109,7 +109,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         draws=generator_of(device, config.seed, "draws"),
         regularizer=build_regularizer(config),
         augment=build_augment(config, objective, networks.image_range, device),
-        noise=build_noise(config, networks.image_range),
+        noise=build_noise(config, networks.image_range, device),
         top_k=TopK(config.practice.top_k, config.practice.top_k_decay) if config.practice.top_k < 1 else None,
         history=build_history(config, batches, device),
         class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
@@ -194,12 +194,12 @@ def build_augment(
     )
 
 
-def build_noise(config: Config, image_range: tuple[float, float] | None) -> InstanceNoise | None:
+def build_noise(config: Config, image_range: tuple[float, float] | None, device: torch.device) -> InstanceNoise | None:
     """The instance noise, of points in their own unit; None where it is off."""
     sigma = config.practice.instance_noise
     until = max(1, round(config.practice.instance_noise_until * config.schedule.steps))
     unit = 1.0 if image_range is None else (image_range[1] - image_range[0]) / 2
-    return InstanceNoise(sigma, until, unit) if sigma else None
+    return InstanceNoise(sigma, until, device, unit) if sigma else None
 
 
 def build_history(config: Config, batches: BatchSampler, device: torch.device) -> History | None:

@@ -25,7 +25,7 @@ from gantrain.config.model import (
 from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
 from gantrain.config.practice import AUGMENT_POLICIES, AugmentConfig, PracticeConfig
 from gantrain.config.sweep import SweepConfig
-from gantrain.config.whole import MAY_CHANGE_ON_RESUME, PRECISIONS, Config, options
+from gantrain.config.whole import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, options
 from gantrain.config.words import as_word, flatten
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "DATA_SIZES",
     "D_NORMS",
     "D_PATTERNS",
+    "EXECUTORS",
     "G_NORMS",
     "IMAGE_SIZES",
     "LR_DECAYS",

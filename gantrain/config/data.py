@@ -21,6 +21,9 @@ class DataConfig:
     image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan or resnet")
     flip: bool = option(True, "mirror half of the training images at random")
     dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")
+    resident: bool | None = option(
+        None, "keep the set on the device; false streams it from the host; null: where half of the free memory holds it"
+    )
     means: list[Any] = option([], "mixture: the components' means, [[x,y],[x,y],...]")
     stds: list[float] = option([], "mixture: their standard deviations, one for all or one each")
     weights: list[float] = option([], "mixture: their weights, in any unit; [] is equal ones")

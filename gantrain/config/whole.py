@@ -16,10 +16,12 @@ from gantrain.config.optimizer import OptimizerConfig, ScheduleConfig
 from gantrain.config.practice import AugmentConfig, PracticeConfig
 from gantrain.config.sweep import SweepConfig
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("tf32", "float32", "bf16")
+EXECUTORS = ("auto", "eager", "compiled", "graph", "compiled_graph")
 
 MAY_CHANGE_ON_RESUME = (
-    *("resume", "schedule.steps", "device", "data.root", "metrics.inception_weights", "doctor.stop"),
+    *("resume", "schedule.steps", "device", "executor", "profile", "data.root", "data.resident"),
+    *("metrics.inception_weights", "doctor.stop"),
     *("sweep.resume", "sweep.retry", "sweep.impossible", "sweep.objective"),
     *("sweep.prune", "sweep.prune_percentile", "sweep.prune_after", "sweep.prune_from"),
 )
@@ -33,7 +35,26 @@ class Config:
     name: str = option("run", "name of the run; part of its folder's")
     seed: int = option(0, "seed of the weights, z, data order, flips and dropout")
     device: str = option("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N")
-    precision: str = option("float32", "float32, or bf16 autocast with losses in float32")
+    precision: str = option(
+        "tf32",
+        "tf32 (float32 whose products CUDA rounds to TF32; a CPU has none), float32, or bf16 autocast with weights, "
+        "statistics, logits and losses in float32",
+    )
+    executor: str = option(
+        "auto",
+        "how an iteration runs: eager, compiled (Inductor), graph (one CUDA graph), compiled_graph; auto: graph on "
+        "CUDA, eager on a CPU",
+    )
+    channels_last: bool = option(False, "lay networks and images out as NHWC")
+    joint_batch: bool | None = option(
+        None,
+        "D judges real and fake images in one batch, batch norm by halves; null: on CUDA, where that changes no more "
+        "than rounding",
+    )
+    deterministic: bool = option(
+        False, "deterministic kernels, none chosen by timing: the same bits again and after resume; slower on CUDA"
+    )
+    profile: bool = option(False, "write a trace of ten iterations for Perfetto and TensorBoard into the run's folder")
     resume: str | None = option(None, "a run folder to go on with, exactly where its last checkpoint stands")
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -66,6 +87,12 @@ class Config:
             "is not known; choose one of [auto, cpu, cuda, cuda:N]",
         )
         choice("precision", self.precision, PRECISIONS)
+        choice("executor", self.executor, EXECUTORS)
+        if self.deterministic and self.executor.startswith("compiled"):
+            raise ConfigError(
+                f"deterministic=true and executor={self.executor!r}: a compiler chooses its kernels by timing; set "
+                "executor=auto, graph or eager, or deterministic=false"
+            )
         require(self.resume != "", "resume", self.resume, "names no run folder; leave it out for a new run")
         sizes = IMAGE_SIZES[self.model.name]
         require(

@@ -84,7 +84,7 @@ class Augment:
         self.target, self.boundary, self.speed_images = target, boundary, speed_images
         self.p = torch.full((), p, device=device)
         self._signs = torch.zeros((), device=device)
-        self._seen = 0
+        self._seen = torch.zeros((), device=device)
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
         """Images (N, 3, H, W) -> the same shape, differentiable by them."""
@@ -105,16 +105,20 @@ class Augment:
             return
         self._signs += (real_logits - self.boundary).sign().mean()
         self._seen += 1
-        if self._seen == self.WINDOW:
-            step = self.WINDOW * len(real_logits) / self.speed_images
-            self.p += (self._signs / self.WINDOW - self.target).sign() * step
-            self.p.clamp_(0, 1)
-            self._signs.zero_()
-            self._seen = 0
+        due = (self._seen == self.WINDOW).float()
+        step = self.WINDOW * len(real_logits) / self.speed_images
+        self.p += due * (self._signs / self.WINDOW - self.target).sign() * step
+        self.p.clamp_(0, 1)
+        self._signs *= 1 - due
+        self._seen *= 1 - due
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What an iteration writes."""
+        return {"augment.p": self.p, "augment.signs": self._signs, "augment.seen": self._seen}
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """What decides the probabilities to come."""
-        return {"p": self.p, "signs": self._signs, "seen": self._seen}
+        return {"p": self.p, "signs": self._signs, "seen": int(self._seen)}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Goes on where `state_dict` was taken."""
@@ -122,4 +126,4 @@ class Augment:
         assert isinstance(state["signs"], Tensor)
         self.p.copy_(state["p"])
         self._signs.copy_(state["signs"])
-        self._seen = int(state["seen"])
+        self._seen.fill_(int(state["seen"]))

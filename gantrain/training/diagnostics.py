@@ -96,7 +96,7 @@ class Diagnostics:
         """What the iterations since `records` were cleared show; waits for the device."""
         started = time.monotonic()
         iteration, records, objective = self.iteration, self.iteration.records, self.iteration.objective
-        real, fake, generated = records.logits[:, : records.count].cpu()
+        real, fake, generated = records.logits.cpu()
         some = torch.linspace(0, len(real) - 1, min(STEPS_READ, len(real))).long()
         weights = gradient_weights(
             lambda v: iteration.generator_loss(v, real[-1].double() if objective.needs_real_logits else None),
@@ -154,8 +154,8 @@ class Diagnostics:
     def _compare(self) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Figures of a batch of training examples, held-out ones and fakes, and v on each of them."""
         iteration = self.iteration
-        assert iteration.records.last_fakes is not None
-        fakes, labels = iteration.records.last_fakes
+        fakes, labels = iteration.records.fakes, iteration.records.fake_labels
+        assert fakes is not None
         count = min(EXAMPLES, len(fakes), len(self.trained[0]))
         if self.held_out is not None:
             count = min(count, len(self.held_out[0]))

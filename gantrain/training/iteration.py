@@ -1,6 +1,13 @@
-"""One iteration: k discriminator steps and one generator step (Goodfellow et al. 2014, Algorithm 1)."""
+"""One iteration: k discriminator steps and one generator step (Goodfellow et al. 2014, Algorithm 1).
 
-from typing import Any
+What the host decides (which examples, learning rates, whether a lazy penalty is due) is settled before an iteration;
+what follows reads and writes tensors that stay where they are, so that it can be captured once as a CUDA graph and
+replayed. `gantrain.training.executors` has the ways to run it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,72 +18,41 @@ from torch.optim import Optimizer
 from gantrain.data import BatchSampler, restore_generator
 from gantrain.networks import NetworkPair, sample_latent
 from gantrain.objectives import Objective
+from gantrain.training.adam import adam_tensors, load_adam, scale_learning_rate
 from gantrain.training.augment import Augment
 from gantrain.training.ema import Ema
 from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.records import Records
 from gantrain.training.regularizers import Regularizer, clip_weights
 
 
-class Records:
-    """What the iterations since the last look have seen, kept on the device.
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What the host has decided of an iteration; iterations of one variant run the same operations.
 
     Attributes:
-        logits: (3, capacity, batch): v on real and on fake images in the last discriminator step, and on
-            the generator step's fakes.
-        updates: (k + 1, capacity, 2): loss and gradient norm of each update of an iteration, the
-            generator's last; those that an iteration did not make are 0.
-        made: how many discriminator updates each iteration made.
-        notes: (capacity,) of whatever else was noted, by name; NaN where an iteration noted nothing.
-        last_fakes: the last generator step's images and labels.
-        count: iterations recorded.
+        due: of each discriminator step, whether lazy penalties are.
+        noisy: whether D's input has noise.
+        kept: how many fakes the generator learns from.
+        filling: whether the history is still being filled, at a place that moves from iteration to iteration.
     """
 
-    def __init__(self, capacity: int, batch_size: int, d_steps: int, device: torch.device) -> None:
-        """Allocates for that many iterations of at most `d_steps` discriminator steps."""
-        self.logits = torch.zeros(3, capacity, batch_size, device=device)
-        self.updates = torch.zeros(d_steps + 1, capacity, 2, device=device)
-        self.notes: dict[str, Tensor] = {}
-        self.made: list[int] = []
-        self.last_fakes: tuple[Tensor, Tensor | None] | None = None
-        self.capacity = capacity
-        self.count = 0
+    due: tuple[bool, ...]
+    noisy: bool
+    kept: int
+    filling: bool
 
-    @property
-    def row(self) -> int:
-        """Where the present iteration is written."""
-        assert self.count < self.capacity, "cleared at every row of scalars"
-        return self.count
 
-    def note(self, name: str, value: Tensor) -> None:
-        """Keeps a scalar of the present iteration."""
-        if name not in self.notes:
-            self.notes[name] = torch.full((self.capacity,), torch.nan, device=self.logits.device)
-        self.notes[name][self.row] = value.detach()
+class Executor(Protocol):
+    """A way to run `Iteration.body`."""
 
-    def close_row(self, d_steps: int) -> None:
-        """The iteration is over, after that many discriminator updates."""
-        self.updates[d_steps:-1, self.row] = 0
-        self.made.append(d_steps)
-        self.count += 1
+    def __call__(self, iteration: "Iteration", variant: Variant) -> None:
+        """Runs it once."""
 
-    def clear(self) -> None:
-        """Starts a new interval."""
-        self.count = 0
-        self.made.clear()
-        for values in self.notes.values():
-            values.fill_(torch.nan)
 
-    def first_bad_update(self) -> tuple[int, int, bool] | None:
-        """The first update that was not finite, as (iteration in the interval, update, loss was finite).
-
-        Reads from the device, so it waits for it.
-        """
-        finite = self.updates[:, : self.count].isfinite()
-        if bool(finite.all()):
-            return None
-        bad = (~finite.all(dim=2)).t().flatten().nonzero()[0].item()
-        row, update = divmod(int(bad), len(self.updates))
-        return row, update, bool(finite[update, row, 0])
+def eagerly(iteration: "Iteration", variant: Variant) -> None:
+    """Operation by operation: the executor of CPUs and for debugging."""
+    iteration.body(variant)
 
 
 class Iteration:
@@ -89,7 +65,16 @@ class Iteration:
     Attributes:
         step: generator steps done.
         d_updates: discriminator steps done.
+        executor: how the body is run.
+        generate: (z, labels) -> images, the generator as the step calls it; like the others of `COMPILABLE`, it may be
+            replaced by a compiled one.
+        judge_both: (real, their labels, fake, their labels) -> logits and class scores of either, see `_judge_both`.
+        judge_fakes: `judge`, as the generator step calls it.
+        loss_of_d: the objective's loss of the discriminator.
+        loss_of_g: `generator_loss`.
     """
+
+    COMPILABLE = ("generate", "judge_both", "judge_fakes", "loss_of_d", "loss_of_g")
 
     def __init__(
         self,
@@ -113,12 +98,12 @@ class Iteration:
         class_loss: ClassLoss | None = None,
         clip_gradient: float = 0.0,
     ) -> None:
-        """Takes parts that live on one device; the optimizers are fused, so that they can skip an update.
+        """Takes parts that live on one device.
 
         Args:
             networks: the pair.
             objective: its losses.
-            optimizer_g: the generator's.
+            optimizer_g: the generator's, of `make_adam`.
             optimizer_d: the discriminator's.
             batches: real images, with labels where the networks read them.
             latents: the source of z and of the labels of fakes.
@@ -155,6 +140,12 @@ class Iteration:
         self.clip_gradient = clip_gradient
         self.device = latents.device
         self.step = self.d_updates = 0
+        self.executor: Executor = eagerly
+        self.generate: Callable[[Tensor, Tensor | None], Tensor] = self._generate
+        self.judge_both = self._judge_both
+        self.judge_fakes = self.judge
+        self.loss_of_d = self._discriminator_loss
+        self.loss_of_g = self.generator_loss
         self._parameters_g = list(networks.generator.parameters())
         self._parameters_d = list(networks.discriminator.parameters())
         self._failed = torch.zeros((), device=self.device)
@@ -164,14 +155,67 @@ class Iteration:
 
     def run(self) -> None:
         """K discriminator steps, one generator step, the EMA."""
+        variant = self.prepare()
+        self.executor(self, variant)
+        self.close(variant)
+
+    def prepare(self) -> Variant:
+        """Settles on the host what the next iteration does, and puts it where the body reads it."""
         d_steps = self.d_steps.at(self.step)
-        for k in range(d_steps):
-            self._discriminator_step(k)
-        self._generator_step()
+        self.batches.prepare(d_steps + self.objective.needs_real_logits)
+        if self.ema is not None:
+            self.ema.prepare()
+        due = tuple(
+            self.regularizer is not None and self.regularizer.is_due(self.d_updates + k) for k in range(d_steps)
+        )
+        size = self.batches.batch_size
+        return Variant(
+            due=due,
+            noisy=self.noise is not None and self.noise.prepare(self.step),
+            kept=size if self.top_k is None else self.top_k.count(size, self.batches.epoch),
+            filling=self.history is not None and self.history.is_filling,
+        )
+
+    def body(self, variant: Variant) -> None:
+        """The iteration itself: tensors in, tensors out, nothing that the host would have to wait or decide for."""
+        self.records.open_row()
+        for k in range(len(variant.due)):
+            self._discriminator_step(k, variant)
+        self._generator_step(variant)
         if self.ema is not None:
             self.ema.update()
+
+    def close(self, variant: Variant) -> None:
+        """Counts on the host what the iteration has done."""
+        if variant.filling:
+            assert self.history is not None
+            self.history.grow(len(variant.due) * self.batches.batch_size)
         self.step += 1
-        self.records.close_row(d_steps)
+        self.d_updates += len(variant.due)
+        self.records.close_row(len(variant.due))
+
+    def set_learning_rates(self, factor: float) -> None:
+        """Of both optimizers, to `factor` times their first."""
+        for optimizer in (self.optimizer_g, self.optimizer_d):
+            scale_learning_rate(optimizer, factor)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the body changes, by name: the very tensors, which stay where they are."""
+        named: list[tuple[str, Tensor]] = [("failed", self._failed), *self.records.tensors().items()]
+        modules = {"generator": self.networks.generator, "discriminator": self.networks.discriminator}
+        if self.ema is not None:
+            modules["ema"] = self.ema.network
+        for name, module in modules.items():
+            named += [(f"{name}.{key}", value) for key, value in _tensors_of(module)]
+        for name, optimizer in (("optimizer_g", self.optimizer_g), ("optimizer_d", self.optimizer_d)):
+            named += [(f"{name}.{key}", value) for key, value in adam_tensors(optimizer)]
+        for part in (self.augment, self.history):
+            named += [] if part is None else part.tensors().items()
+        return dict(named)
+
+    def generators(self) -> list[torch.Generator]:
+        """The sources of randomness that the body draws from, beside the device's default one (dropout)."""
+        return [self.batches.generator, self.latents, self.draws]
 
     def state_dict(self) -> dict[str, Any]:
         """What decides the steps to come, beside networks, optimizers, EMA, batches and the number of steps done."""
@@ -191,28 +235,36 @@ class Iteration:
         exact = restore_generator(self.latents, state["latents"], seed=self.step)
         return restore_generator(self.draws, state["draws"], seed=self.step) and exact
 
-    def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
-        """The objective's loss over those of the fakes (N,) that the generator learns from."""
+    def load_optimizers(self, of_generator: dict[str, Any], of_discriminator: dict[str, Any]) -> None:
+        """Their moments and step counts, in place; learning rates and betas are the configuration's."""
+        load_adam(self.optimizer_g, of_generator)
+        load_adam(self.optimizer_d, of_discriminator)
+
+    def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None, kept: int | None = None) -> Tensor:
+        """The objective's loss over those of the fakes (N,) that the generator learns from, `kept` of them."""
         if self.top_k is not None:
-            fake_logits = self.top_k(fake_logits, self.batches.epoch)
-            real_logits = None if real_logits is None else real_logits[: len(fake_logits)]
+            count = self.top_k.count(len(fake_logits), self.batches.epoch) if kept is None else kept
+            fake_logits = self.top_k.best(fake_logits, count)
+            real_logits = None if real_logits is None else real_logits[:count]
         return self.objective.generator_loss(fake_logits, real_logits=real_logits)
 
-    def _discriminator_step(self, k: int) -> None:
-        real, real_labels = self.batches.next()
+    def _discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return self.objective.discriminator_loss(real_logits, fake_logits)
+
+    def _discriminator_step(self, k: int, variant: Variant) -> None:
+        real, real_labels = self.batches.batch(k)
         with torch.no_grad():
             fake, fake_labels = self._fakes()
             if self.history is not None:
-                fake, fake_labels = self.history.mix(fake, fake_labels, self.draws)
-            real, fake = self.seen(real, self.draws), self.seen(fake, self.draws)
-        due = self.regularizer is not None and self.regularizer.is_due(self.d_updates)
-        if due:
-            assert self.regularizer is not None
+                fake, fake_labels = self.history.mix(fake, fake_labels, self.draws, k if variant.filling else None)
+            real, fake = (self.seen(images, self.draws, noisy=variant.noisy) for images in (real, fake))
+        judge_both = self.judge_both
+        if self.regularizer is not None and variant.due[k]:
             real.requires_grad_(self.regularizer.r1 > 0)
             fake = fake.float().requires_grad_(self.regularizer.r2 > 0)
-        real_logits, real_scores = self.judge(real, real_labels)
-        fake_logits, fake_scores = self.judge(fake, fake_labels)
-        loss = self.objective.discriminator_loss(real_logits, fake_logits)
+            judge_both = self._judge_both  # a compiled one has no second derivative
+        real_logits, real_scores, fake_logits, fake_scores = judge_both(real, real_labels, fake, fake_labels)
+        loss = self.loss_of_d(real_logits, fake_logits)
         if self.regularizer is not None:
             for name, penalty in self.regularizer.penalties(
                 lambda images: self.judge(images, real_labels)[0],
@@ -221,7 +273,7 @@ class Iteration:
                 real_logits,
                 fake_logits,
                 self.draws,
-                self.d_updates,
+                due=variant.due[k],
             ).items():
                 loss = loss + penalty
                 self.records.note(f"penalty/{name}", penalty)
@@ -240,48 +292,49 @@ class Iteration:
         if self.augment is not None and self.augment.target is not None:
             self.augment.adapt(real_logits)
             self.records.note("augment/p", self.augment.p)
-        self.d_updates += 1
-        row = self.records.row
-        self.records.logits[0, row] = real_logits.detach()
-        self.records.logits[1, row] = fake_logits.detach()
+        self.records.logits_now[0].copy_(real_logits.detach())
+        self.records.logits_now[1].copy_(fake_logits.detach())
 
-    def _generator_step(self) -> None:
+    def _generator_step(self, variant: Variant) -> None:
         self._set_trainable(self.networks.discriminator, False)  # saves its weights' gradients
         fake, labels = self._fakes()
         real_logits = None
         if self.objective.needs_real_logits:
             with torch.no_grad():
-                real, real_labels = self.batches.next()
-                real_logits, _ = self.judge(self.seen(real, self.draws), real_labels)
-        fake_logits, scores = self.judge(self.seen(fake, self.draws), labels)
-        loss = self.generator_loss(fake_logits, real_logits)
+                real, real_labels = self.batches.batch(len(variant.due))
+                real_logits, _ = self.judge(self.seen(real, self.draws, noisy=variant.noisy), real_labels)
+        fake_logits, scores = self.judge_fakes(self.seen(fake, self.draws, noisy=variant.noisy), labels)
+        loss = self.loss_of_g(fake_logits, real_logits, variant.kept)
         if self.class_loss is not None and scores is not None and labels is not None:
             class_loss = F.cross_entropy(scores.float(), labels)
             loss = loss + self.class_loss.weight_g * class_loss
             self.records.note("class_loss/generated", class_loss)
-        last = len(self.records.updates) - 1
+        last = len(self.records.updates_now) - 1
         self._update(loss, self.optimizer_g, self._parameters_g, last)
         self._set_trainable(self.networks.discriminator, True)
-        self.records.logits[2, self.records.row] = fake_logits.detach()
-        self.records.last_fakes = fake.detach(), labels
+        self.records.logits_now[2].copy_(fake_logits.detach())
+        self.records.keep_fakes(fake, labels)
 
     def _fakes(self) -> tuple[Tensor, Tensor | None]:
         """Images of fresh z, and of fresh labels where the networks read them."""
         count, networks = self.batches.batch_size, self.networks
         z = sample_latent(networks.prior, (count, networks.latent_dim), self.latents)
-        if not networks.classes:
-            with self._autocast():
-                return networks.generator(z), None
-        labels = torch.randint(networks.classes, (count,), generator=self.latents, device=self.device)
-        with self._autocast():
-            return networks.generator(z, labels), labels
+        labels = None
+        if networks.classes:
+            labels = torch.randint(networks.classes, (count,), generator=self.latents, device=self.device)
+        return self.generate(z, labels), labels
 
-    def seen(self, images: Tensor, draws: torch.Generator) -> Tensor:
-        """What the discriminator sees of images, augmented and noised as `draws` has it."""
+    def _generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        with self._autocast():
+            images: Tensor = self.networks.generator(z) if labels is None else self.networks.generator(z, labels)
+        return images
+
+    def seen(self, images: Tensor, draws: torch.Generator, *, noisy: bool = True) -> Tensor:
+        """What the discriminator sees of images, augmented and (unless it has faded) noised as `draws` has it."""
         if self.augment is not None:
             images = self.augment(images, draws)
-        if self.noise is not None:
-            images = self.noise(images, self.step, draws)
+        if self.noise is not None and noisy:
+            images = self.noise(images, draws)
         return images
 
     def judge(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -294,6 +347,12 @@ class Iteration:
                 logits = self.networks.discriminator(images)
         return logits.float(), scores
 
+    def _judge_both(
+        self, real: Tensor, real_labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        """Logits (N,) and class scores (N, classes) or None of real images, then those of fakes."""
+        return *self.judge(real, real_labels), *self.judge(fake, fake_labels)
+
     def _update(self, loss: Tensor, optimizer: Optimizer, parameters: list[nn.Parameter], update: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -304,7 +363,7 @@ class Iteration:
         # The optimizers hold this very tensor: once it is 1 they change nothing any more.
         self._failed.copy_(torch.maximum(self._failed, 1 - seen.isfinite().all().float()))
         optimizer.step()
-        self.records.updates[update, self.records.row] = seen
+        self.records.updates_now[update].copy_(seen)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
@@ -313,3 +372,8 @@ class Iteration:
     def _set_trainable(network: nn.Module, trainable: bool) -> None:
         for parameter in network.parameters():
             parameter.requires_grad_(trainable)
+
+
+def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()

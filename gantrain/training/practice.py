@@ -6,30 +6,34 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
 class InstanceNoise:
-    """Gaussian noise on all that D sees, fading linearly (Sønderby et al. 2017; Arjovsky & Bottou 2017).
+    """Gaussian noise on all that D sees, fading linearly (Sønderby et al. 2017; Arjovsky & Bottou 2017)."""
 
-    Attributes:
-        sigma: its standard deviation at the start, in units of the image range's half (1 for [-1, 1]).
-        until: generator steps after which it is 0.
-        scale: half the length of the images' range.
-    """
+    def __init__(self, sigma: float, until: int, device: torch.device, scale: float = 1.0) -> None:
+        """Takes what the noise is at the start and when it is gone.
 
-    sigma: float
-    until: int
-    scale: float = 1.0
+        Args:
+            sigma: its standard deviation at the start, in units of the image range's half (1 for [-1, 1]).
+            until: generator steps after which it is 0.
+            device: where the images are.
+            scale: half the length of the images' range.
+        """
+        self.sigma, self.until, self.scale = sigma, until, scale
+        self._now = torch.zeros((), device=device)
 
     def at(self, step: int) -> float:
         """Its standard deviation after `step` generator steps, in the images' own units."""
         return self.sigma * self.scale * max(0.0, 1 - step / self.until)
 
-    def __call__(self, images: Tensor, step: int, draws: torch.Generator) -> Tensor:
-        """The images (N, 3, H, W) with fresh noise."""
+    def prepare(self, step: int) -> bool:
+        """Sets the noise of the iteration after `step` generator steps; whether there is any left."""
         sigma = self.at(step)
-        if sigma == 0:
-            return images
-        return images + sigma * torch.randn(images.shape, generator=draws, device=images.device)
+        self._now.fill_(sigma)
+        return sigma > 0
+
+    def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
+        """The images (N, 3, H, W) with fresh noise."""
+        return images + self._now * torch.randn(images.shape, generator=draws, device=images.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,10 @@ class TopK:
         """How many of a batch are kept after so many epochs."""
         return max(1, round(batch_size * max(self.least, self.decay**epoch)))
 
-    def __call__(self, logits: Tensor, epoch: int) -> Tensor:
-        """The largest of the logits (N,), with their graph."""
-        kept: Tensor = logits.topk(self.count(len(logits), epoch), sorted=False).values
+    @staticmethod
+    def best(logits: Tensor, count: int) -> Tensor:
+        """The `count` largest of the logits (N,), with their graph."""
+        kept: Tensor = logits.topk(count, sorted=False).values
         return kept
 
 
@@ -67,26 +72,48 @@ class History:
         self.labels = labels
         self.filled = 0
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether there is room left."""
+        return self.filled < len(self.images)
+
+    def grow(self, count: int) -> None:
+        """An iteration has put that many fakes into the room that was left."""
+        self.filled = min(len(self.images), self.filled + count)
+
     @torch.no_grad()
-    def mix(self, fake: Tensor, labels: Tensor | None, draws: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """What the discriminator sees in place of fresh fakes (N, 3, H, W) and their labels."""
-        room = len(self.images) - self.filled
-        if room:
-            taken = slice(self.filled, self.filled + len(fake))
-            self.images[taken] = fake[:room].to(self.images.dtype)
+    def mix(
+        self, fake: Tensor, labels: Tensor | None, draws: torch.Generator, filling: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the discriminator sees in place of fresh fakes (N, 3, H, W) and their labels.
+
+        Args:
+            fake: the fresh fakes.
+            labels: theirs, where there are any.
+            draws: the source of randomness.
+            filling: while the buffer is being filled, which batch of the iteration it is; then None.
+        """
+        if filling is not None:
+            first = min(len(self.images), self.filled + filling * len(fake))
+            taken = slice(first, first + len(fake))
+            room = len(self.images[taken])
+            self.images[taken].copy_(fake[:room])
             if self.labels is not None and labels is not None:
-                self.labels[taken] = labels[:room]
-            self.filled += min(room, len(fake))
+                self.labels[taken].copy_(labels[:room])
             return fake, labels
         half = min(len(fake) // 2, len(self.images))
-        places = torch.randperm(len(self.images), generator=draws, device=self.images.device)[:half]
-        mixed = torch.cat((self.images[places].to(fake.dtype), fake[half:]))
-        self.images[places] = fake[:half].to(self.images.dtype)
+        places = torch.rand(len(self.images), generator=draws, device=self.images.device).topk(half).indices
+        mixed = torch.cat((self.images.index_select(0, places).to(fake.dtype), fake[half:]))
+        self.images.index_copy_(0, places, fake[:half].to(self.images.dtype))
         if self.labels is None or labels is None:
             return mixed, labels
-        mixed_labels = torch.cat((self.labels[places], labels[half:]))
-        self.labels[places] = labels[:half]
+        mixed_labels = torch.cat((self.labels.index_select(0, places), labels[half:]))
+        self.labels.index_copy_(0, places, labels[:half])
         return mixed, mixed_labels
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What an iteration writes."""
+        return {"history": self.images} | ({} if self.labels is None else {"history.labels": self.labels})
 
     def state_dict(self) -> dict[str, Tensor | int | None]:
         """The buffer."""

@@ -94,18 +94,19 @@ class Regularizer:
         real_logits: Tensor,
         fake_logits: Tensor,
         draws: torch.Generator,
-        turn: int,
+        *,
+        due: bool,
     ) -> dict[str, Tensor]:
-        """What is added to the loss in discriminator step `turn`, by name, weighed.
+        """What is added to the loss of a discriminator step, by name, weighed; R1 and R2 where they are `due`.
 
-        Where R1 or R2 is due, `real` or `fake` must require gradients and the logits be theirs.
+        For these `real` or `fake` must require gradients and the logits be theirs.
         """
         found: dict[str, Tensor] = {}
         if self.gp:
             found["gp"] = self.gp * gradient_penalty(judge, real, fake, draws, one_sided=self.one_sided)
         if self.dragan:
             found["dragan"] = self.dragan * dragan_penalty(judge, real, draws, one_sided=self.one_sided)
-        if self.is_due(turn):
+        if due:
             if self.r1:
                 found["r1"] = self.r1 * self.interval * zero_centred_penalty(real_logits, real)
             if self.r2:

@@ -2,14 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from gantrain.evidence.doctor import Doctor
 from gantrain.evidence.measurement import LOWER_IS_BETTER, Measurement, Metric, draw_images, evaluating, generate_images
@@ -17,84 +15,19 @@ from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
 from gantrain.logs.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
-from gantrain.objectives import DIVERGENCE_NAMES
+from gantrain.training.adam import learning_rate
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
+from gantrain.training.finite import refuse_not_finite
 from gantrain.training.iteration import Iteration
+from gantrain.training.plan import Grid, Outcome, Plan, Sampling
 
 Prune = Callable[[int, dict[str, float]], str | None]
 """Step and figures just measured -> why a run is not worth going on with, or None."""
 
 
-class NotFiniteError(RuntimeError):
-    """A loss or gradient that is not finite; no weight has been changed by it."""
-
-
 class StoppedByDoctorError(RuntimeError):
     """The doctor ended the run; its last checkpoint holds the step of the finding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long a run is and how often it writes, in generator steps; `measure_every` 0 is the end only."""
-
-    steps: int
-    log_every: int
-    grids_every: int
-    checkpoint_every: int
-    measure_every: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How images are generated for grids and metrics."""
-
-    seed: int
-    count: int
-    batch_size: int
-    networks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What the sample grids show: the same z over all of training.
-
-    Attributes:
-        z: latents (N, latent_dim).
-        labels: classes (N,), a class a row, for networks that read them.
-        real: training examples, shown once.
-        draw: examples and the discriminator's judgement of any -> picture, floats (3, H, W) in [0, 1].
-        animated: whether the pictures become an animation at the end.
-    """
-
-    z: Tensor
-    labels: Tensor | None
-    real: Tensor
-    draw: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
-    animated: bool = False
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run reached.
-
-    Attributes:
-        step: its last.
-        figures: the last measurement of each metric.
-        best: of the first metric.
-        diagnostics_share: of the training time since the run was last started, what went into diagnostics.
-        stopped: what the doctor found where it ended the run.
-        pruned: why a sweep ended the run before its last step.
-        findings: the names of all that it has found since the run began.
-    """
-
-    step: int
-    figures: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Any] = field(default_factory=dict)
-    diagnostics_share: float | None = None
-    stopped: str | None = None
-    pruned: str | None = None
-    findings: list[str] = field(default_factory=list)
 
 
 class Trainer:
@@ -151,9 +84,6 @@ class Trainer:
         self.saved_step = 0
         self.best: dict[str, Any] = {}
         self.figures: dict[str, float] = {}
-        self._base_rates = {
-            side: [group["lr"] for group in optimizer.param_groups] for side, optimizer in self._optimizers().items()
-        }
 
     @property
     def step(self) -> int:
@@ -175,6 +105,16 @@ class Trainer:
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
         """
+        course = self.course(folder)
+        while True:
+            try:
+                next(course)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+    def course(self, folder: RunFolder) -> Generator[None, None, Outcome]:
+        """The same, pausing after every step, so that several runs can take turns in one process."""
         self.iteration.records.clear()
         if self.step == 0:
             folder.grid(0, self.grid.draw(self.grid.real, self.judge), "real")
@@ -191,7 +131,7 @@ class Trainer:
                     **{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"}
                 )
             try:
-                self._iterate(folder, progress)
+                yield from self._iterate(folder, progress)
             except BaseException:
                 self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
@@ -204,12 +144,12 @@ class Trainer:
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
         return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
 
-    def _iterate(self, folder: RunFolder, progress: Progress) -> None:
+    def _iterate(self, folder: RunFolder, progress: Progress) -> Iterator[None]:
         """Iterations with what is written down between them, to the last step or until something ends the run."""
         iteration, plan = self.iteration, self.plan
         on_cpu = iteration.device.type == "cpu"
         while self.step < plan.steps:
-            self._set_learning_rates()
+            iteration.set_learning_rates(self.learning_rate_factor(self.step))
             iteration.run()
             last = self.step == plan.steps
             if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
@@ -242,6 +182,7 @@ class Trainer:
             progress.advance(self.step)
             if ends:
                 break
+            yield
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
@@ -276,8 +217,7 @@ class Trainer:
         iteration = self.iteration
         iteration.networks.generator.load_state_dict(state["generator"])
         iteration.networks.discriminator.load_state_dict(state["discriminator"])
-        iteration.optimizer_g.load_state_dict(state["optimizer_g"])
-        iteration.optimizer_d.load_state_dict(state["optimizer_d"])
+        iteration.load_optimizers(state["optimizer_g"], state["optimizer_d"])
         iteration.batches.load_state_dict(state["batches"])
         if not iteration.load_state_dict(state["iteration"], step=state["step"]):
             print(
@@ -290,7 +230,7 @@ class Trainer:
             torch.cuda.set_rng_state(state["rng_cuda"], iteration.device)
         if iteration.ema is not None:
             iteration.ema.network.load_state_dict(state["ema"])
-            iteration.ema.updates = state["ema_updates"]
+            iteration.ema.go_on_after(state["ema_updates"])
         if self.diagnostics is not None and "doctor" in state:
             self.diagnostics.load_state_dict(state["diagnostics"])
             self.doctor.load_state_dict(state["doctor"])
@@ -311,52 +251,23 @@ class Trainer:
             logits: Tensor = discriminator(examples)
         return logits
 
-    def _optimizers(self) -> dict[str, Optimizer]:
-        return {"generator": self.iteration.optimizer_g, "discriminator": self.iteration.optimizer_d}
-
-    def _set_learning_rates(self) -> None:
-        factor = self.learning_rate_factor(self.step)
-        for side, optimizer in self._optimizers().items():
-            for group, base in zip(optimizer.param_groups, self._base_rates[side], strict=True):
-                group["lr"] = base * factor
-
     def _refuse_not_finite(self) -> None:
-        found = self.iteration.records.first_bad_update()
-        if found is None:
-            return
-        row, update, loss_was_finite = found
-        objective, records = self.iteration.objective, self.iteration.records
-        first_step = self.step - records.count + 1
-        k = records.made[row]
-        generator = update == len(records.updates) - 1
-        side = "generator" if generator else "discriminator"
-        turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
-        ways = ["a lower learning rate (optimizer.lr_g, lr_d)"]
-        if objective.gen in DIVERGENCE_NAMES and objective.max_log_ratio is None:
-            ways.insert(0, "a bound on the ratio, loss.max_log_ratio=10")
-        if objective.disc == "pearson" and objective.param == "fgan":
-            ways.append("loss.param=log_ratio, since a pearson logit below -2 stands for no ratio")
-        raise NotFiniteError(
-            f"step {first_step + row}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{turn} is not finite "
-            f"with {objective}. No weight was changed by it; last.pt holds step {self.saved_step}. "
-            f"Things to try: {'; '.join(ways)}."
-        )
+        refuse_not_finite(self.iteration, self.saved_step)
 
     def _log(self, folder: RunFolder, progress: Progress) -> None:
         records = self.iteration.records
-        count = records.count
-        real, fake, generated = records.logits[:, :count]
+        real, fake, generated = records.logits
         values = pair_scalars(
             self.iteration.objective,
             real,
             fake,
             generated,
-            records.updates[:, :count],
+            records.updates,
             d_updates=sum(records.made),
-            notes={name: of_note[:count] for name, of_note in records.notes.items()},
+            notes=records.notes,
         )
-        for side, optimizer in self._optimizers().items():
-            values[f"learning_rate/{side}"] = optimizer.param_groups[0]["lr"]
+        values["learning_rate/generator"] = learning_rate(self.iteration.optimizer_g)
+        values["learning_rate/discriminator"] = learning_rate(self.iteration.optimizer_d)
         values["images_per_second"] = progress.images_per_second(self.step)
         values["cost/images"] = self.images_at(self.step)
         values["cost/seconds"] = self.seconds

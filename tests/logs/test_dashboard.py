@@ -17,7 +17,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER, Measurement
 from gantrain.logs.charts import FIGURES, FIGURES_OF, OF_POINTS, charts_of
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.status import FAILED, FINISHED, STOPPED
-from gantrain.training.trainer import NotFiniteError
+from gantrain.training.finite import NotFiniteError
 from tests.conftest import TINY, compose
 
 

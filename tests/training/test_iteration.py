@@ -11,10 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gantrain.data import BatchSampler
 from gantrain.networks import NetworkPair, make_networks
 from gantrain.objectives import Objective, make_objective
+from gantrain.training.adam import make_adam
 from gantrain.training.augment import Augment
 from gantrain.training.ema import Ema
-from gantrain.training.iteration import Iteration, Records
+from gantrain.training.iteration import Iteration
 from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.records import Records
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
 
@@ -58,9 +60,9 @@ def make_iteration(
     return Iteration(
         networks,
         objective,
-        optimizer_g=torch.optim.Adam(networks.generator.parameters(), lr, (0.5, 0.9), fused=True),
-        optimizer_d=torch.optim.Adam(networks.discriminator.parameters(), 2 * lr, (0.4, 0.8), fused=True),
-        batches=BatchSampler(images, batch_size=BATCH, image_range=(-1.0, 1.0), flip=True, seed=1),
+        optimizer_g=make_adam(networks.generator.parameters(), lr, (0.5, 0.9)),
+        optimizer_d=make_adam(networks.discriminator.parameters(), 2 * lr, (0.4, 0.8)),
+        batches=BatchSampler(images, batch_size=BATCH, image_range=(-1.0, 1.0), flip=True, seed=1, at_once=d_steps + 1),
         latents=torch.Generator().manual_seed(2),
         ema=Ema(networks.generator, 0.9),
         d_steps=DiscriminatorSteps(d_steps),
@@ -117,14 +119,15 @@ def test_one_iteration_equals_the_same_written_by_hand(objective: Objective) -> 
 
     for step in range(3):
         iteration.run()
-        for _ in range(2):
-            real, _ = reference.batches.next()
+        reference.batches.prepare(3 if objective.needs_real_logits else 2)
+        for k in range(2):
+            real, _ = reference.batches.batch(k)
             fake = generator(z()).detach()
             adam_d.zero_grad()
             objective.discriminator_loss(discriminator(real), discriminator(fake)).backward()
             adam_d.step()
         fake = generator(z())
-        real_logits = discriminator(reference.batches.next()[0]).detach() if objective.needs_real_logits else None
+        real_logits = discriminator(reference.batches.batch(2)[0]).detach() if objective.needs_real_logits else None
         adam_g.zero_grad()
         objective.generator_loss(discriminator(fake), real_logits=real_logits).backward()
         adam_g.step()
@@ -244,8 +247,8 @@ def test_the_step_never_waits_for_the_device() -> None:
         iteration = Iteration(
             networks,
             iteration.objective,
-            optimizer_g=torch.optim.Adam(networks.generator.parameters(), fused=True),
-            optimizer_d=torch.optim.Adam(networks.discriminator.parameters(), fused=True),
+            optimizer_g=make_adam(networks.generator.parameters(), 1e-3, (0.9, 0.999)),
+            optimizer_d=make_adam(networks.discriminator.parameters(), 1e-3, (0.9, 0.999)),
             batches=BatchSampler(
                 images,
                 labels=torch.arange(40) % 4 if networks.classes else None,
@@ -254,6 +257,7 @@ def test_the_step_never_waits_for_the_device() -> None:
                 flip=True,
                 dequantize=True,
                 seed=1,
+                at_once=2,
             ),
             latents=torch.Generator().manual_seed(2),
             ema=Ema(networks.generator, 0.9),
@@ -265,7 +269,7 @@ def test_the_step_never_waits_for_the_device() -> None:
             augment=Augment(
                 ("color", "translation", "cutout"), p=0.5, image_range=(-1.0, 1.0), device=device, target=0.6
             ),
-            noise=InstanceNoise(0.1, 100),
+            noise=InstanceNoise(0.1, 100, device),
             top_k=TopK(0.5, 0.9),
             history=History(torch.zeros(8, 3, 32, 32), torch.zeros(8, dtype=torch.long) if networks.classes else None),
             class_loss=ClassLoss(1.0, 1.0) if labels == "acgan" else None,
@@ -312,6 +316,7 @@ def test_ema_follows_the_formula_and_takes_batch_norm_along() -> None:
         with torch.no_grad():
             network[0].weight.add_(1.0)
         network(torch.randn(8, 2))
+        ema.prepare()
         ema.update()
         decay = min(0.95, (1 + t) / (10 + t))
         average = decay * average + (1 - decay) * network[0].weight.detach()

@@ -16,20 +16,21 @@ def draws(seed: int = 0) -> torch.Generator:
 
 
 def test_instance_noise_fades_linearly() -> None:
-    noise = InstanceNoise(0.5, until=100, scale=0.5)
+    noise = InstanceNoise(0.5, 100, torch.device("cpu"), scale=0.5)
     x = torch.zeros(50, 3, 16, 16)
     for step, sigma in ((0, 0.25), (50, 0.125), (90, 0.025)):
         assert noise.at(step) == pytest.approx(sigma)
-        assert float(noise(x, step, draws()).std()) == pytest.approx(sigma, rel=0.02)
-    assert noise(x, 100, draws()) is x
-    assert noise(x, 1000, draws()) is x
+        assert noise.prepare(step)
+        assert float(noise(x, draws()).std()) == pytest.approx(sigma, rel=0.02)
+    assert not noise.prepare(100)
+    assert not noise.prepare(1000)
 
 
 def test_top_k_keeps_the_largest_and_fewer_by_epoch() -> None:
     top = TopK(least=0.5, decay=0.8)
     assert [top.count(10, epoch) for epoch in range(6)] == [10, 8, 6, 5, 5, 5]
     logits = torch.tensor([0.3, -2.0, 5.0, 1.0, -7.0]).requires_grad_()
-    kept = TopK(0.6, 0.1)(logits, epoch=1)
+    kept = TopK.best(logits, TopK(0.6, 0.1).count(5, epoch=1))
     assert sorted(kept.tolist()) == pytest.approx([0.3, 1.0, 5.0])
     kept.sum().backward()
     assert logits.grad is not None
@@ -43,14 +44,19 @@ def test_history_gives_half_a_batch_of_earlier_fakes_and_keeps_half_of_the_new_o
         numbers = torch.arange(first, first + 4)
         return numbers.view(4, 1, 1, 1).float(), numbers
 
-    for first in (0, 4, 8):  # it fills first, and passes fakes through
-        fake, labels = batch(first)
-        mixed, mixed_labels = history.mix(fake, labels, draws())
-        assert torch.equal(mixed, fake)
-        assert mixed_labels is labels
+    for iteration, batches in enumerate(((0, 4), (8, 12))):  # it fills first, and passes fakes through
+        assert history.is_filling
+        assert history.filled == 8 * iteration
+        for k, first in enumerate(batches):
+            fake, labels = batch(first)
+            mixed, mixed_labels = history.mix(fake, labels, draws(), filling=k)
+            assert torch.equal(mixed, fake)
+            assert mixed_labels is labels
+        history.grow(8)
+    assert not history.is_filling
     assert history.images.flatten().tolist() == list(range(10))
     fake, labels = batch(100)
-    mixed, mixed_labels = history.mix(fake, labels, draws())
+    mixed, mixed_labels = history.mix(fake, labels, draws(), filling=None)
     assert mixed_labels is not None
     old, new = mixed.flatten()[:2].tolist(), mixed.flatten()[2:].tolist()
     assert set(old) < set(range(10))
@@ -95,7 +101,7 @@ def seen_by_d(**options: object) -> list[Tensor]:
 
 
 def test_noise_reaches_real_and_fake_in_both_steps() -> None:
-    plain, noisy = seen_by_d(), seen_by_d(noise=InstanceNoise(0.5, 100))
+    plain, noisy = seen_by_d(), seen_by_d(noise=InstanceNoise(0.5, 100, torch.device("cpu")))
     assert len(plain) == len(noisy) == 3
     for before, after in zip(plain, noisy, strict=True):
         assert float((after - before).std()) == pytest.approx(0.5, rel=0.35)

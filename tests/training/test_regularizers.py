@@ -158,7 +158,7 @@ def penalties(regularizer: Regularizer, turn: int) -> dict[str, float]:
     real, fake = images(2), images(3)
     if regularizer.is_due(turn):
         real.requires_grad_(), fake.requires_grad_()
-    found = regularizer.penalties(judge, real, fake, judge(real), judge(fake), draws(), turn)
+    found = regularizer.penalties(judge, real, fake, judge(real), judge(fake), draws(), due=regularizer.is_due(turn))
     return {name: value.item() for name, value in found.items()}
 
 

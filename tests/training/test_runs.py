@@ -20,7 +20,7 @@ from gantrain import builders
 from gantrain.config import ConfigError, to_dict
 from gantrain.logs.run_folder import RunFolderError, read_rows
 from gantrain.training.checkpoint import FORMAT, CheckpointError, load_checkpoint
-from gantrain.training.trainer import NotFiniteError
+from gantrain.training.finite import NotFiniteError
 from tests.conftest import TINY, compose, python_path
 
 

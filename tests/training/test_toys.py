@@ -53,9 +53,10 @@ def test_what_concerns_no_images_works_on_points_and_resumes(tmp_path: Path, wor
 
 def test_instance_noise_has_the_points_unit() -> None:
     config = compose(*SMALL, "data=ring", "practice.instance_noise=0.3")
-    noise = builders.build_noise(config, None)
+    noise = builders.build_noise(config, None, torch.device("cpu"))
     assert noise is not None
-    moved = noise(torch.zeros(20_000, 2), 0, torch.Generator().manual_seed(0))
+    assert noise.prepare(0)
+    moved = noise(torch.zeros(20_000, 2), torch.Generator().manual_seed(0))
     assert float(moved.std()) == pytest.approx(0.3, rel=0.02)
 
 

@@ -1,0 +1,174 @@
+"""Batches of a set that lies on the device, or on the host where it is too large for that."""
+
+import torch
+from torch import Tensor
+
+from gantrain.data.images import DataError, dequantize, restore_generator, to_range
+
+RING = 3
+"""Pinned buffers of a streamed set: the host fills one while copies from the others are under way."""
+
+
+class BatchSampler:
+    """Endless batches: a new permutation each epoch, mirrored at random.
+
+    Every image is seen once an epoch: a batch that the epoch's rest cannot fill is filled from the next
+    permutation. `prepare` settles which examples the batches of an iteration are made of; `batch` makes them, from
+    memory that stays where it is, so that a CUDA graph can hold it. Nothing waits for the host.
+
+    Examples that lie elsewhere than on the device are streamed: `prepare` gathers them into pinned memory and copies
+    from there while the device is at work. Permutations are then the host's.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        *,
+        batch_size: int,
+        image_range: tuple[float, float] | None,
+        flip: bool,
+        seed: int,
+        labels: Tensor | None = None,
+        dequantize: bool = False,
+        at_once: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        """Takes uint8 images (N, 3, H, W), and labels (N,) on the same device if batches are to have them.
+
+        Without `image_range` the examples are floats of any shape, and batches hold them as they are.
+
+        Args:
+            images: the examples.
+            batch_size: of each batch.
+            image_range: of the batches' images.
+            flip: whether they are mirrored at random.
+            seed: of permutations, flips and dequantisation.
+            labels: the examples' labels.
+            dequantize: whether each level is spread evenly.
+            at_once: the most batches that `prepare` is asked for.
+            device: where batches are wanted; None is where the images are.
+        """
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+        self.image_range = image_range
+        self.flip = flip
+        self.dequantize = dequantize
+        self.device = images.device if device is None else device
+        self.streamed = images.device != self.device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self._permutations = torch.Generator().manual_seed(seed) if self.streamed else self.generator
+        self.epoch = 0
+        self.cursor = 0
+        self.order = self._permutation()
+        shape = (at_once, batch_size)
+        if self.streamed:
+            self._levels = torch.zeros(*shape, *images.shape[1:], dtype=images.dtype, device=self.device)
+            self._labels = None if labels is None else torch.zeros(shape, dtype=torch.long, device=self.device)
+            pinned = self.device.type == "cuda"
+            self._ring = [torch.empty(self._levels.shape, dtype=images.dtype, pin_memory=pinned) for _ in range(RING)]
+            self._label_ring = [torch.empty(shape, dtype=torch.long, pin_memory=pinned) for _ in range(RING)]
+            self._copied = [torch.cuda.Event() for _ in range(RING)] if pinned else []
+            self._turn = 0
+        else:
+            self._indices = torch.zeros(shape, dtype=torch.long, device=self.device)
+
+    def prepare(self, count: int) -> None:
+        """Settles what the next `count` batches are made of."""
+        indices = self.next_indices(count * self.batch_size)
+        if self.streamed:
+            self._stream(indices, count)
+        else:
+            self._indices[:count].copy_(indices.view(count, -1))
+
+    def batch(self, place: int) -> tuple[Tensor, Tensor | None]:
+        """One of the batches prepared: images as floats (batch_size, 3, H, W) in `image_range`, and their labels."""
+        if self.streamed:
+            return self._augmented(self._levels[place]), None if self._labels is None else self._labels[place]
+        indices = self._indices[place]
+        labels = None if self.labels is None else self.labels.index_select(0, indices)
+        return self._augmented(self.images.index_select(0, indices)), labels
+
+    def next(self) -> tuple[Tensor, Tensor | None]:
+        """The next batch by itself."""
+        self.prepare(1)
+        return self.batch(0)
+
+    def next_indices(self, wanted: int) -> Tensor:
+        """The next `wanted` indices of the order."""
+        taken = []
+        while wanted:
+            if self.cursor == len(self.order):
+                self.order = self._permutation()
+                self.cursor = 0
+                self.epoch += 1
+            part = self.order[self.cursor : self.cursor + wanted]
+            self.cursor += len(part)
+            wanted -= len(part)
+            taken.append(part)
+        return taken[0] if len(taken) == 1 else torch.cat(taken)
+
+    def _augmented(self, levels: Tensor) -> Tensor:
+        """Levels as floats, dequantised if asked for, each mirrored with probability ½ if `flip`."""
+        if self.image_range is None:
+            return levels
+        if self.dequantize:
+            batch = dequantize(levels, self.image_range, self.generator)
+        else:
+            batch = to_range(levels, self.image_range)
+        if self.flip:
+            coin = torch.rand(len(batch), 1, 1, 1, generator=self.generator, device=batch.device) < 0.5
+            batch = torch.where(coin, batch.flip(3), batch)
+        return batch
+
+    def _stream(self, indices: Tensor, count: int) -> None:
+        """Gathers on the host into the next of the pinned buffers, and copies from there without waiting for it."""
+        turn, self._turn = self._turn, (self._turn + 1) % RING
+        if self._copied:
+            self._copied[turn].synchronize()  # this buffer's last copy, RING iterations ago
+        gathered = self._ring[turn][:count]
+        torch.index_select(self.images, 0, indices, out=gathered.view(-1, *gathered.shape[2:]))
+        self._levels[:count].copy_(gathered, non_blocking=True)
+        if self._labels is not None:
+            assert self.labels is not None
+            torch.index_select(self.labels, 0, indices, out=self._label_ring[turn][:count].view(-1))
+            self._labels[:count].copy_(self._label_ring[turn][:count], non_blocking=True)
+        if self._copied:
+            self._copied[turn].record()
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Everything that decides the batches to come."""
+        state: dict[str, Tensor | int] = {
+            "order": self.order,
+            "cursor": self.cursor,
+            "epoch": self.epoch,
+            "generator": self.generator.get_state(),
+        }
+        return state | ({"permutations": self._permutations.get_state()} if self.streamed else {})
+
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+        """Continues where `state_dict` was taken.
+
+        Generators of the CPU and of CUDA do not understand each other's states: restore_generator says what
+        happens then.
+        """
+        order, rng = state["order"], state["generator"]
+        assert isinstance(order, Tensor)
+        assert isinstance(rng, Tensor)
+        if len(order) != len(self.images):
+            raise DataError(
+                f"the checkpoint was trained on {len(order)} images and the data set now has {len(self.images)}; "
+                "point data.root at the set of the run"
+            )
+        self.order = order.to(self.images.device)
+        self.cursor, self.epoch = int(state["cursor"]), int(state["epoch"])
+        seen = self.epoch * len(order) + self.cursor
+        restore_generator(self.generator, rng, seed=seen)
+        permutations = state.get("permutations")
+        if self.streamed and isinstance(permutations, Tensor):
+            self._permutations.set_state(permutations)
+        elif self.streamed:
+            self._permutations.manual_seed(seen)
+
+    def _permutation(self) -> Tensor:
+        return torch.randperm(len(self.images), generator=self._permutations, device=self.images.device)

@@ -1,0 +1,173 @@
+"""Ways to run an iteration: operation by operation (`eagerly`), compiled, or as one CUDA graph.
+
+All run the same `Iteration.body`. What the body needs of the host is settled before it, and every tensor that it
+changes stays where it is, so that checkpoints are loaded into a captured graph in place.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.training.iteration import Executor, Iteration, Variant, eagerly
+
+WARM_UPS = 3
+"""Iterations before a capture: cuDNN chooses its algorithms, and the allocator has seen every size."""
+MOST_GRAPHS = 32
+"""Variants whose graphs are kept; with more, the one that was made first goes."""
+
+
+class Snapshot:
+    """Everything that an iteration's body changes, to be put back in place."""
+
+    def __init__(self, iteration: Iteration) -> None:
+        """Copies it, on the device."""
+        self._tensors = [(tensor, tensor.detach().clone()) for tensor in iteration.tensors().values()]
+        self._generators = [(generator, generator.get_state()) for generator in iteration.generators()]
+        self._cpu = torch.get_rng_state()
+        self._device = iteration.device
+        self._cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Puts it back, random draws included."""
+        for tensor, copy in self._tensors:
+            tensor.copy_(copy)
+        for generator, state in self._generators:
+            generator.set_state(state)
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)
+
+
+class Compiled:
+    """The body with its networks and losses compiled by torch.compile (Inductor), draws as eagerly.
+
+    Penalties take second derivatives, which compiled functions do not have: what they need runs eagerly. The first
+    iteration is tried on the side; where compiling fails, it is told and everything runs eagerly.
+
+    Attributes:
+        failure: why nothing is compiled; None while it works.
+    """
+
+    def __init__(self, say: Callable[[str], None] | None = None, **options: Any) -> None:
+        """`say` is told of a failure (stderr without); `options` are torch.compile's."""
+        self.failure: str | None = None
+        self._say = say or _to_stderr
+        # Dropout draws from PyTorch's own generators, as it does eagerly.
+        self._options: dict[str, Any] = {"options": {"fallback_random": True}, "dynamic": False} | options
+        self._tried = False
+
+    def __call__(self, iteration: Iteration, variant: Variant) -> None:
+        """Runs the body once; the first time it compiles, which takes a minute."""
+        if not self._tried:
+            self._try(iteration, variant)
+        iteration.body(variant)
+
+    def _try(self, iteration: Iteration, variant: Variant) -> None:
+        self._tried = True
+        eager = {name: getattr(iteration, name) for name in iteration.COMPILABLE}
+        before = Snapshot(iteration)
+        for name, function in eager.items():
+            setattr(iteration, name, torch.compile(function, **self._options))
+        try:
+            iteration.body(variant)
+        except Exception as error:  # a compiler may fail in any way, and none of them needs to end a run
+            self.failure = _first_line(error)
+            for name, function in eager.items():
+                setattr(iteration, name, function)
+            self._say(f"gantrain: executor: compiling failed, and the run goes on eagerly: {self.failure}")
+        _drop_gradients(iteration)
+        before.restore()
+
+
+class Graphed:
+    """The whole iteration as one CUDA graph for each `Variant`: one launch in place of hundreds.
+
+    A variant is captured when it first comes: after warm-ups on a stream of its own the state is put back, so that
+    captured and eager runs pass through the same states. While a history is being filled, iterations run as the
+    inner executor runs them. Where capturing fails, it is told and the inner executor takes over.
+
+    Attributes:
+        failure: why nothing is captured; None while it works.
+    """
+
+    def __init__(self, inner: Executor = eagerly, say: Callable[[str], None] | None = None) -> None:
+        """`inner` runs the body while it is warmed up and captured; `say` is told of a failure (stderr without)."""
+        self.inner = inner
+        self.failure: str | None = None
+        self._say = say or _to_stderr
+        self._graphs: dict[Variant, tuple[Callable[[], None], list[tuple[nn.Parameter, Tensor | None]]]] = {}
+        self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
+        self._last: Variant | None = None
+
+    def __call__(self, iteration: Iteration, variant: Variant) -> None:
+        """Replays the variant's graph, captured if it is not yet."""
+        if self.failure is None and not variant.filling and variant not in self._graphs:
+            self._capture(iteration, variant)
+        if variant not in self._graphs:
+            self.inner(iteration, variant)
+            self._last = None
+            return
+        replay, gradients = self._graphs[variant]
+        replay()
+        if variant != self._last:  # whoever looks at a gradient sees the one of this graph
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+            self._last = variant
+
+    def _capture(self, iteration: Iteration, variant: Variant) -> None:
+        before = Snapshot(iteration)
+        try:
+            replay = self.record(iteration, variant, before)
+            if len(self._graphs) == MOST_GRAPHS:
+                del self._graphs[next(iter(self._graphs))]
+            self._graphs[variant] = replay, [(p, p.grad) for p in iteration.networks.generator.parameters()]
+        except Exception as error:  # the run is worth more than its speed
+            self.failure = _first_line(error)
+            self._graphs.clear()
+            if iteration.device.type == "cuda":
+                torch.cuda.synchronize(iteration.device)
+            _drop_gradients(iteration)
+            before.restore()
+            self._say(
+                f"gantrain: executor: the iteration cannot be captured as a CUDA graph, and the run goes on without, "
+                f"several times slower for small networks: {self.failure}"
+            )
+
+    def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Callable[[], None]:
+        """What runs the variant's body again, with everything as it was `before`."""
+        if self._stream is None:
+            self._stream, self._pool = torch.cuda.Stream(iteration.device), torch.cuda.graph_pool_handle()
+        current = torch.cuda.current_stream(iteration.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            for _ in range(WARM_UPS):
+                self.inner(iteration, variant)
+        current.wait_stream(self._stream)
+        _drop_gradients(iteration)  # the captured ones are to lie in the graph's own memory
+        before.restore()
+        graph = torch.cuda.CUDAGraph()
+        for generator in iteration.generators():
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            self.inner(iteration, variant)
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+
+def _drop_gradients(iteration: Iteration) -> None:
+    for optimizer in (iteration.optimizer_g, iteration.optimizer_d):
+        optimizer.zero_grad(set_to_none=True)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _to_stderr(words: str) -> None:
+    print(words, file=sys.stderr)

@@ -1,0 +1,153 @@
+"""All executors pass through the same states; a graph holds nothing that the host decides anew."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gantrain import builders
+from gantrain.training.executors import Compiled, Snapshot
+from gantrain.training.iteration import Iteration, Variant
+from gantrain.training.trainer import Trainer
+from tests.conftest import TINY, compose
+from tests.test_gpu import RUNS, tiny
+from tests.training.tape import Taped
+
+EVERY_TECHNIQUE = {
+    **RUNS,
+    "default": (),
+    "decay, noise that fades, top-k that shrinks, lazy penalties": (
+        *("schedule.lr_decay=cosine", "practice.instance_noise=0.2", "practice.instance_noise_until=0.5"),
+        *("regularizer=r1", "regularizer.interval=3", "schedule.d_steps=2", "model.d_norm=layer"),
+        *("practice.top_k=0.5", "practice.top_k_decay=0.5", "loss=relativistic"),
+    ),
+}
+
+
+def made(*overrides: str, steps: int = 40) -> Trainer:
+    words = (*overrides, f"schedule.steps={steps}", "metrics=none", f"log.every_steps={steps}", "device=cpu")
+    config = compose(*words)
+    return builders.build_trainer(config, builders.load_data(config, "train"), [], torch.device("cpu"))
+
+
+def run(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
+    """What everything that a body changes has become, with the records."""
+    iteration = trainer.iteration
+    torch.manual_seed(3)  # dropout draws from the global generator
+    for _ in range(steps):
+        iteration.set_learning_rates(trainer.learning_rate_factor(iteration.step))
+        iteration.run()
+    found = {name: tensor.detach().clone() for name, tensor in iteration.tensors().items()}
+    found |= {"logits": iteration.records.logits, "updates": iteration.records.updates}
+    found |= {f"notes.{name}": values for name, values in iteration.records.notes.items()}
+    found = {name: values.nan_to_num(-1.0) for name, values in found.items()}  # NaN is what was not noted
+    return found | {f"random.{k}": g.get_state() for k, g in enumerate(iteration.generators())}
+
+
+@pytest.mark.parametrize("overrides", EVERY_TECHNIQUE.values(), ids=EVERY_TECHNIQUE)
+def test_replayed_operations_are_the_eager_ones(overrides: tuple[str, ...]) -> None:
+    """Bit for bit over steps in which schedules move: so nothing that moves is held as a number of the host."""
+    eager, taped = (made(*tiny(overrides), "schedule.batch_size=8", steps=12) for _ in range(2))
+    for trainer in (eager, taped):  # an epoch of few examples, so that it ends on the way
+        batches = trainer.iteration.batches
+        batches.order, batches.cursor = batches.order[:37].clone(), 0
+        batches._permutation = lambda b=batches: torch.randperm(37, generator=b.generator)  # type: ignore[method-assign]
+    executor = taped.iteration.executor = Taped()
+    wanted, found = run(eager, 12), run(taped, 12)
+    assert executor.failure is None
+    assert wanted.keys() == found.keys()
+    for name, value in wanted.items():
+        assert torch.equal(value, found[name]), name
+    assert 1 <= len(executor._graphs) <= 8
+
+
+def test_gradients_after_a_replay_are_those_of_its_variant() -> None:
+    """Lazy penalties make two graphs in turn; who reads the generator's gradient sees the last step's."""
+    words = (*TINY, "regularizer=r1", "regularizer.interval=2", "model.d_norm=none")
+    eager, taped = made(*words), made(*words)
+    taped.iteration.executor = Taped()
+    for _ in range(5):
+        eager.iteration.run()
+        taped.iteration.run()
+        networks = (trainer.iteration.networks for trainer in (eager, taped))
+        for one, other in zip(*(pair.generator.parameters() for pair in networks), strict=True):
+            assert one.grad is not None
+            assert other.grad is not None
+            assert torch.equal(one.grad, other.grad)
+
+
+def test_a_checkpoint_goes_into_a_captured_graph_in_place(tmp_path: Path) -> None:
+    """Loading moves no tensor, so that replays go on from what was loaded."""
+    words = (*TINY, "augment=ada", "practice.history=16", "optimizer.lr_g=0.001")
+    whole, other = made(*words), made(*words, "seed=5")
+    run(whole, 4)
+    state = {key: value for key, value in whole.state_dict().items()}
+    path = tmp_path / "state.pt"
+    torch.save(state, path)
+    wanted = run(whole, 4)
+    other.iteration.executor = executor = Taped()
+    run(other, 6)  # captured, and elsewhere than the checkpoint
+    before = {name: tensor.data_ptr() for name, tensor in other.iteration.tensors().items()}
+    graphs = len(executor._graphs)
+    other.load_state_dict(torch.load(path, weights_only=True))
+    other.iteration.records.clear()
+    assert {name: tensor.data_ptr() for name, tensor in other.iteration.tensors().items()} == before
+    found = run(other, 4)
+    assert len(executor._graphs) == graphs >= 1
+    for name in wanted:
+        if not name.startswith(("logits", "updates", "notes", "records")):
+            assert torch.equal(wanted[name], found[name]), name
+
+
+def test_a_failed_capture_is_told_and_changes_nothing() -> None:
+    told: list[str] = []
+
+    class Breaks(Taped):
+        def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Any:
+            iteration.body(variant)
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    eager, broken = made(*TINY), made(*TINY)
+    broken.iteration.executor = executor = Breaks(say=told.append)
+    wanted, found = run(eager, 4), run(broken, 4)
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+    assert executor.failure == "RuntimeError: operation not permitted when stream is capturing"
+    assert len(told) == 1
+    assert "cannot be captured as a CUDA graph" in told[0]
+    assert str(executor.failure) in told[0]
+
+
+def test_a_failed_compilation_is_told_and_changes_nothing() -> None:
+    told: list[str] = []
+
+    def backend(*_: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    eager, broken = made(*TINY), made(*TINY)
+    broken.iteration.executor = executor = Compiled(told.append, backend=backend, options=None)
+    wanted, found = run(eager, 3), run(broken, 3)
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+    assert executor.failure is not None
+    assert len(told) == 1
+    assert "compiling failed, and the run goes on eagerly" in told[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own
+@pytest.mark.parametrize(
+    "overrides",
+    [("loss=exact", "model.d_norm=batch"), ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer")],
+)
+def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
+    eager, compiled = made(*tiny(overrides)), made(*tiny(overrides))
+    compiled.iteration.executor = executor = Compiled()
+    wanted, found = run(eager, 3), run(compiled, 3)
+    assert executor.failure is None
+    torch.testing.assert_close(found["logits"], wanted["logits"], rtol=2e-3, atol=2e-4)
+    torch.testing.assert_close(found["updates"], wanted["updates"], rtol=2e-3, atol=2e-4)
+    assert torch.equal(found["random.1"], wanted["random.1"])
+    # The first update is Adam's of size lr whatever the gradient's rounding; where signs agree, so do weights.
+    for name in wanted:
+        if name.startswith("ema."):
+            torch.testing.assert_close(found[name], wanted[name], rtol=0.05, atol=2e-3)
