@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -116,13 +115,6 @@ def init_xavier_(module: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if "residual" in name else 1.0)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-def add_spectral_norm(module: nn.Module) -> None:
-    """Divides every convolution's and linear layer's weight by its largest singular value (Miyato et al. 2018)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            spectral_norm(layer)
 
 
 def count_parameters(module: nn.Module) -> int:
