@@ -9,6 +9,7 @@ from torch import nn
 from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabelledDiscriminator, Network
 from gantrain.networks.layers import count_parameters, init_normal_, init_xavier_, sample_latent
 from gantrain.networks.mlp import MlpDiscriminator, init_he_, mlp_generator
+from gantrain.networks.normalisation import in_parts, synchronise
 from gantrain.networks.plain import PLAIN, plain_features, plain_generator
 from gantrain.networks.resnet import resnet_features, resnet_generator
 from gantrain.networks.spectral import add_spectral_norm, power_iterate, shared_spectral_norm
@@ -125,8 +126,10 @@ __all__ = [
     "Network",
     "NetworkPair",
     "count_parameters",
+    "in_parts",
     "make_networks",
     "power_iterate",
     "sample_latent",
     "shared_spectral_norm",
+    "synchronise",
 ]

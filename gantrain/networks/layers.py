@@ -1,9 +1,11 @@
-"""Layers shared by the network pairs, their normalisations and their first weights."""
+"""Layers shared by the network pairs, their first weights and their memory format."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from gantrain.networks.normalisation import VirtualBatchNorm2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -42,57 +44,6 @@ class SumOverPixels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         return x.sum(dim=(2, 3), keepdim=True)
-
-
-class VirtualBatchNorm2d(nn.Module):
-    """Normalises by a reference batch joined with each example's own pixels (Salimans et al. 2016, §3.4).
-
-    The first `reference_size` examples of a batch are the reference: they are normalised by their own statistics,
-    and every other example by those of the reference and itself, weighed reference_size : 1. An example's
-    output thus does not depend on the rest of its batch.
-    """
-
-    def __init__(self, channels: int, reference_size: int, eps: float = 1e-5) -> None:
-        """Takes (reference_size + N, C, H, W), as `Network` prepares it."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.reference_size = reference_size
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(reference_size + N, C, H, W) -> the same shape."""
-        x32 = x.float()
-        own_variance, own_mean = torch.var_mean(x32, dim=(2, 3), correction=0)
-        of_reference = slice(self.reference_size)
-        spread, mean = torch.var_mean(own_mean[of_reference], dim=0, correction=0)
-        variance = own_variance[of_reference].mean(dim=0) + spread
-        share = torch.full((x.shape[0], 1), 1 / (self.reference_size + 1), device=x.device)
-        share[of_reference] = 0  # the reference knows itself only
-        apart = share * (1 - share) * (own_mean - mean).square()
-        variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + apart
-        mean = torch.lerp(mean.expand_as(own_mean), own_mean, share)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        shift = self.bias - mean * scale
-        return torch.addcmul(shift[:, :, None, None], x32, scale[:, :, None, None]).to(x.dtype)
-
-
-def make_norm(kind: str, channels: int, *, reference_size: int = 0) -> nn.Module:
-    """The normalisation of that name, each with a gain and a bias a channel; `none` is the identity.
-
-    `layer` normalises over channels and pixels of an example (Ba et al. 2016), `instance` over the pixels of
-    a channel of an example (Ulyanov et al. 2016).
-    """
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    if kind == "layer":
-        return nn.GroupNorm(1, channels)
-    if kind == "instance":
-        return nn.GroupNorm(channels, channels)
-    if kind == "virtual":
-        return VirtualBatchNorm2d(channels, reference_size)
-    assert kind == "none", kind
-    return nn.Identity()
 
 
 def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:
