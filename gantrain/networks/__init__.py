@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabelledDiscriminator, Network
-from gantrain.networks.layers import count_parameters, init_normal_, init_xavier_, sample_latent
+from gantrain.networks.layers import count_parameters, init_normal_, init_xavier_, sample_latent, to_channels_last
 from gantrain.networks.mlp import MlpDiscriminator, init_he_, mlp_generator
 from gantrain.networks.normalisation import in_parts, synchronise
 from gantrain.networks.plain import PLAIN, plain_features, plain_generator
@@ -132,4 +132,5 @@ __all__ = [
     "sample_latent",
     "shared_spectral_norm",
     "synchronise",
+    "to_channels_last",
 ]

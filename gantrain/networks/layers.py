@@ -19,23 +19,32 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, pieces·C, H, W) -> (N, C, H, W)."""
+        """(N, pieces·C, H, W) -> (N, C, H, W), in the memory format of x."""
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            # A maximum over an inner dimension would come out contiguous, and so would its gradient.
+            last: Tensor = x.movedim(1, -1).unflatten(-1, (-1, self.pieces))
+            return last.amax(dim=-1).movedim(-1, 1)
         pieces: Tensor = x.unflatten(1, (-1, self.pieces))
         return pieces.amax(dim=2)
 
 
 class AsImages(nn.Module):
-    """Views vectors (N, C·size²) as (N, C, size, size)."""
+    """Views vectors (N, C·size²) as (N, C, size, size).
+
+    Attributes:
+        memory_format: of what comes out: contiguous_format (a view) or channels_last (a copy).
+    """
 
     def __init__(self, size: int = 1) -> None:
         """`size` is the height and width."""
         super().__init__()
         self.size = size
+        self.memory_format = torch.contiguous_format
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C·size²) -> (N, C, size, size)."""
         images: Tensor = x.unflatten(1, (-1, self.size, self.size))
-        return images
+        return images.contiguous(memory_format=self.memory_format)
 
 
 class SumOverPixels(nn.Module):
@@ -66,6 +75,17 @@ def init_xavier_(module: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if "residual" in name else 1.0)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def to_channels_last(network: nn.Module) -> None:
+    """Lays out weights, buffers and what becomes of vectors as (N, H, W, C), which tensor cores read; shapes stay.
+
+    Activations keep that format through the network if images come in it.
+    """
+    network.to(memory_format=torch.channels_last)
+    for layer in network.modules():
+        if isinstance(layer, AsImages):
+            layer.memory_format = torch.channels_last
 
 
 def count_parameters(module: nn.Module) -> int:
