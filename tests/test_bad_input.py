@@ -129,6 +129,11 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
         ["model=resnet", "model.d_norm=batch"],
         ["model.name=resnet", "spectral"],
     ),
+    "an unknown schedule of spectral norm": (["model.sn_schedule=never"], ["model.sn_schedule='never'", "per_step"]),
+    "a schedule of no spectral norm": (
+        ["model.d_norm=none", "model.sn_schedule=per_step"],
+        ["model.sn_schedule='per_step'", "model.d_norm=spectral"],
+    ),
     "the wide widths of another pair": (["model.d_pattern=code"], ["model.d_pattern='code'", "model=sngan"]),
     "a reference batch of nothing": (["model.virtual_reference=8"], ["model.virtual_reference=8", "virtual"]),
     "dropout of everything": (["model.g_dropout=1"], ["model.g_dropout=1", "[0, 1)"]),

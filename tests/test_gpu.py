@@ -1,5 +1,6 @@
 """What only a GPU can show; `make gpu-test`, and the first part of `make gpu-check`."""
 
+import copy
 import subprocess
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from gantrain.evidence.fidelity import InceptionMetric
 from gantrain.evidence.inception import find_inception_weights
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import read_rows
+from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
 from gantrain.sweeps.job import forget
 from gantrain.training.checkpoint import load_checkpoint
@@ -42,6 +44,38 @@ def test_losses_are_those_of_the_cpu(autocast: bool) -> None:
                 with torch.autocast("cuda", dtype=torch.bfloat16, enabled=autocast):
                     found = loss(real.cuda(), fake.cuda())
                 torch.testing.assert_close(found.cpu(), loss(real, fake), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("d_norm", ["batch", "spectral"])
+def test_one_pass_over_two_batches_replays_as_a_graph(d_norm: str) -> None:
+    """Batch norm in parts and spectral norm once a step wait for nothing on the host, and do what eager steps do."""
+    torch.manual_seed(0)
+    schedule = "per_step" if d_norm == "spectral" else "per_forward"
+    options = {"width": 8, "latent_dim": 8, "prior": "normal", "image_size": 32, "sn_schedule": schedule}
+    discriminator = make_networks("dcgan", d_norm=d_norm, **options).discriminator.cuda()
+    twin = copy.deepcopy(discriminator)
+    images = torch.randn(8, 3, 32, 32, device="cuda")
+
+    def gradients(network: torch.nn.Module) -> tuple[torch.Tensor, ...]:
+        power_iterate(network)
+        with in_parts(network, 2), shared_spectral_norm(network):
+            return torch.autograd.grad(network(images).square().sum(), tuple(network.parameters()))
+
+    warm_ups = 3
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(warm_ups):
+            gradients(discriminator)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = gradients(discriminator)
+    graph.replay()
+    for _ in range(warm_ups + 1):
+        wanted = gradients(twin)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(dict(discriminator.named_buffers()), dict(twin.named_buffers()))
 
 
 RUNS = {

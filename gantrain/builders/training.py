@@ -48,6 +48,7 @@ def build_networks(config: Config, classes: int) -> NetworkPair:
         latent_dim=model.latent_dim,
         prior=model.prior,
         d_norm=model.d_norm,
+        sn_schedule=model.sn_schedule,
         g_norm=model.g_norm,
         g_dropout=model.g_dropout,
         d_dropout=model.d_dropout,

@@ -17,6 +17,7 @@ D_NORMS = {
 IMAGE_SIZES = {"dcgan": (32, 64), "sngan": (32,), "resnet": (32, 64), "poole": (32,), "mlp": (32,)}
 MAXOUT_COUNTS = ("after", "before")
 D_PATTERNS = ("paper", "code")
+SN_SCHEDULES = ("per_forward", "per_step")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +37,10 @@ class ModelConfig:
     d_norm: str = option(
         "spectral",
         "normalisation in the discriminator: spectral, none, and for dcgan and sngan batch, layer, instance or virtual",
+    )
+    sn_schedule: str = option(
+        "per_forward",
+        "spectral: a power iteration per_forward of D in training (the published method), or per_step of training",
     )
     g_norm: str = option("batch", "normalisation in the generator: batch, layer, instance, virtual or none")
     g_dropout: float = option(0.0, "rate of dropout after the generator's activations, in training; 0 is off")
@@ -60,6 +65,9 @@ class ModelConfig:
             self.d_norm,
             f"does not exist for model.name={self.name}; choose one of [{', '.join(D_NORMS[self.name])}]",
         )
+        choice("model.sn_schedule", self.sn_schedule, SN_SCHEDULES)
+        if self.d_norm != "spectral":
+            unread("model.sn_schedule", self.sn_schedule, "per_forward", "model.d_norm=spectral")
         between("model.d_width", self.d_width, 1, 2048)
         choice("model.g_norm", self.g_norm, G_NORMS)
         require(0 <= self.g_dropout < 1, "model.g_dropout", self.g_dropout, "must lie in [0, 1); 0 turns it off")

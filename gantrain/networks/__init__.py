@@ -7,10 +7,12 @@ from functools import partial
 from torch import nn
 
 from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabelledDiscriminator, Network
-from gantrain.networks.layers import add_spectral_norm, count_parameters, init_normal_, init_xavier_, sample_latent
+from gantrain.networks.layers import count_parameters, init_normal_, init_xavier_, sample_latent, to_channels_last
 from gantrain.networks.mlp import MlpDiscriminator, init_he_, mlp_generator
+from gantrain.networks.normalisation import in_parts, synchronise
 from gantrain.networks.plain import PLAIN, plain_features, plain_generator
 from gantrain.networks.resnet import resnet_features, resnet_generator
+from gantrain.networks.spectral import add_spectral_norm, power_iterate, shared_spectral_norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ def make_networks(
     prior: str,
     d_norm: str,
     image_size: int,
+    sn_schedule: str = "per_forward",
     d_width: int | None = None,
     g_norm: str = "batch",
     g_dropout: float = 0.0,
@@ -58,6 +61,7 @@ def make_networks(
         prior: distribution of z, see `sample_latent`.
         d_norm: spectral, or one that `make_norm` knows, in the discriminator.
         image_size: height and width.
+        sn_schedule: of d_norm=spectral, see `add_spectral_norm`.
         d_width: the discriminator's width, where it differs.
         g_norm: one that `make_norm` knows, in the generator.
         g_dropout: rate after the generator's activations.
@@ -75,7 +79,7 @@ def make_networks(
         for network in (generator, critic):
             init_he_(network)
         if d_norm == "spectral":
-            add_spectral_norm(critic)
+            add_spectral_norm(critic, sn_schedule)
         return NetworkPair(generator, critic, None, latent_dim, prior)
     classes = 0 if labels == "none" else classes
     options = GeneratorOptions(
@@ -114,8 +118,19 @@ def make_networks(
         discriminator = Discriminator(features, channels, size)
     init_weights(discriminator)
     if d_norm == "spectral":
-        add_spectral_norm(discriminator)
+        add_spectral_norm(discriminator, sn_schedule)
     return NetworkPair(generator, discriminator, range_, latent_dim, prior, classes)
 
 
-__all__ = ["Network", "NetworkPair", "count_parameters", "make_networks", "sample_latent"]
+__all__ = [
+    "Network",
+    "NetworkPair",
+    "count_parameters",
+    "in_parts",
+    "make_networks",
+    "power_iterate",
+    "sample_latent",
+    "shared_spectral_norm",
+    "synchronise",
+    "to_channels_last",
+]

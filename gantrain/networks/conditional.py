@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gantrain.networks.layers import VirtualBatchNorm2d
+from gantrain.networks.normalisation import BatchNorm2d, VirtualBatchNorm2d
 
 
 class ReadsLabels(nn.Module):
@@ -18,7 +18,7 @@ class ConditionalBatchNorm2d(ReadsLabels):
     def __init__(self, channels: int, classes: int) -> None:
         """Gains start at 1, biases at 0."""
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BatchNorm2d(channels, affine=False)
         self.gain = nn.Embedding(classes, channels)
         self.bias = nn.Embedding(classes, channels)
         nn.init.ones_(self.gain.weight)

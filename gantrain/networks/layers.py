@@ -1,10 +1,11 @@
-"""Layers shared by the network pairs, their normalisations and their first weights."""
+"""Layers shared by the network pairs, their first weights and their memory format."""
 
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+
+from gantrain.networks.normalisation import VirtualBatchNorm2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -18,23 +19,32 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, pieces·C, H, W) -> (N, C, H, W)."""
+        """(N, pieces·C, H, W) -> (N, C, H, W), in the memory format of x."""
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            # A maximum over an inner dimension would come out contiguous, and so would its gradient.
+            last: Tensor = x.movedim(1, -1).unflatten(-1, (-1, self.pieces))
+            return last.amax(dim=-1).movedim(-1, 1)
         pieces: Tensor = x.unflatten(1, (-1, self.pieces))
         return pieces.amax(dim=2)
 
 
 class AsImages(nn.Module):
-    """Views vectors (N, C·size²) as (N, C, size, size)."""
+    """Views vectors (N, C·size²) as (N, C, size, size).
+
+    Attributes:
+        memory_format: of what comes out: contiguous_format (a view) or channels_last (a copy).
+    """
 
     def __init__(self, size: int = 1) -> None:
         """`size` is the height and width."""
         super().__init__()
         self.size = size
+        self.memory_format = torch.contiguous_format
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C·size²) -> (N, C, size, size)."""
         images: Tensor = x.unflatten(1, (-1, self.size, self.size))
-        return images
+        return images.contiguous(memory_format=self.memory_format)
 
 
 class SumOverPixels(nn.Module):
@@ -43,57 +53,6 @@ class SumOverPixels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         return x.sum(dim=(2, 3), keepdim=True)
-
-
-class VirtualBatchNorm2d(nn.Module):
-    """Normalises by a reference batch joined with each example's own pixels (Salimans et al. 2016, §3.4).
-
-    The first `reference_size` examples of a batch are the reference: they are normalised by their own statistics,
-    and every other example by those of the reference and itself, weighed reference_size : 1. An example's
-    output thus does not depend on the rest of its batch.
-    """
-
-    def __init__(self, channels: int, reference_size: int, eps: float = 1e-5) -> None:
-        """Takes (reference_size + N, C, H, W), as `Network` prepares it."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.reference_size = reference_size
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(reference_size + N, C, H, W) -> the same shape."""
-        x32 = x.float()
-        own_variance, own_mean = torch.var_mean(x32, dim=(2, 3), correction=0)
-        of_reference = slice(self.reference_size)
-        spread, mean = torch.var_mean(own_mean[of_reference], dim=0, correction=0)
-        variance = own_variance[of_reference].mean(dim=0) + spread
-        share = torch.full((x.shape[0], 1), 1 / (self.reference_size + 1), device=x.device)
-        share[of_reference] = 0  # the reference knows itself only
-        apart = share * (1 - share) * (own_mean - mean).square()
-        variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + apart
-        mean = torch.lerp(mean.expand_as(own_mean), own_mean, share)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        shift = self.bias - mean * scale
-        return torch.addcmul(shift[:, :, None, None], x32, scale[:, :, None, None]).to(x.dtype)
-
-
-def make_norm(kind: str, channels: int, *, reference_size: int = 0) -> nn.Module:
-    """The normalisation of that name, each with a gain and a bias a channel; `none` is the identity.
-
-    `layer` normalises over channels and pixels of an example (Ba et al. 2016), `instance` over the pixels of
-    a channel of an example (Ulyanov et al. 2016).
-    """
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    if kind == "layer":
-        return nn.GroupNorm(1, channels)
-    if kind == "instance":
-        return nn.GroupNorm(channels, channels)
-    if kind == "virtual":
-        return VirtualBatchNorm2d(channels, reference_size)
-    assert kind == "none", kind
-    return nn.Identity()
 
 
 def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:
@@ -118,11 +77,15 @@ def init_xavier_(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def add_spectral_norm(module: nn.Module) -> None:
-    """Divides every convolution's and linear layer's weight by its largest singular value (Miyato et al. 2018)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            spectral_norm(layer)
+def to_channels_last(network: nn.Module) -> None:
+    """Lays out weights, buffers and what becomes of vectors as (N, H, W, C), which tensor cores read; shapes stay.
+
+    Activations keep that format through the network if images come in it.
+    """
+    network.to(memory_format=torch.channels_last)
+    for layer in network.modules():
+        if isinstance(layer, AsImages):
+            layer.memory_format = torch.channels_last
 
 
 def count_parameters(module: nn.Module) -> int:

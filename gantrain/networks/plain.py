@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network
-from gantrain.networks.layers import AsImages, Maxout, init_normal_, make_norm
+from gantrain.networks.layers import AsImages, Maxout, init_normal_
+from gantrain.networks.normalisation import make_norm
 
 
 @dataclass(frozen=True, slots=True)

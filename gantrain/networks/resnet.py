@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network, ReadsLabels
-from gantrain.networks.layers import AsImages, SumOverPixels, init_xavier_, make_norm
+from gantrain.networks.layers import AsImages, SumOverPixels, init_xavier_
+from gantrain.networks.normalisation import make_norm
 from gantrain.networks.plain import levels
 
 # Blocks of the discriminator: (feature maps in multiples of the width, halves the image).

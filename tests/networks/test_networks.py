@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gantrain.networks import NetworkPair, count_parameters, make_networks, sample_latent
 from gantrain.networks.conditional import ConditionalBatchNorm2d
-from gantrain.networks.layers import Maxout, VirtualBatchNorm2d, make_norm
+from gantrain.networks.layers import Maxout
 from gantrain.networks.resnet import DownBlock, UpBlock
 
 
@@ -250,42 +250,6 @@ def test_norms_follow_every_layer_but_the_first_of_d(name: str, norm: str, kind:
             assert all(g == (1 if norm == "layer" else c) for g, c in groups)
 
 
-@pytest.mark.parametrize(("norm", "dims"), [("layer", (1, 2, 3)), ("instance", (2, 3))])
-def test_layer_and_instance_norm_by_hand(norm: str, dims: tuple[int, ...]) -> None:
-    x = 3 * torch.randn(2, 4, 5, 5) + 1
-    mean, variance = x.mean(dim=dims, keepdim=True), x.var(dim=dims, keepdim=True, unbiased=False)
-    torch.testing.assert_close(make_norm(norm, 4)(x), (x - mean) / (variance + 1e-5).sqrt(), atol=1e-5, rtol=1e-5)
-
-
-def test_virtual_batch_norm_by_hand() -> None:
-    """Each example by the statistics of the reference and its own, weighed as one example more."""
-    torch.manual_seed(0)
-    reference, x = torch.randn(3, 2, 4, 4) + 1, 5 * torch.randn(2, 2, 4, 4)
-    norm = VirtualBatchNorm2d(2, 3)
-    with torch.no_grad():
-        norm.weight.copy_(torch.tensor([2.0, 0.5]))
-        norm.bias.copy_(torch.tensor([0.1, -1.0]))
-    found = norm(torch.cat((reference, x)))
-
-    def normalised(example: Tensor, statistics_of: Tensor) -> Tensor:
-        mean = statistics_of.mean(dim=(0, 2, 3), keepdim=True)
-        variance = statistics_of.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
-        scaled = (example - mean) / (variance + 1e-5).sqrt()
-        return scaled * torch.tensor([2.0, 0.5]).view(1, 2, 1, 1) + torch.tensor([0.1, -1.0]).view(1, 2, 1, 1)
-
-    torch.testing.assert_close(found[:3], normalised(reference, reference), atol=1e-5, rtol=1e-5)
-    for k, example in enumerate(x):
-        joined = torch.cat((reference, example[None]))
-        torch.testing.assert_close(found[3 + k], normalised(example[None], joined)[0], atol=1e-5, rtol=1e-5)
-
-
-def test_virtual_batch_norm_keeps_its_digits_far_from_zero() -> None:
-    x = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.05 + 300
-    norm = VirtualBatchNorm2d(2, 3)
-    wanted = norm.double()(x.double())
-    torch.testing.assert_close(norm.float()(x).double(), wanted, atol=5e-3, rtol=5e-3)
-
-
 @pytest.mark.parametrize("side", ["generator", "discriminator"])
 def test_virtual_batch_norm_reads_its_reference_and_no_other_example(side: str) -> None:
     torch.manual_seed(0)
@@ -346,19 +310,6 @@ def test_pairs_with_labels(name: str, kind: str, g_labels: str) -> None:
     wanted = by_label[:, 0] - by_label[:, 1] if kind == "projection" else torch.zeros(6)
     torch.testing.assert_close(logits - other_logits, wanted, atol=1e-5, rtol=1e-4)  # e_y·φ(x), or nothing
     assert (pair.discriminator.class_scores.bias is None) == (kind == "projection")
-
-
-def test_conditional_batch_norm_by_hand() -> None:
-    torch.manual_seed(0)
-    norm = ConditionalBatchNorm2d(2, 3)
-    nn.init.normal_(norm.gain.weight)
-    nn.init.normal_(norm.bias.weight)
-    x, labels = torch.randn(4, 2, 3, 3) * 2 + 1, torch.tensor([0, 2, 2, 1])
-    mean, variance = x.mean(dim=(0, 2, 3), keepdim=True), x.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
-    normal = (x - mean) / (variance + 1e-5).sqrt()
-    for k, label in enumerate(labels):
-        gain, bias = norm.gain.weight[label][:, None, None], norm.bias.weight[label][:, None, None]
-        torch.testing.assert_close(norm(x, labels)[k], normal[k] * gain + bias, atol=1e-5, rtol=1e-5)
 
 
 def test_spectral_norm_holds_the_class_scores_too() -> None:

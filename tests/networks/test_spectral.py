@@ -1,0 +1,214 @@
+"""Spectral norm once a step against NumPy, and against the published method where they agree."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gantrain.networks import make_networks, power_iterate, shared_spectral_norm
+from gantrain.networks.spectral import SpectralNorm, add_spectral_norm
+
+
+def discriminator(schedule: str, name: str = "sngan", **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    options = {"width": 4, "latent_dim": 8, "prior": "normal", "image_size": 32, "sn_schedule": schedule} | options
+    return make_networks(name, d_norm="spectral", **options).discriminator
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def gradients(network: nn.Module) -> list[Tensor]:
+    return [parameter.grad.clone() for parameter in network.parameters()]
+
+
+def small() -> nn.Sequential:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(20, 2))
+    add_spectral_norm(network, "per_step")
+    return network
+
+
+def test_per_forward_is_pytorchs_own() -> None:
+    ours = discriminator("per_forward")
+    torch.manual_seed(0)
+    theirs = make_networks("sngan", width=4, latent_dim=8, prior="normal", d_norm="none", image_size=32).discriminator
+    for layer in layers_of(theirs):
+        spectral_norm(layer)
+    x = torch.randn(2, 3, 32, 32)
+    for _ in range(2):
+        assert torch.equal(ours(x), theirs(x))
+    power_iterate(ours)  # nothing to do
+    with shared_spectral_norm(ours):
+        for _ in range(2):
+            assert torch.equal(ours(x), theirs(x))  # and nothing is shared
+
+
+@pytest.mark.parametrize("name", ["dcgan", "resnet", "poole", "mlp"])
+def test_a_checkpoint_of_either_schedule_fits_the_other(name: str) -> None:
+    forward, step = (discriminator(schedule, name) for schedule in ("per_forward", "per_step"))
+    assert list(forward.state_dict()) == list(step.state_dict())
+    for key, tensor in forward.state_dict().items():
+        assert torch.equal(tensor, step.state_dict()[key]), key  # they start from the same weights, u and v
+    x = torch.randn(3, 2) if name == "mlp" else torch.randn(3, 3, 32, 32)
+    assert torch.equal(forward.eval()(x), step.eval()(x))
+    forward.train()(x)
+    step.load_state_dict(forward.state_dict())
+    assert torch.equal(forward.eval()(x), step(x))
+
+
+def test_one_iteration_by_numpy() -> None:
+    network = small()
+    for layer in layers_of(network):
+        chain = layer.parametrizations.weight
+        original = chain.original.detach().double().numpy()
+        matrix, v = original.reshape(len(original), -1), chain[0]._v.double().numpy()
+        u = matrix @ v
+        u /= np.sqrt((u**2).sum())
+        v = matrix.T @ u
+        v /= np.sqrt((v**2).sum())
+        power_iterate(layer)
+        np.testing.assert_allclose(chain[0]._u.numpy(), u, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(chain[0]._v.numpy(), v, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(layer.weight.detach().numpy(), original / (u @ matrix @ v), rtol=1e-5, atol=1e-6)
+
+
+def test_it_converges_to_the_largest_singular_value() -> None:
+    network = discriminator("per_step", labels="projection", classes=7)
+    for _ in range(300):
+        power_iterate(network)
+    layers = layers_of(network)
+    assert len(layers) == 9  # the class scores too
+    for layer in layers:
+        weight = layer.weight.detach().double().numpy()
+        assert np.linalg.svd(weight.reshape(len(weight), -1), compute_uv=False)[0] == pytest.approx(1, rel=1e-4)
+
+
+def test_a_layer_of_zeros_stays_finite() -> None:
+    network = small()
+    layer = layers_of(network)[1]
+    nn.init.zeros_(layer.parametrizations.weight.original)
+    power_iterate(network)
+    assert all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_forward_moves_a_buffer(training: bool) -> None:
+    network = small().train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network(torch.randn(2, 3, 4, 4))
+    with shared_spectral_norm(network):
+        network(torch.randn(2, 3, 4, 4))
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def two_passes(network: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    return (network(fake) - network(real)).exp().mean()
+
+
+def gradient_penalty(network: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Double backward, beside two passes."""
+    images = torch.lerp(real, fake, 0.3).requires_grad_()
+    (of_images,) = torch.autograd.grad(network(images).sum(), images, create_graph=True)
+    return two_passes(network, real, fake) + (of_images.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+@pytest.mark.parametrize("loss", [two_passes, gradient_penalty])
+def test_sharing_changes_no_gradient(loss: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> None:
+    network = discriminator("per_step").double()
+    real, fake = torch.randn(2, 3, 3, 32, 32, dtype=torch.float64)
+    power_iterate(network)
+    loss(network, real, fake).backward()
+    wanted = gradients(network)
+    network.zero_grad()
+    with shared_spectral_norm(network):
+        with torch.no_grad():
+            network(real)  # what is shared has its gradient all the same
+        loss(network, real, fake).backward()
+    torch.testing.assert_close(gradients(network), wanted)
+    # The published method in eval mode neither iterates nor shares: the same function.
+    published = discriminator("per_forward").double().eval()
+    published.load_state_dict(network.state_dict())
+    loss(published, real, fake).backward()
+    torch.testing.assert_close(gradients(published), wanted)
+
+
+def test_the_gradient_passes_through_the_singular_value() -> None:
+    """Along W the normalised weight does not change, and W/(uᵀWv) is what finite differences say."""
+    torch.manual_seed(0)
+    norm = SpectralNorm(*(nn.functional.normalize(torch.randn(n, dtype=torch.float64), dim=0) for n in (4, 18)))
+    weight = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(norm, weight)
+    assert torch.autograd.gradgradcheck(norm, weight)
+    (gradient,) = torch.autograd.grad((norm(weight) * torch.randn_like(weight)).sum(), weight)
+    assert float((gradient * weight.detach()).sum()) == pytest.approx(0, abs=1e-9)
+
+
+def test_weights_are_divided_anew_after_an_update_and_only_on_entry() -> None:
+    network = small()
+    x = torch.randn(2, 3, 4, 4)
+    layer = layers_of(network)[0]
+    with shared_spectral_norm(network):
+        first = layer.weight
+        assert layer.weight is first
+        with shared_spectral_norm(network):
+            assert layer.weight is first
+        assert layer.weight is first
+        network(x).sum().backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.sub_(parameter.grad)
+    with shared_spectral_norm(network):
+        chain = layer.parametrizations.weight
+        sigma = chain[0]._u @ chain.original.flatten(1) @ chain[0]._v
+        torch.testing.assert_close(layer.weight, chain.original / sigma)
+        assert (layer.weight - first).abs().max().item() > 1e-3
+    with pytest.raises(RuntimeError, match="boom"), shared_spectral_norm(network):
+        raise RuntimeError("boom")
+    assert all(layer.shared is None for layer in network.modules() if isinstance(layer, SpectralNorm))
+
+
+def test_a_frozen_discriminator_shares_without_gradients() -> None:
+    network = small().requires_grad_(False)
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    with shared_spectral_norm(network):
+        assert not layers_of(network)[0].weight.requires_grad
+        network(x).sum().backward()
+    assert x.grad is not None
+
+
+def test_it_is_float32_under_autocast() -> None:
+    network = small()
+    wanted = layers_of(network)[0].weight
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layers_of(network)[0].weight, wanted)
+        with shared_spectral_norm(network):
+            assert torch.equal(layers_of(network)[0].weight, wanted)
+
+
+# PyTorch looks at .grad of the shared weights and silences its own warning, which is an error here.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_it_compiles_into_one_graph() -> None:
+    network = small()
+    x = torch.randn(2, 3, 4, 4)
+
+    def loss() -> Tensor:
+        with shared_spectral_norm(network):
+            return network(x).sum() + network(2 * x).square().sum()
+
+    loss().backward()
+    wanted = gradients(network)
+    network.zero_grad()
+    torch.compile(loss, backend="aot_eager", fullgraph=True)().backward()
+    torch.testing.assert_close(gradients(network), wanted)
+    network.zero_grad()
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    with shared_spectral_norm(network):
+        (compiled(x).sum() + compiled(2 * x).square().sum()).backward()
+    torch.testing.assert_close(gradients(network), wanted)
