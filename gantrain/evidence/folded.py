@@ -10,7 +10,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExt
 
 EXTRACTOR = "inception-v3-compat"
 FEATURES, LOGITS = "2048", "logits_unbiased"
-AGREE = 0.02  # of the largest feature: more than TF32 and bfloat16 round, far less than a wrong kernel strays
+AGREE = 0.1  # of the features' norm: bfloat16 rounds away 0.02 of it, and a wrong kernel leaves nothing alike
 
 
 class ConvolutionReLU(nn.Module):
@@ -83,10 +83,11 @@ class FoldedInception(nn.Module):
             .to(torch.uint8)
             .view(2, 3, 32, 32)
         )
+        self._set_fused(False)
         plain = self(images)[FEATURES]
         self._set_fused(True)
         try:
-            apart = float((self(images)[FEATURES] - plain).abs().max() / plain.abs().max())
+            apart = float((self(images)[FEATURES] - plain).norm() / plain.norm())
             reason = "" if apart <= AGREE else f"they are {apart:.2g} apart"
         except RuntimeError as error:
             reason = str(error).splitlines()[0]

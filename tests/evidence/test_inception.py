@@ -16,7 +16,7 @@ from gantrain.data.cifar10 import load_cifar10
 from gantrain.evidence import inception
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric, check_classifier
-from gantrain.evidence.folded import FoldedInception, enlarged
+from gantrain.evidence.folded import ConvolutionReLU, FoldedInception, enlarged
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 
 pytestmark = pytest.mark.inception
@@ -130,6 +130,32 @@ def test_folded_layers_give_torch_fidelitys_features_and_logits(weights: Incepti
     assert float(logits.abs().max()) > 0.5
     torch.testing.assert_close(found["2048"], features, rtol=1e-5, atol=2e-5)
     torch.testing.assert_close(found["logits_unbiased"], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_cudnns_fused_convolutions_are_taken_where_they_are_seen_to_work(
+    weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fused(x: Tensor, weight: Tensor, bias: Tensor, stride: object, padding: object, *_: object) -> Tensor:
+        return torch.nn.functional.conv2d(x, weight, bias, stride, padding).relu()
+
+    def missing(*_: object) -> Tensor:
+        raise RuntimeError("no engine could be found\nand more")
+
+    def wrong(x: Tensor, weight: Tensor, bias: Tensor, *rest: object) -> Tensor:
+        return fused(x, weight, bias + 0.1, *rest)
+
+    network = FoldedInception(weights.path, logits=False, dtype=torch.float32)
+    images = some_images(1, seed=8)
+    with torch.no_grad():
+        plain = network(images)["2048"]
+        for kernel, said in ((fused, ""), (missing, "(no engine could be found)"), (wrong, "apart)")):
+            monkeypatch.setattr(torch, "cudnn_convolution_relu", kernel)
+            network.fuse()
+            assert all(block.fused == (not said) for block in network.modules() if isinstance(block, ConvolutionReLU))
+            told = capsys.readouterr().err
+            assert said in told
+            assert bool(told) == bool(said)
+            torch.testing.assert_close(network(images)["2048"], plain, rtol=1e-5, atol=1e-5)
 
 
 def test_features_do_not_depend_on_the_batches_and_stay_where_they_are(weights: InceptionWeights) -> None:
