@@ -202,9 +202,7 @@ def fid_floor(check: Check) -> dict[str, Any]:
     root = cifar10_root(None)
     train, test = load_cifar10(root, "train"), load_cifar10(root, "test")
     count = 64 if check.rehearse else None
-    inception = InceptionFeatures(
-        find_inception_weights(None), batch_size=32 if check.rehearse else 250, device=torch.device(check.device)
-    )
+    inception = InceptionFeatures(find_inception_weights(None), device=torch.device(check.device))
     metric = InceptionMetric(("fid", "kid"), inception, reference=train.images[:count], reference_name=train.name)
     started = time.monotonic()
     figures = {figure.name: figure.value for figure in metric.measure(test.images[:count], None)}
@@ -223,7 +221,7 @@ def long_run(check: Check, reserve: float) -> dict[str, Any]:
     if not check.rehearse:
         training = check.left - reserve - FID_SECONDS * MEASUREMENTS - start_up
         steps = min(100_000, max(1000, int(0.85 * training * speed / 64 / 1000) * 1000))
-    words = [f"schedule.steps={steps}", "metrics.batch_size=250", "schedule.lr_decay=linear"]
+    words = [f"schedule.steps={steps}", "schedule.lr_decay=linear"]
     words += [f"metrics.every_steps={max(1, steps // MEASUREMENTS)}", "metrics.names=[fid,kid]"]
     if check.rehearse:
         words = check.small("schedule.lr_decay=linear")

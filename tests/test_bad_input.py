@@ -99,6 +99,11 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
         ["metrics.names=[coverage]", "metrics.reference_samples=3"],
         ["metrics.reference_samples=3", "fifth neighbour"],
     ),
+    "no image a pass": (["metrics.batch_size=0"], ["metrics.batch_size=0", "between 1"]),
+    "a precision the Inception has not": (
+        ["metrics.precision=tf32"],
+        ["metrics.precision='tf32'", "auto, float32, bf16"],
+    ),
     "EMA metrics without EMA": (["data=digits", "schedule.ema_decay=0"], ["metrics.networks", "ema_decay"]),
     "an unknown device": (["device=tpu"], ["device='tpu'", "cuda:N"]),
     "a grid that is no square": (["log.grid_images=10"], ["log.grid_images=10", "square"]),

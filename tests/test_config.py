@@ -106,13 +106,14 @@ def test_what_experiments_set(name: str, expected: dict[str, object]) -> None:
 def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     images = compose()
-    assert builders.measuring_protocol(images, cpu) == builders.Protocol(("fid", "kid"), 1024, 1024, 0)
-    assert builders.measuring_protocol(images, cuda) == builders.Protocol(("fid", "kid"), 50_000, None, 10_000)
+    assert builders.measuring_protocol(images, cpu) == builders.Protocol(("fid", "kid"), 1024, 1024, 0, 100)
+    assert builders.measuring_protocol(images, cuda) == builders.Protocol(("fid", "kid"), 50_000, None, 10_000, 500)
     digits = compose("data=digits", "schedule.steps=1000")
-    assert builders.measuring_protocol(digits, cpu) == builders.Protocol(("modes",), 10_000, 10_000, 200)
-    chosen = compose("metrics.samples=2000", "metrics.reference_samples=3000", "metrics.every_steps=7")
+    assert builders.measuring_protocol(digits, cpu) == builders.Protocol(("modes",), 10_000, 10_000, 200, 100)
+    keys = {"samples": 2000, "reference_samples": 3000, "every_steps": 7, "batch_size": 30}
+    chosen = compose(*(f"metrics.{key}={value}" for key, value in keys.items()))
     for device in (cpu, cuda):
-        assert builders.measuring_protocol(chosen, device) == builders.Protocol(("fid", "kid"), 2000, 3000, 7)
+        assert builders.measuring_protocol(chosen, device) == builders.Protocol(("fid", "kid"), 2000, 3000, 7, 30)
 
 
 def test_what_is_known_to_go_wrong_is_said() -> None:

@@ -15,7 +15,7 @@ from gantrain.data import DataSet, ImageSet, PointSet
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
 from gantrain.evidence.fidelity import check_classifier
 from gantrain.evidence.inception import InceptionWeights, find_inception_weights
-from gantrain.evidence.measurement import Metric
+from gantrain.evidence.measurement import Metric, usual_batch_size
 from gantrain.evidence.suite import RealImages, make_metrics
 from gantrain.evidence.toys import PointsMetric
 
@@ -30,6 +30,7 @@ class Protocol:
     samples: int
     reference_samples: int | None
     every: int
+    batch_size: int
 
 
 def measuring_protocol(config: Config, device: torch.device) -> Protocol:
@@ -47,7 +48,7 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     every = metrics.every_steps
     if every is None:
         every = max(1, config.schedule.steps // (20 if points else 5)) if not by_inception else 10_000 if cuda else 0
-    return Protocol(names, samples, reference, every)
+    return Protocol(names, samples, reference, every, metrics.batch_size or usual_batch_size(device))
 
 
 def find_weights(config: Config) -> InceptionWeights | None:
@@ -73,8 +74,9 @@ def build_metrics(
         protocol.names,
         real_images(config, training_set, protocol.names, protocol.reference_samples),
         weights=weights,
-        batch_size=config.metrics.batch_size,
+        batch_size=protocol.batch_size,
         device=device,
+        precision=config.metrics.precision,
     )
 
 

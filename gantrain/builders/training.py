@@ -129,7 +129,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         sampling=Sampling(
             seed=stream_seed(config.seed, "metrics"),
             count=protocol.samples,
-            batch_size=config.metrics.batch_size,
+            batch_size=protocol.batch_size,
             networks=tuple(config.metrics.networks),
         ),
         metrics=metrics,

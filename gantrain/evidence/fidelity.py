@@ -7,8 +7,9 @@ from torch import Tensor
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
 from gantrain.evidence.bootstrap import around, of_mean, of_share, resample_counts
-from gantrain.evidence.features import FEATURES, LOGITS, InceptionFeatures
-from gantrain.evidence.frechet import fid, fid_of_halves, statistics_of
+from gantrain.evidence.features import InceptionFeatures
+from gantrain.evidence.folded import FEATURES, LOGITS
+from gantrain.evidence.frechet import Reference, fid, fid_of_halves
 from gantrain.evidence.inception import InceptionWeights, WeightsError
 from gantrain.evidence.kernel import SUBSETS, kid, kid_of_resamples
 from gantrain.evidence.manifold import (
@@ -37,7 +38,7 @@ class InceptionMetric:
         reference_name: str,
         bootstrap: int = 0,
     ) -> None:
-        """Prepares the reference's features, from the cache if they are there.
+        """Prepares what is read of the reference, from the cache if it is there.
 
         Args:
             names: which of NAMES.
@@ -54,20 +55,25 @@ class InceptionMetric:
             "reference_samples": len(reference),
             **inception.protocol,
         }
-        self._reference: dict[str, Any] = {}
-        if set(names) - {"inception_score"}:
-            features = inception.of_reference(reference, reference_name)
-            self._reference = {"features": features}
-            if "fid" in names:
-                self._reference["statistics"] = statistics_of(features)
+        self._statistics: Reference | None = None
+        if "fid" in names:
+            self._statistics = inception.statistics_of_reference(reference, reference_name)
+        self._real = (reference, reference_name)
+        if set(names) - {"inception_score", "fid"}:
+            inception.of_reference(*self._real)
 
     @property
     def headline(self) -> str:
         """The figure that decides which checkpoint is best."""
         return next(name for name in NAMES if name in self.names)
 
+    @property
+    def _reference(self) -> Tensor:
+        """The real images' features (M, 2048), which are there by then."""
+        return self._inception.of_reference(*self._real)
+
     def measure(self, images: Tensor, labels: Tensor | None) -> list[Measurement]:
-        """The figures of uint8 images (N, 3, H, W)."""
+        """The figures of uint8 images (N, 3, H, W) on the Inception's device, or on the CPU."""
         layers = self._inception.of(images)
         protocol = {**self._protocol, "samples": len(images)}
         found = []
@@ -84,26 +90,27 @@ class InceptionMetric:
         return found
 
     def _fid(self, features: Tensor, protocol: dict[str, Any]) -> Measurement:
-        statistics = self._reference["statistics"]
-        value = fid(features, statistics)
+        assert self._statistics is not None, "prepared for fid"
+        value = fid(features, self._statistics)
         interval = None
         if self._bootstrap:
-            resamples = fid_of_halves(features, statistics, self._bootstrap, self._inception.device)
+            resamples = fid_of_halves(features, self._statistics, self._bootstrap)
             interval = around(value, resamples)
             protocol = {**protocol, **ON_SAMPLES, "halves": self._bootstrap}
         return Measurement("fid", value, protocol, interval)
 
     def _kid(self, features: Tensor, protocol: dict[str, Any]) -> Measurement:
-        value, subsets = kid(features, self._reference["features"])
+        value, subsets = kid(features, self._reference)
         protocol = {**protocol, **subsets}
         interval = None
         if self._bootstrap:
-            resamples = kid_of_resamples(features, self._reference["features"], self._bootstrap, self._inception.device)
+            resamples = kid_of_resamples(features, self._reference, self._bootstrap)
             interval = around(value, resamples, noise=subsets["kid_std"] / SUBSETS**0.5)
             protocol = {**protocol, **ON_SAMPLES, "bootstrap": self._bootstrap}
         return Measurement("kid", value, protocol, interval)
 
     def _inception_score(self, logits: Tensor, protocol: dict[str, Any]) -> Measurement:
+        logits = logits.cpu()  # torch-fidelity draws its splits with NumPy
         score = isc_features_to_metric(logits)
         value = float(score[KEY_METRIC_ISC_MEAN])
         protocol = {key: protocol[key] for key in ("samples", "weights", "weights_origin")}
@@ -119,7 +126,7 @@ class InceptionMetric:
         return Measurement("inception_score", value, protocol, interval)
 
     def _precision_recall(self, features: Tensor, protocol: dict[str, Any]) -> list[Measurement]:
-        precision, recall = precision_and_recall(features, self._reference["features"])
+        precision, recall = precision_and_recall(features, self._reference)
         protocol = {**protocol, "neighbour": PRC_NEIGHBOUR}
         found = []
         for name, value, count, over in (
@@ -132,8 +139,7 @@ class InceptionMetric:
         return found
 
     def _density_coverage(self, features: Tensor, protocol: dict[str, Any]) -> list[Measurement]:
-        device = self._inception.device
-        density, coverage = density_and_coverage(features.to(device), self._reference["features"].to(device))
+        density, coverage = density_and_coverage(features, self._reference)
         protocol = {**protocol, "neighbour": DENSITY_NEIGHBOUR}
         found = []
         for name, values, over in (("density", density, ON_SAMPLES), ("coverage", coverage, ON_NEIGHBOURS)):

@@ -23,8 +23,8 @@ def precision_and_recall(features: Tensor, reference: Tensor) -> tuple[float, fl
     """
     _check_count(min(len(features), len(reference)), PRC_NEIGHBOUR, "precision and recall")
     found = prc_features_to_metric(
-        features,
-        reference,
+        features.cpu(),  # its neighbours are sorted there
+        reference.cpu(),
         prc_neighborhood=PRC_NEIGHBOUR,
         save_cpu_ram=max(len(features), len(reference)) > WHOLE,
         verbose=False,

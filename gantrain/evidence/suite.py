@@ -10,9 +10,10 @@ from gantrain.data import ImageSet
 from gantrain.evidence.classes import ClassesMetric
 from gantrain.evidence.classifier import classifier_of
 from gantrain.evidence.colors import ColorsMetric
-from gantrain.evidence.features import FEATURES, InceptionFeatures
+from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
 from gantrain.evidence.fidelity import InceptionMetric
+from gantrain.evidence.folded import FEATURES
 from gantrain.evidence.inception import InceptionWeights
 from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
@@ -44,8 +45,9 @@ def make_metrics(
     real: RealImages,
     *,
     weights: InceptionWeights | None,
-    batch_size: int,
+    batch_size: int | None = None,
     device: torch.device,
+    precision: str = "auto",
     bootstrap: int = 0,
 ) -> list[Metric]:
     """The metrics of these NAMES; the first one's headline tells which generator is best.
@@ -54,8 +56,9 @@ def make_metrics(
         names: which of NAMES.
         real: what to compare with.
         weights: the Inception's, where one of the names needs it.
-        batch_size: images a forward pass of the Inception.
+        batch_size: images a forward pass of the Inception; None for what suits the device.
         device: where the work is done.
+        precision: of the Inception, see `InceptionFeatures`.
         bootstrap: resamples behind each interval; 0 for no intervals.
     """
     metrics: list[Metric] = []
@@ -65,7 +68,11 @@ def make_metrics(
     if by_inception:
         assert weights is not None, "found before"
         inception = InceptionFeatures(
-            weights, batch_size=batch_size, device=device, logits="inception_score" in by_inception
+            weights,
+            batch_size=batch_size,
+            device=device,
+            logits="inception_score" in by_inception,
+            precision=precision,
         )
         metrics.append(
             InceptionMetric(

@@ -144,6 +144,8 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "images without a reference": (["images=a"], ["needs a reference", "cifar10-test"]),
     "seeds of a folder": (["images=a", "reference=digits", "seeds=3"], ["seeds=3", "bootstrap=100"]),
     "two ways at once": (["run=a", "seeds=3", "bootstrap=50"], ["bootstrap=50 and seeds=3", "choose one"]),
+    "an unknown precision": (["run=a", "precision=tf32"], ["precision='tf32'", "auto, float32, bf16"]),
+    "no image a pass": (["run=a", "batch_size=0"], ["batch_size=0", "between 1"]),
     "too few resamples": (["run=a", "bootstrap=3"], ["bootstrap=3", "between 20"]),
     "an unknown metric": (["run=a", "metrics=fvd"], ["metrics=fvd", "density"]),
     "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is not known", "auto alone"]),

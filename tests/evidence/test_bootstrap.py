@@ -8,10 +8,8 @@ from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from gantrain.evidence.bootstrap import Z_95, around, half_counts, of_mean, of_share, resample_counts
-from gantrain.evidence.frechet import fid, fid_of_halves, statistics_of
+from gantrain.evidence.frechet import fid, fid_of_halves, moments_of, reference_of
 from gantrain.evidence.kernel import kid, kid_of_resamples
-
-CPU = torch.device("cpu")
 
 
 def normal(count: int, dims: int, seed: int, *, shift: float = 0.0, scale: float = 1.0) -> Tensor:
@@ -56,18 +54,20 @@ def test_the_interval_of_a_share_is_wilsons(hits: int, count: int) -> None:
 
 def test_fid_of_a_half_is_torch_fidelitys_of_the_images_in_it() -> None:
     for count in (12, 61):  # fewer images than features, and more
-        x, reference = normal(count, 20, 1, shift=0.5), statistics_of(normal(300, 20, 2))
-        found = fid_of_halves(x, reference, 3, CPU)
+        x, real = normal(count, 20, 1, shift=0.5), normal(300, 20, 2)
+        found = fid_of_halves(x, reference_of(moments_of(real)), 3)
         for value, counts in zip(found, half_counts(count, 3, what="a test"), strict=True):
             assert sorted(counts.tolist()) == [0.0] * (count - count // 2) + [1.0] * (count // 2)
             drawn = fid_features_to_statistics(x[counts > 0])
-            wanted = fid_statistics_to_metric(drawn, reference, False)["frechet_inception_distance"]
+            wanted = fid_statistics_to_metric(drawn, fid_features_to_statistics(real), False)[
+                "frechet_inception_distance"
+            ]
             assert value == pytest.approx(wanted, rel=1e-6)
 
 
 def test_kid_of_a_resample_by_hand() -> None:
     x, y = normal(9, 4, 3, shift=0.5), normal(7, 4, 4)
-    found = kid_of_resamples(x, y, 2, CPU)
+    found = kid_of_resamples(x, y, 2)
 
     def kernel(a: Tensor, b: Tensor) -> float:
         return float((a @ b / 4 + 1) ** 3)
@@ -82,12 +82,12 @@ def test_kid_of_a_resample_by_hand() -> None:
 @pytest.mark.parametrize(("dims", "widest"), [(8, 1.4), (32, 1.5)])
 def test_fid_intervals_hold_the_mean_figure_of_such_sets(dims: int, widest: float) -> None:
     """FID of 64 normal images: what 95 % means, though every half lies above the figure."""
-    reference = statistics_of(normal(2000, dims, 0))
+    reference = reference_of(moments_of(normal(2000, dims, 0)))
     figures = [fid(normal(64, dims, k, shift=0.3, scale=1.2), reference) for k in range(1, 201)]
     mean, spread = np.mean(figures), np.std(figures)
     inside, widths, misses = 0, [], 0
     for k in range(1, 41):
-        halves = fid_of_halves(normal(64, dims, k, shift=0.3, scale=1.2), reference, 40, CPU)
+        halves = fid_of_halves(normal(64, dims, k, shift=0.3, scale=1.2), reference, 40)
         low, high = _interval(figures[k - 1], halves)
         inside += low <= mean <= high
         widths.append((high - low) / (2 * Z_95))
@@ -104,7 +104,7 @@ def test_kid_intervals_are_as_wide_as_the_figure_strays() -> None:
     inside, widths = 0, []
     for k in range(1, 41):
         x = normal(64, 16, k, shift=0.3, scale=1.2)
-        low, high = _interval(figures[k - 1], kid_of_resamples(x, reference, 40, CPU))
+        low, high = _interval(figures[k - 1], kid_of_resamples(x, reference, 40))
         inside += low <= mean <= high
         widths.append((high - low) / (2 * Z_95))
     assert inside >= 35

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from gantrain.data.cifar10 import load_cifar10
 from gantrain.evidence import inception
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric, check_classifier
+from gantrain.evidence.folded import ConvolutionReLU, FoldedInception, enlarged
 from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
 
 pytestmark = pytest.mark.inception
@@ -96,24 +99,133 @@ def test_the_order_of_sources(
         find_inception_weights(None)
 
 
-def test_reference_features_are_cached_and_a_damaged_cache_is_made_anew(
+@pytest.mark.parametrize("size", [16, 32, 64, 299, 400])
+def test_images_are_enlarged_as_torch_fidelity_does(size: int) -> None:
+    images = some_images(2, seed=1, size=size)
+    found = enlarged(images, 299)
+    wanted = interpolate_bilinear_2d_like_tensorflow1x(images.float(), size=(299, 299), align_corners=False)
+    torch.testing.assert_close(found, (wanted - 128) / 128, rtol=0, atol=5e-7)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_folded_layers_give_torch_fidelitys_features_and_logits(weights: InceptionWeights, tmp_path: Path) -> None:
+    """With random batch norms behind the convolutions: the TensorFlow model's have a weight of 1."""
+    generator = torch.Generator().manual_seed(0)
+    state = torch.load(weights.path, weights_only=True)
+    for name, value in state.items():
+        if name.endswith("bn.weight"):
+            state[name] = value * (0.8 + 0.4 * torch.rand(value.shape, generator=generator))
+        if name.startswith("fc."):
+            state[name] = torch.randn(value.shape, generator=generator) / 10
+    torch.save(state, tmp_path / "own.pth")
+    plain = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(tmp_path / "own.pth")
+    )
+    folded = FoldedInception(tmp_path / "own.pth", logits=True, dtype=torch.float32)
+    images = some_images(3, seed=5)
+    with torch.no_grad():
+        features, logits = plain(images)
+        found = folded(images)
+    assert float(features.abs().max()) > 0.5
+    assert float(logits.abs().max()) > 0.5
+    torch.testing.assert_close(found["2048"], features, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(found["logits_unbiased"], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_cudnns_fused_convolutions_are_taken_where_they_are_seen_to_work(
+    weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fused(x: Tensor, weight: Tensor, bias: Tensor, stride: object, padding: object, *_: object) -> Tensor:
+        return torch.nn.functional.conv2d(x, weight, bias, stride, padding).relu()
+
+    def missing(*_: object) -> Tensor:
+        raise RuntimeError("no engine could be found\nand more")
+
+    def wrong(x: Tensor, weight: Tensor, bias: Tensor, *rest: object) -> Tensor:
+        return fused(x, weight, bias + 0.1, *rest)
+
+    network = FoldedInception(weights.path, logits=False, dtype=torch.float32)
+    images = some_images(1, seed=8)
+    with torch.no_grad():
+        plain = network(images)["2048"]
+        for kernel, said in ((fused, ""), (missing, "(no engine could be found)"), (wrong, "apart)")):
+            monkeypatch.setattr(torch, "cudnn_convolution_relu", kernel)
+            network.fuse()
+            assert all(block.fused == (not said) for block in network.modules() if isinstance(block, ConvolutionReLU))
+            told = capsys.readouterr().err
+            assert said in told
+            assert bool(told) == bool(said)
+            torch.testing.assert_close(network(images)["2048"], plain, rtol=1e-5, atol=1e-5)
+
+
+def test_features_do_not_depend_on_the_batches_and_stay_where_they_are(weights: InceptionWeights) -> None:
+    images, cpu = some_images(5, seed=6), torch.device("cpu")
+    parts = InceptionFeatures(weights, batch_size=2, device=cpu)
+    whole = InceptionFeatures(weights, device=cpu)
+    assert whole._batch_size == 100
+    torch.testing.assert_close(parts.of(images)["2048"], whole.of(images)["2048"], rtol=1e-5, atol=1e-5)
+    assert parts.of(images)["2048"] is parts.of(images)["2048"]
+    assert parts.of(images)["2048"].device == images.device
+
+
+@pytest.mark.parametrize(("asked", "stated"), [("auto", "float32"), ("float32", "float32"), ("bf16", "bf16")])
+def test_the_precision_asked_for_is_the_one_stated_and_kept(
+    asked: str, stated: str, weights: InceptionWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
+    images = some_images(4, seed=7)
+    features = InceptionFeatures(weights, device=torch.device("cpu"), precision=asked)
+    assert features.protocol["precision"] == stated
+    flags = []
+    forward = features._forward
+    features._forward = lambda batch: flags.append(torch.backends.cudnn.allow_tf32) or forward(batch)
+    before = torch.backends.cudnn.allow_tf32
+    found = features.of_reference(images, "random")
+    assert flags == [False], "only CUDA has TF32"
+    assert torch.backends.cudnn.allow_tf32 == before
+    assert [path.stem.endswith(f"-{stated}") for path in tmp_path.glob("reference-*")] == [True]
+    assert found.dtype == torch.float32
+    exact = InceptionFeatures(weights, device=torch.device("cpu")).of(images)["2048"]
+    apart = float((found - exact).norm() / exact.norm())
+    assert apart == 0 if stated == "float32" else 1e-4 < apart < 0.1
+
+
+def test_what_is_read_of_the_reference_is_cached_and_a_damaged_cache_is_made_anew(
     weights: InceptionWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
-    reference = some_images(12, seed=1)
-    first = metric_of(weights, reference)
-    (cached,) = tmp_path.glob("reference-random-12-*.pt")
+    reference, names = some_images(12, seed=1), ("fid", "kid")
+    first = metric_of(weights, reference, names)
+    of_features, of_statistics = (
+        next(iter(tmp_path.glob(f"{what}-random-12-*.pt"))) for what in ("reference", "statistics")
+    )
     with monkeypatch.context() as patch:
         patch.setattr(InceptionFeatures, "of", None)
-        again = metric_of(weights, reference)
-    assert torch.equal(first._reference["features"], again._reference["features"])
-    cached.write_bytes(b"damaged")
-    capsys.readouterr()
-    anew = metric_of(weights, reference)
-    assert "is damaged" in capsys.readouterr().err
-    torch.testing.assert_close(anew._reference["features"], first._reference["features"])
-    metric_of(weights, reference.flip(0))  # other pixels are another entry
-    assert len(list(tmp_path.glob("reference-random-12-*.pt"))) == 2
+        again = metric_of(weights, reference, names)
+        (tmp_path / "aside").mkdir()
+        aside = of_features.rename(tmp_path / "aside" / of_features.name)
+        assert metric_of(weights, reference)._statistics is not None, "FID alone reads no features"
+        aside.rename(of_features)
+    for k, damaged in enumerate((of_features, of_statistics, of_statistics, of_features)):
+        whole = torch.load(damaged, weights_only=True)
+        if k == 2:
+            whole["root"][3, 4] = torch.nan
+            torch.save(whole, damaged)
+        elif k == 3:
+            torch.save({"features": whole["features"][:5]}, damaged)
+        else:
+            damaged.write_bytes(b"damaged")
+        capsys.readouterr()
+        again = metric_of(weights, reference, names)
+        assert f"the cached {damaged} " in capsys.readouterr().err
+        assert first._statistics is not None
+        assert again._statistics is not None
+        torch.testing.assert_close(again._reference, first._reference)
+        torch.testing.assert_close(again._statistics.mean, first._statistics.mean)
+        torch.testing.assert_close(again._statistics.root, first._statistics.root, rtol=1e-5, atol=1e-5)
+    metric_of(weights, reference.flip(0), names)  # other pixels are another entry
+    for what in ("reference", "statistics"):
+        assert len(list(tmp_path.glob(f"{what}-random-12-*.pt"))) == 2
 
 
 class Images(Dataset[Tensor]):
@@ -171,7 +283,7 @@ def test_figures_of_disjoint_real_images_are_torch_fidelitys(
     assert mine["fid"].protocol["weights"] == weights.digest
 
     # The same features once more, now with intervals and density and coverage: nothing passes through twice.
-    monkeypatch.setattr(metric._inception, "_extractor", None)
+    monkeypatch.setattr(metric._inception, "_forward", None)
     names = (*names, "density", "coverage")
     again = InceptionMetric(
         names, metric._inception, reference=one, reference_name="cifar10-train", bootstrap=20
