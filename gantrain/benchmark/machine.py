@@ -29,6 +29,7 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda if cuda else None,
         "cudnn": torch.backends.cudnn.version() if cuda else None,
         "tf32 in convolutions": torch.backends.cudnn.allow_tf32 if cuda else None,
+        "cuDNN tries its algorithms": torch.backends.cudnn.benchmark if cuda else None,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "commit": git_commit(),

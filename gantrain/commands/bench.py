@@ -63,7 +63,7 @@ def run(options: Options) -> None:
     folder = _new_folder(options.out)
     scale = SCALES[size]
 
-    with _one_thread(device):
+    with _settled(device):
         facts = {**machine_facts(device), "size": size, "rounds": options.rounds}
 
         def tell(row: Row) -> None:
@@ -99,15 +99,17 @@ def _size_and_device(options: Options) -> tuple[str, torch.device]:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """On a CPU all is measured with one thread."""
-    before = torch.get_num_threads()
+def _settled(device: torch.device) -> Iterator[None]:
+    """The same for everyone: one thread on a CPU; on a GPU cuDNN tries its algorithms, as training has it."""
+    threads, tries = torch.get_num_threads(), torch.backends.cudnn.benchmark
     if device.type == "cpu":
         torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = tries
 
 
 def _new_folder(out: str | None) -> Path:
