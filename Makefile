@@ -10,7 +10,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo theory test lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
+.PHONY: help install demo theory bench gpu-bench test lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ demo: $(READY) ## train on the embedded digits, print what it reached (two minut
 
 theory: $(READY) ## figures of what the theory predicts, into outputs/DATE/TIME-theory (index.html shows them)
 	$(PY) -m gantrain theory $(ARGS)
+
+bench: $(READY) ## how fast it trains beside other projects' loops, into outputs/DATE/TIME-bench (GPU if there is one, else a minute on a CPU)
+	$(PY) -m gantrain bench $(ARGS)
+
+gpu-bench: $(READY) ## the same on a GPU, under 9 minutes, without network; results in $$OUT or outputs/gpu-bench/TIME (SIZE=rehearsal: in small on a CPU)
+	$(PY) -m gantrain bench size=$(or $(SIZE),gpu) out="$${OUT:-outputs/gpu-bench/$$(date +%Y%m%d-%H%M%S)}" $(ARGS)
 
 test: $(READY) ## the tests; those that need data, weights or a GPU say why they skip
 	$(PY) -m pytest

@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "failures": {"builders", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
     "builders": BELOW_BUILD,
+    "benchmark": {*BELOW_BUILD, "builders", "commandline"},
     "theory": {"objectives"},
     "report": {"files", "config", "logs", "evidence", "theory", "objectives"},
-    "commands": {*BELOW_BUILD, "builders", "theory", "report"},
+    "commands": {*BELOW_BUILD, "builders", "benchmark", "theory", "report"},
     "__main__": {"commands", "commandline", "config", "failures", "sweeps"},
 }
 
