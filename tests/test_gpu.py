@@ -107,6 +107,9 @@ RUNS = {
         *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
         *("regularizer=dragan", "data.dequantize=true", "practice.instance_noise=0.1", "optimizer.clip_gradient=1"),
     ),
+    "spectral norm once a step, one batch, channels last": (
+        *("model.sn_schedule=per_step", "joint_batch=true", "channels_last=true", "precision=bf16", "cond=projection"),
+    ),
     "clipping": ("regularizer=clip", "model.d_norm=none", "loss=wasserstein", "schedule.early_d_steps=3"),
 }
 """A run of every technique."""

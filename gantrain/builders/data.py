@@ -67,6 +67,16 @@ def check_classes(asker: str, images: DataSet, labels: Tensor) -> None:
         )
 
 
+def lies_on(device: torch.device, asked: bool | None, examples: DataSet) -> bool:
+    """Whether a set is kept on the device: as asked, else where half of its free memory holds it."""
+    if device.type != "cuda":
+        return True
+    if asked is not None:
+        return asked
+    size = examples.examples.numel() * examples.examples.element_size()
+    return size <= torch.cuda.mem_get_info(device)[0] // 2
+
+
 def choose_some(examples: DataSet, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """At most `count` examples of a set and their labels, at random but alike for every run."""
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(REFERENCE_SEED))[:count]

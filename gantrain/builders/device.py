@@ -1,8 +1,10 @@
 """Devices, and the streams of random numbers on them."""
 
 import contextlib
+import os
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,34 @@ def make_device(name: str) -> torch.device:
                 f"device={name!r} does not exist: PyTorch sees {count} CUDA devices here; use device=cpu or auto"
             )
     return device
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str, *, deterministic: bool, device: torch.device) -> Iterator[None]:
+    """How PyTorch computes meanwhile: TF32 or not, kernels chosen by timing or deterministic ones.
+
+    Args:
+        precision: of `PRECISIONS`; with bf16 what is left in float32 may use TF32.
+        deterministic: whether the same numbers come out again; refuses operations that have no such kernel.
+        device: where the work is.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    cudnn.benchmark = device.type == "cuda" and not deterministic
+    cudnn.deterministic = deterministic
+    cudnn.allow_tf32 = matmul.allow_tf32 = precision != "float32"
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written before it is read
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before
+        torch.use_deterministic_algorithms(was_deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
 
 
 def reset_peak_memory(device: torch.device) -> None:

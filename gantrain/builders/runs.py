@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gantrain.builders.data import check_classes, load_data, prepare_data
-from gantrain.builders.device import make_device, peak_memory, reset_peak_memory
+from gantrain.builders.device import arithmetic, make_device, peak_memory, reset_peak_memory
 from gantrain.builders.measuring import build_metrics, find_weights
 from gantrain.builders.training import build_trainer
 from gantrain.config import (
@@ -133,11 +133,17 @@ def run(
         StoppedByDoctorError: the doctor ended the run, which is saved and reported all the same.
     """
     device = make_device(config.device)
+    with arithmetic(config.precision, deterministic=config.deterministic, device=device):
+        return _run(config, folder_path, state, prune, device)
+
+
+def _run(
+    config: Config, folder_path: Path, state: dict[str, Any] | None, prune: Prune | None, device: torch.device
+) -> Outcome:
     if state is None:
         check_free(folder_path)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
     reset_peak_memory(device)
     warnings = warnings_for(config)
     for warning in warnings:
@@ -164,7 +170,8 @@ def run(
     folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
     examples = "points" if isinstance(training_set, PointSet) else "images"
     print(
-        f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}",
+        f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}; "
+        f"executor: {trainer.executor}",
         file=sys.stderr,
     )
     try:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gantrain.builders.data import choose_some, load_data
+from gantrain.builders.data import choose_some, lies_on, load_data
 from gantrain.builders.device import generator_of, stream_seed
+from gantrain.builders.executing import choose_executor, judges_jointly
 from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import (
     TOYS,
@@ -18,7 +19,7 @@ from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
 from gantrain.evidence.measurement import Metric
 from gantrain.evidence.ratio_map import RatioMap
 from gantrain.logs.run_folder import as_grid
-from gantrain.networks import Network, NetworkPair, make_networks, sample_latent
+from gantrain.networks import Network, NetworkPair, make_networks, sample_latent, to_channels_last
 from gantrain.objectives import Objective
 from gantrain.training.adam import make_adam
 from gantrain.training.augment import Augment
@@ -69,6 +70,8 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
     networks = build_networks(config, len(training_set.classes))
     for network in (networks.generator, networks.discriminator):
         network.to(device).train()
+        if config.channels_last:
+            to_channels_last(network)
     optimizer = config.optimizer
     optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
     optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
@@ -81,20 +84,22 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
         measure_every=protocol.every,
     )
-    resident = training_set.to(device)
+    kept = training_set.to(device) if lies_on(device, config.data.resident, training_set) else training_set
     objective = config.loss.make()
     d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
     batches = BatchSampler(
-        resident.examples,
-        labels=resident.labels if networks.classes else None,
+        kept.examples,
+        labels=kept.labels if networks.classes else None,
         batch_size=schedule.batch_size,
         image_range=networks.image_range,
         flip=config.data.flip,
         dequantize=config.data.dequantize,
         seed=stream_seed(config.seed, "data"),
         at_once=d_steps.most + objective.needs_real_logits,
+        device=device,
+        channels_last=config.channels_last,
     )
-    fix_references(config, networks, resident)
+    fix_references(config, networks, kept, device)
     acgan = config.cond.name == "acgan"
     iteration = Iteration(
         networks,
@@ -115,7 +120,9 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         history=build_history(config, batches, device),
         class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
         clip_gradient=optimizer.clip_gradient,
+        joint=judges_jointly(config, device),
     )
+    iteration.executor, words = choose_executor(config, device)
     diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)
     tree = to_dict(config)
     decays = {
@@ -133,12 +140,13 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
             networks=tuple(config.metrics.networks),
         ),
         metrics=metrics,
-        grid=build_grid(config, networks, batches, resident, objective),
+        grid=build_grid(config, networks, batches, kept, objective, device),
         config=tree,
         classes=training_set.classes,
         learning_rate_factor=decays[schedule.lr_decay],
         diagnostics=diagnostics,
         stop_at_a_finding=config.doctor.stop,
+        executor=words,
     )
 
 
@@ -213,9 +221,8 @@ def build_history(config: Config, batches: BatchSampler, device: torch.device) -
     return History(images, labels)
 
 
-def fix_references(config: Config, networks: NetworkPair, resident: DataSet) -> None:
+def fix_references(config: Config, networks: NetworkPair, examples: DataSet, device: torch.device) -> None:
     """Fills the reference batches of virtual batch norm: training images, z and labels chosen by the seed."""
-    device = resident.examples.device
     source = generator_of(device, config.seed, "reference")
     for network, norm in (
         (networks.generator, config.model.g_norm),
@@ -224,38 +231,44 @@ def fix_references(config: Config, networks: NetworkPair, resident: DataSet) -> 
         if norm == "virtual":
             assert isinstance(network, Network)
             size = network.reference_size
-            chosen = torch.randint(len(resident), (size,), generator=source, device=device)
-            labels = resident.labels[chosen] if networks.classes else None
+            chosen = torch.randint(len(examples), (size,), generator=source, device=device)
+            chosen = chosen.to(examples.labels.device)
+            labels = examples.labels[chosen] if networks.classes else None
             if network is networks.generator:
-                examples = sample_latent(networks.prior, (size, networks.latent_dim), source)
+                inputs = sample_latent(networks.prior, (size, networks.latent_dim), source)
             else:
-                assert isinstance(resident, ImageSet)
+                assert isinstance(examples, ImageSet)
                 assert networks.image_range is not None
-                examples = to_range(resident.images[chosen], networks.image_range)
-            network.set_reference(examples, labels)
+                inputs = to_range(examples.images[chosen], networks.image_range)
+            network.set_reference(inputs, labels)
 
 
 def build_grid(
-    config: Config, networks: NetworkPair, batches: BatchSampler, resident: DataSet, objective: Objective
+    config: Config,
+    networks: NetworkPair,
+    batches: BatchSampler,
+    examples: DataSet,
+    objective: Objective,
+    device: torch.device,
 ) -> Grid:
     """What the grids show: points on a map of the ratio, or images; with labels a class a row over the same z."""
     columns = math.isqrt(config.log.grid_images)
-    source = generator_of(resident.examples.device, config.seed, "grid")
-    if isinstance(resident, PointSet):
-        ratio_map = RatioMap(resident.density, resident.points[:MAPPED_POINTS], objective)
+    source = generator_of(device, config.seed, "grid")
+    if isinstance(examples, PointSet):
+        points = examples.points[: 2 * MAPPED_POINTS].to(device)
+        ratio_map = RatioMap(examples.density, points[:MAPPED_POINTS], objective)
         z = sample_latent(networks.prior, (MAPPED_POINTS, networks.latent_dim), source)
-        real = resident.points[MAPPED_POINTS : 2 * MAPPED_POINTS]
-        return Grid(z, None, real, ratio_map.picture, animated=True)
+        return Grid(z, None, points[MAPPED_POINTS:], ratio_map.picture, animated=True)
 
     def draw(images: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
         return as_grid(images.cpu(), columns)
 
     if not networks.classes:
         z = sample_latent(networks.prior, (columns**2, networks.latent_dim), source)
-        return Grid(z, None, resident.images[batches.order[: columns**2]], draw)
+        return Grid(z, None, examples.images[batches.order[: columns**2]], draw)
     rows = min(networks.classes, max(columns, CLASSES_IN_A_GRID))
     z = sample_latent(networks.prior, (columns, networks.latent_dim), source).repeat(rows, 1)
     labels = torch.arange(rows, device=z.device).repeat_interleave(columns)
-    of_class = [(resident.labels == label).nonzero()[:columns, 0] for label in range(rows)]
+    of_class = [(examples.labels == label).nonzero()[:columns, 0] for label in range(rows)]
     complete = [torch.cat((found, found.new_zeros(columns - len(found)))) for found in of_class]
-    return Grid(z, labels, resident.images[torch.cat(complete)], draw)
+    return Grid(z, labels, examples.images[torch.cat(complete)], draw)

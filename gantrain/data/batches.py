@@ -32,6 +32,7 @@ class BatchSampler:
         dequantize: bool = False,
         at_once: int = 1,
         device: torch.device | None = None,
+        channels_last: bool = False,
     ) -> None:
         """Takes uint8 images (N, 3, H, W), and labels (N,) on the same device if batches are to have them.
 
@@ -47,8 +48,10 @@ class BatchSampler:
             dequantize: whether each level is spread evenly.
             at_once: the most batches that `prepare` is asked for.
             device: where batches are wanted; None is where the images are.
+            channels_last: whether batches of images are laid out as NHWC.
         """
-        self.images = images
+        self.channels_last = channels_last and images.ndim == 4
+        self.images = images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
         self.labels = labels
         self.batch_size = batch_size
         self.image_range = image_range
@@ -87,7 +90,11 @@ class BatchSampler:
             return self._augmented(self._levels[place]), None if self._labels is None else self._labels[place]
         indices = self._indices[place]
         labels = None if self.labels is None else self.labels.index_select(0, indices)
-        return self._augmented(self.images.index_select(0, indices)), labels
+        if self.channels_last:  # whole rows of NHWC are gathered
+            levels = self.images.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
+        else:
+            levels = self.images.index_select(0, indices)
+        return self._augmented(levels), labels
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch by itself."""
@@ -119,7 +126,7 @@ class BatchSampler:
         if self.flip:
             coin = torch.rand(len(batch), 1, 1, 1, generator=self.generator, device=batch.device) < 0.5
             batch = torch.where(coin, batch.flip(3), batch)
-        return batch
+        return batch.contiguous(memory_format=torch.channels_last) if self.channels_last else batch
 
     def _stream(self, indices: Tensor, count: int) -> None:
         """Gathers on the host into the next of the pinned buffers, and copies from there without waiting for it."""

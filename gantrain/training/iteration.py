@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from gantrain.data import BatchSampler, restore_generator
-from gantrain.networks import NetworkPair, sample_latent
+from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
 from gantrain.objectives import Objective
 from gantrain.training.adam import adam_tensors, load_adam, scale_learning_rate
 from gantrain.training.augment import Augment
@@ -97,6 +97,7 @@ class Iteration:
         history: History | None = None,
         class_loss: ClassLoss | None = None,
         clip_gradient: float = 0.0,
+        joint: bool = False,
     ) -> None:
         """Takes parts that live on one device.
 
@@ -119,7 +120,9 @@ class Iteration:
             history: earlier fakes for the discriminator.
             class_loss: of AC-GAN.
             clip_gradient: largest norm of either network's gradient; 0 is off.
+            joint: whether D judges real and fake images in one batch, with batch norm's statistics of either half.
         """
+        self.joint = joint
         self.networks = networks
         self.objective = objective
         self.optimizer_g = optimizer_g
@@ -179,8 +182,10 @@ class Iteration:
     def body(self, variant: Variant) -> None:
         """The iteration itself: tensors in, tensors out, nothing that the host would have to wait or decide for."""
         self.records.open_row()
+        power_iterate(self.networks.discriminator)
         for k in range(len(variant.due)):
-            self._discriminator_step(k, variant)
+            with shared_spectral_norm(self.networks.discriminator):
+                self._discriminator_step(k, variant)
         self._generator_step(variant)
         if self.ema is not None:
             self.ema.update()
@@ -299,11 +304,12 @@ class Iteration:
         self._set_trainable(self.networks.discriminator, False)  # saves its weights' gradients
         fake, labels = self._fakes()
         real_logits = None
-        if self.objective.needs_real_logits:
-            with torch.no_grad():
-                real, real_labels = self.batches.batch(len(variant.due))
-                real_logits, _ = self.judge(self.seen(real, self.draws, noisy=variant.noisy), real_labels)
-        fake_logits, scores = self.judge_fakes(self.seen(fake, self.draws, noisy=variant.noisy), labels)
+        with shared_spectral_norm(self.networks.discriminator):
+            if self.objective.needs_real_logits:
+                with torch.no_grad():
+                    real, real_labels = self.batches.batch(len(variant.due))
+                    real_logits, _ = self.judge(self.seen(real, self.draws, noisy=variant.noisy), real_labels)
+            fake_logits, scores = self.judge_fakes(self.seen(fake, self.draws, noisy=variant.noisy), labels)
         loss = self.loss_of_g(fake_logits, real_logits, variant.kept)
         if self.class_loss is not None and scores is not None and labels is not None:
             class_loss = F.cross_entropy(scores.float(), labels)
@@ -351,7 +357,14 @@ class Iteration:
         self, real: Tensor, real_labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         """Logits (N,) and class scores (N, classes) or None of real images, then those of fakes."""
-        return *self.judge(real, real_labels), *self.judge(fake, fake_labels)
+        if not self.joint:
+            return *self.judge(real, real_labels), *self.judge(fake, fake_labels)
+        labels = None if real_labels is None or fake_labels is None else torch.cat((real_labels, fake_labels))
+        with in_parts(self.networks.discriminator, 2):
+            logits, scores = self.judge(torch.cat((real, fake)), labels)
+        real_logits, fake_logits = logits.chunk(2)
+        real_scores, fake_scores = (None, None) if scores is None else scores.chunk(2)
+        return real_logits, real_scores, fake_logits, fake_scores
 
     def _update(self, loss: Tensor, optimizer: Optimizer, parameters: list[nn.Parameter], update: int) -> None:
         optimizer.zero_grad(set_to_none=True)

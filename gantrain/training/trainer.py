@@ -50,6 +50,7 @@ class Trainer:
         learning_rate_factor: Callable[[int], float],
         diagnostics: Diagnostics | None = None,
         stop_at_a_finding: bool = False,
+        executor: str = "eager",
     ) -> None:
         """Takes built parts.
 
@@ -64,7 +65,9 @@ class Trainer:
             learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
             diagnostics: what looks at the run for the doctor; None for neither.
             stop_at_a_finding: whether the doctor's first finding ends the run.
+            executor: how the iteration runs, in words.
         """
+        self.executor = executor
         self.iteration = iteration
         self.plan = plan
         self.sampling = sampling

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gantrain import builders
+from gantrain.networks import in_parts, power_iterate
 from gantrain.training.executors import Compiled, Snapshot
 from gantrain.training.iteration import Iteration, Variant
 from gantrain.training.trainer import Trainer
@@ -131,6 +132,75 @@ def test_a_failed_compilation_is_told_and_changes_nothing() -> None:
     assert executor.failure is not None
     assert len(told) == 1
     assert "compiling failed, and the run goes on eagerly" in told[0]
+
+
+JOINT = {
+    "batch norm": ("model.d_norm=batch",),
+    "labels": ("model.d_norm=batch", "cond=acgan", "loss.disc=hinge"),
+    "spectral norm once a step": ("model.sn_schedule=per_step", "schedule.d_steps=2"),
+    "R1, R2": ("model.d_norm=layer", "regularizer=r1r2", "model=sngan", "model.width=4"),
+    "points": ("data=ring", "model.width=8"),
+}
+
+
+@pytest.mark.parametrize("overrides", JOINT.values(), ids=JOINT)
+def test_one_batch_of_both_halves_is_two_passes(overrides: tuple[str, ...]) -> None:
+    """The discriminator's gradients and batch norm's running statistics, to rounding."""
+    words = (*tiny(overrides), "optimizer.lr_d=1e-9", "optimizer.lr_g=1e-9", "schedule.batch_size=16")
+    apart, joint = made(*words, "joint_batch=false"), made(*words, "joint_batch=true")
+    assert joint.iteration.joint
+    run(apart, 3)
+    run(joint, 3)
+    states = [t.iteration.networks.discriminator.state_dict() for t in (apart, joint)]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-5, atol=1e-6)
+    gradients = [[p.grad for p in t.iteration.networks.discriminator.parameters()] for t in (apart, joint)]
+    whole = [torch.cat([g.flatten() for g in of if g is not None]) for of in gradients]
+    assert float((whole[1] - whole[0]).norm() / whole[0].norm()) < 1e-5
+    torch.testing.assert_close(joint.iteration.records.logits, apart.iteration.records.logits, rtol=1e-5, atol=1e-6)
+
+
+def test_joined_batch_norm_would_be_another_algorithm() -> None:
+    """What splitting the statistics prevents: the gradient of one batch norm over both halves points elsewhere."""
+    gradients = []
+    for parts in (2, 1):
+        iteration = made(*TINY, "model.d_norm=batch", "joint_batch=true").iteration
+        iteration.prepare()
+        real, _ = iteration.batches.batch(0)
+        fake = torch.rand_like(real) * 2 - 1
+        discriminator = iteration.networks.discriminator
+        with in_parts(discriminator, parts):
+            logits = discriminator(torch.cat((real, fake)))
+        iteration.objective.discriminator_loss(*logits.chunk(2)).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in discriminator.parameters() if p.grad is not None]))
+    assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) < 0.95
+
+
+def test_spectral_norm_once_a_step_iterates_once() -> None:
+    seen = []
+    for words in (("model.sn_schedule=per_step",), ()):
+        iteration = made(*TINY, "schedule.d_steps=3", *words).iteration
+        discriminator = iteration.networks.discriminator
+        before = {name: value.clone() for name, value in discriminator.state_dict().items()}
+        power_iterate(discriminator)
+        wanted = {name: value.clone() for name, value in discriminator.named_buffers() if name.endswith("_u")}
+        discriminator.load_state_dict(before)
+        iteration.run()
+        found = dict(discriminator.named_buffers())
+        assert wanted
+        seen.append(all(torch.equal(found[name], value) for name, value in wanted.items()))
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan", "resnet"])
+def test_channels_last_trains_alike(name: str) -> None:
+    words = (*TINY, f"model={name}", "model.width=4", "model.d_width=4", "data.flip=false", "optimizer.lr_g=1e-5")
+    plain, last = made(*words), made(*words, "channels_last=true")
+    wanted, found = run(plain, 3), run(last, 3)
+    batch, _ = last.iteration.batches.batch(0)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found["logits"], wanted["logits"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found["updates"], wanted["updates"], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
