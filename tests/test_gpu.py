@@ -12,6 +12,7 @@ from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from gantrain import builders
+from gantrain.builders.device import arithmetic
 from gantrain.commands import evaluate, sample
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric
@@ -25,6 +26,8 @@ from gantrain.networks import in_parts, make_networks, power_iterate, shared_spe
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
 from gantrain.sweeps.job import forget
 from gantrain.training.checkpoint import load_checkpoint
+from gantrain.training.executors import Graphed
+from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
 from tests.evidence.test_inception import Images, some_images
 
@@ -214,9 +217,90 @@ def test_commands_on_a_run_of_the_gpu(overrides: tuple[str, ...], tmp_path: Path
         assert (tmp_path / name).is_file()
 
 
-def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
-    config = compose(*TINY, "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
+def trainer_of(*overrides: str) -> Trainer:
+    words = (*tiny(overrides), "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=50")
+    config = compose(*words)
+    return builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))
+
+
+def states_after(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
+    """What a body changes, and what it has recorded, after so many steps."""
+    torch.cuda.manual_seed(3)  # dropout draws from the device's own generator
+    for _ in range(steps):
+        trainer.iteration.set_learning_rates(trainer.learning_rate_factor(trainer.step))
+        trainer.iteration.run()
+    found = {name: tensor.detach().clone() for name, tensor in trainer.iteration.tensors().items()}
+    found |= {"logits": trainer.iteration.records.logits, "updates": trainer.iteration.records.updates}
+    return {name: value.nan_to_num(-1.0) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
+def test_a_graph_computes_what_eager_steps_do(overrides: tuple[str, ...]) -> None:
+    """Bit for bit with deterministic kernels: the same ones in the same order, with the same random numbers."""
+    with arithmetic("tf32", deterministic=True, device=torch.device("cuda", 0)):
+        eager, graph = trainer_of(*overrides, "executor=eager"), trainer_of(*overrides, "executor=graph")
+        wanted, found = states_after(eager, 20), states_after(graph, 20)
+    executor = graph.iteration.executor
+    assert isinstance(executor, Graphed)
+    assert executor.failure is None
+    for name, value in wanted.items():
+        assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize("executor", ["eager", "graph"])
+def test_resume_is_exact_under_deterministic_kernels(executor: str, tmp_path: Path) -> None:
+    words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "metrics=none"]
+    builders.run(compose(*words, "schedule.steps=12"), tmp_path / "whole")
+    builders.run(compose(*words, "schedule.steps=7"), tmp_path / "part")
+    config, state = builders.resumed_config(tmp_path / "part", {"schedule.steps": 12})
+    builders.run(config, tmp_path / "part", state)
+    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "part"))
+    for network in ("generator", "discriminator", "ema"):
+        for name, value in one[network].items():
+            assert torch.equal(value, other[network][name]), (network, name)
+
+
+@pytest.mark.parametrize("name", ["compiled", "compiled_graph"])
+def test_compiled_steps_are_the_eager_ones_within_rounding(name: str) -> None:
+    with arithmetic("float32", deterministic=False, device=torch.device("cuda", 0)):
+        words = ("model.d_norm=batch", "joint_batch=false")
+        eager, compiled = trainer_of(*words, "executor=eager"), trainer_of(*words, f"executor={name}")
+        wanted, found = states_after(eager, 3), states_after(compiled, 3)
+    assert compiled.iteration.executor.failure is None  # type: ignore[attr-defined]
+    torch.testing.assert_close(found["logits"], wanted["logits"], rtol=1e-2, atol=1e-3)
+
+
+def test_a_streamed_set_trains_on_the_gpu() -> None:
+    """Other permutations than a resident set's, since they are the host's; each image once an epoch all the same."""
+    trainer = trainer_of("data.resident=false", "executor=graph", "cond=projection")
+    batches = trainer.iteration.batches
+    assert batches.images.device.type == "cpu"
+    states_after(trainer, 20)
+    batches.prepare(1)
+    indices = batches.order[batches.cursor - batches.batch_size : batches.cursor]
+    images, labels = batches.batch(0)
+    assert labels is not None
+    assert batches.labels is not None
+    assert torch.equal(labels.cpu(), batches.labels[indices])
+    wanted = builders.load_data(compose(*TINY), "train").examples[indices].float() / 127.5 - 1
+    torch.testing.assert_close(images.cpu(), wanted, rtol=0, atol=1e-5)
+    assert trainer.iteration.records.first_bad_update() is None
+
+
+def test_the_default_run_fits_into_two_gigabytes() -> None:
+    forget()
+    torch.cuda.reset_peak_memory_stats()
+    config = compose("metrics=none", "log.every_steps=50", "data=digits", "device=cuda")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))
+    cifar10 = torch.zeros(50_000, 3, 32, 32, dtype=torch.uint8, device="cuda")  # in place of the digits' few
+    for _ in range(20):
+        trainer.iteration.run()
+    assert len(cifar10) == 50_000
+    assert torch.cuda.max_memory_reserved() < 2 * 2**30
+
+
+def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
+    trainer = trainer_of("executor=eager")
     iteration = trainer.iteration
     iteration.run()
     before = [p.detach().clone() for p in iteration.networks.discriminator.parameters()]

@@ -69,10 +69,8 @@ def check_classes(asker: str, images: DataSet, labels: Tensor) -> None:
 
 def lies_on(device: torch.device, asked: bool | None, examples: DataSet) -> bool:
     """Whether a set is kept on the device: as asked, else where half of its free memory holds it."""
-    if device.type != "cuda":
-        return True
-    if asked is not None:
-        return asked
+    if asked is not None or device.type != "cuda":
+        return asked is not False
     size = examples.examples.numel() * examples.examples.element_size()
     return size <= torch.cuda.mem_get_info(device)[0] // 2
 

@@ -84,7 +84,8 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
         measure_every=protocol.every,
     )
-    kept = training_set.to(device) if lies_on(device, config.data.resident, training_set) else training_set
+    resident = lies_on(device, config.data.resident, training_set)
+    kept = training_set.to(device) if resident else training_set
     objective = config.loss.make()
     d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
     batches = BatchSampler(
@@ -97,6 +98,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         seed=stream_seed(config.seed, "data"),
         at_once=d_steps.most + objective.needs_real_logits,
         device=device,
+        streamed=not resident,
         channels_last=config.channels_last,
     )
     fix_references(config, networks, kept, device)

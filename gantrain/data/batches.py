@@ -32,6 +32,7 @@ class BatchSampler:
         dequantize: bool = False,
         at_once: int = 1,
         device: torch.device | None = None,
+        streamed: bool = False,
         channels_last: bool = False,
     ) -> None:
         """Takes uint8 images (N, 3, H, W), and labels (N,) on the same device if batches are to have them.
@@ -48,6 +49,7 @@ class BatchSampler:
             dequantize: whether each level is spread evenly.
             at_once: the most batches that `prepare` is asked for.
             device: where batches are wanted; None is where the images are.
+            streamed: whether the images stay on the host, and `prepare` copies what it needs.
             channels_last: whether batches of images are laid out as NHWC.
         """
         self.channels_last = channels_last and images.ndim == 4
@@ -58,9 +60,10 @@ class BatchSampler:
         self.flip = flip
         self.dequantize = dequantize
         self.device = images.device if device is None else device
-        self.streamed = images.device != self.device
+        self.streamed = streamed
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self._permutations = torch.Generator().manual_seed(seed) if self.streamed else self.generator
+        apart = images.device != self.device  # the device's generator cannot draw permutations on the host
+        self._permutations = torch.Generator().manual_seed(seed) if apart else self.generator
         self.epoch = 0
         self.cursor = 0
         self.order = self._permutation()
@@ -151,7 +154,8 @@ class BatchSampler:
             "epoch": self.epoch,
             "generator": self.generator.get_state(),
         }
-        return state | ({"permutations": self._permutations.get_state()} if self.streamed else {})
+        apart = self._permutations is not self.generator
+        return state | ({"permutations": self._permutations.get_state()} if apart else {})
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Continues where `state_dict` was taken.
@@ -172,9 +176,11 @@ class BatchSampler:
         seen = self.epoch * len(order) + self.cursor
         restore_generator(self.generator, rng, seed=seen)
         permutations = state.get("permutations")
-        if self.streamed and isinstance(permutations, Tensor):
+        if self._permutations is self.generator:
+            return
+        if isinstance(permutations, Tensor):
             self._permutations.set_state(permutations)
-        elif self.streamed:
+        else:  # the run kept its set on the device so far
             self._permutations.manual_seed(seen)
 
     def _permutation(self) -> Tensor:

@@ -98,3 +98,33 @@ def test_dequantised_levels_lie_evenly_within_their_own_width() -> None:
         numbered(20), batch_size=20, image_range=(0.0, 255.0), flip=False, seed=0, dequantize=True
     ).next()
     assert bool((drawn != drawn.round()).any())
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_streamed_set_gives_the_batches_of_a_resident_one(channels_last: bool) -> None:
+    """Over ends of epochs and more iterations than there are buffers, with what else is asked of the images."""
+
+    def drawn(*, streamed: bool) -> list[torch.Tensor]:
+        batches = BatchSampler(
+            numbered(13),
+            labels=torch.arange(13),
+            batch_size=5,
+            image_range=(-1.0, 1.0),
+            flip=True,
+            dequantize=True,
+            seed=3,
+            at_once=3,
+            streamed=streamed,
+            channels_last=channels_last,
+        )
+        found = []
+        for count in (1, 3, 2, 3, 1, 3, 2):
+            batches.prepare(count)
+            for place in range(count):
+                images, labels = batches.batch(place)
+                assert labels is not None
+                found += [images, labels.clone()]  # a streamed batch lies where the next one will
+        return found
+
+    for one, other in zip(drawn(streamed=True), drawn(streamed=False), strict=True):
+        assert torch.equal(one, other)
