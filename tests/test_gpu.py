@@ -175,7 +175,8 @@ def test_jobs_of_a_sweep_train_as_alone(
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
     """CUDA itself raises on any synchronising call inside the step."""
-    words = (*tiny(overrides), "device=cuda", "schedule.steps=100", "metrics=none", "log.every_steps=10")
+    words = (*tiny(overrides), "device=cuda", "executor=eager", "schedule.steps=100", "metrics=none")
+    words = (*words, "log.every_steps=10")
     config = compose(*words)
     device = builders.make_device("cuda")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device)
