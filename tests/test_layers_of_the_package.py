@@ -54,10 +54,10 @@ def test_imports_point_down(path: Path) -> None:
         assert imports_of(path) <= MAY_IMPORT[room] | {room}
 
 
-def test_torch_fidelity_is_imported_by_evidence_alone() -> None:
+def test_torch_fidelity_is_imported_by_evidence_and_as_a_peer_alone() -> None:
     users = {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "import torch_fidelity" in p.read_text()}
     users |= {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "from torch_fidelity" in p.read_text()}
-    assert users == {"evidence"}
+    assert users == {"evidence", "benchmark"}
 
 
 def test_every_key_is_read() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch_fidelity.utils import create_feature_extractor
 
 from gantrain.benchmark.building import SEED, make_config, random_images
 from gantrain.benchmark.cells import NETWORKS
@@ -25,9 +26,11 @@ from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import Session
 from gantrain.benchmark.timing import Spread, paired_ratio, release, spread_of, synchronize, time_once
 from gantrain.builders import build_networks
-from gantrain.evidence.features import FEATURES, InceptionFeatures
+from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.fidelity import InceptionMetric
-from gantrain.evidence.frechet import fid, statistics_of
+from gantrain.evidence.folded import FEATURES
+from gantrain.evidence.frechet import fid, reference_of
+from gantrain.evidence.frechet import moments_of as our_moments_of
 from gantrain.evidence.inception import PACKAGE, InceptionWeights, _blank_state_dict, find_inception_weights
 from gantrain.evidence.measurement import generate_images
 from gantrain.files import save_atomically
@@ -107,7 +110,13 @@ def _measurement(session: Session) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         weights = _weights(Path(folder))
         ours_inception = InceptionFeatures(weights, batch_size=scale.fid_batch, device=device)
-        peer_inception = InceptionFeatures(weights, batch_size=min(PEER_BATCH, scale.fid_batch), device=device)
+        peer_inception = create_feature_extractor(
+            "inception-v3-compat",
+            [FEATURES],
+            cuda=device.type == "cuda",
+            feature_extractor_weights_path=str(weights.path),
+            verbose=False,
+        ).to(device)
     name = "A" if scale.cells == "gpu" else "small"
     networks = build_networks(make_config(session, NETWORKS[name]), 0)
     _settle(networks, device)
@@ -119,7 +128,9 @@ def _measurement(session: Session) -> list[Row]:
     ours, peers = [], []
     for _ in range(session.rounds if device.type == "cuda" else 1):
         ours.append(_our_way(ours_inception, metric, networks, scale.fid_samples, scale.fid_batch))
-        peers.append(_their_way(peer_inception, known, networks.generator, networks.latent_dim, scale.fid_peer_samples))
+        peers.append(
+            _their_way(peer_inception, known, networks.generator, networks.latent_dim, scale.fid_peer_samples, device)
+        )
     some = _generated(networks, min(FEW, scale.fid_samples), scale.fid_batch, device)
     features = ours_inception.of(some)[FEATURES]
     difference = abs(metric.measure(some, None)[0].value - distance(moments_of(features), known))
@@ -184,10 +195,15 @@ def _our_way(
 
 @torch.no_grad()
 def _their_way(
-    inception: InceptionFeatures, reference: Moments, generator: nn.Module, latent_dim: int, count: int
+    extractor: nn.Module,
+    reference: Moments,
+    generator: nn.Module,
+    latent_dim: int,
+    count: int,
+    device: torch.device,
 ) -> Parted:
     """torch-fidelity 0.4: noise by NumPy, batches of 64, each batch's features to the host, then NumPy."""
-    device, noise = inception.device, np.random.RandomState(SEED)
+    noise = np.random.RandomState(SEED)
     batches: list[Tensor] = []
     features: list[Tensor] = []
 
@@ -199,7 +215,7 @@ def _their_way(
 
     def see() -> None:
         for batch in batches:
-            features.append(inception.of(batch)[FEATURES].cpu())
+            features.append(extractor(batch)[0].cpu())
             synchronize(device)
 
     seconds = [time_once(generate, device), time_once(see, device)]
@@ -212,7 +228,7 @@ def _statistics(session: Session) -> list[Row]:
     size = session.scale.statistics
     source = torch.Generator().manual_seed(SEED)
     a, b = (torch.rand(2 * size, size, generator=source) for _ in range(2))
-    reference, known = statistics_of(b), moments_of(b)
+    reference, known = reference_of(our_moments_of(b)), moments_of(b)
     values: dict[str, float] = {}
 
     def theirs() -> None:
