@@ -183,6 +183,8 @@ def _run(
     finally:
         folder.close()
     print(report(config, folder, outcome, device), flush=True)
+    if trainer.trace is not None:
+        print(f"  trace        {trainer.trace} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)", flush=True)
     if outcome.stopped is not None:
         raise StoppedByDoctorError(
             f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; what it says of it stands in "

@@ -149,6 +149,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         diagnostics=diagnostics,
         stop_at_a_finding=config.doctor.stop,
         executor=words,
+        profiled=config.profile,
     )
 
 

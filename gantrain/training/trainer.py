@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gantrain.evidence.doctor import Doctor
 from gantrain.evidence.measurement import LOWER_IS_BETTER, Measurement, Metric, draw_images, evaluating, generate_images
+from gantrain.logs.profile import Profile
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
@@ -51,6 +52,7 @@ class Trainer:
         diagnostics: Diagnostics | None = None,
         stop_at_a_finding: bool = False,
         executor: str = "eager",
+        profiled: bool = False,
     ) -> None:
         """Takes built parts.
 
@@ -66,7 +68,10 @@ class Trainer:
             diagnostics: what looks at the run for the doctor; None for neither.
             stop_at_a_finding: whether the doctor's first finding ends the run.
             executor: how the iteration runs, in words.
+            profiled: whether a trace of some iterations is written.
         """
+        self.profiled = profiled
+        self.trace: Path | None = None
         self.executor = executor
         self.iteration = iteration
         self.plan = plan
@@ -124,6 +129,7 @@ class Trainer:
             self._draw_grid(folder)
             self._checkpoint(folder.path / LAST)
         self.saved_step = self.step
+        left = self.plan.steps - self.step
         on_cpu = self.iteration.device.type == "cpu"
         progress = Progress(first=self.step, steps=self.plan.steps, images=self.images_at, warn_slow=on_cpu)
         self._progress = progress
@@ -133,11 +139,16 @@ class Trainer:
                 progress.show(
                     **{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"}
                 )
+            profile = Profile(folder.path, self.iteration.device, steps=left) if self.profiled and left else None
             try:
-                yield from self._iterate(folder, progress)
+                yield from self._iterate(folder, progress, profile)
             except BaseException:
                 self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
+            finally:
+                if profile is not None:
+                    profile.close()
+                    self.trace = profile.path
             seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()
@@ -147,13 +158,15 @@ class Trainer:
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
         return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
 
-    def _iterate(self, folder: RunFolder, progress: Progress) -> Iterator[None]:
+    def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> Iterator[None]:
         """Iterations with what is written down between them, to the last step or until something ends the run."""
         iteration, plan = self.iteration, self.plan
         on_cpu = iteration.device.type == "cpu"
         while self.step < plan.steps:
             iteration.set_learning_rates(self.learning_rate_factor(self.step))
             iteration.run()
+            if profile is not None:
+                profile.step()
             last = self.step == plan.steps
             if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
                 self._refuse_not_finite()

@@ -302,3 +302,16 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
         save_checkpoint({"step": 2, **parts}, path)
     assert load_checkpoint(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_profile_changes_no_number_and_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = train(tmp_path / "plain", "schedule.steps=14", "metrics=none")
+    profiled = train(tmp_path / "profiled", "schedule.steps=14", "metrics=none", "profile=true")
+    (trace,) = (profiled / "profile").iterdir()
+    assert f"trace        {trace}" in capsys.readouterr().out
+    names = {event.get("name", "") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert len({name for name in names if name.startswith("ProfilerStep#")}) == 10
+    assert any("convolution" in name for name in names)
+    one, other = trained_state(plain), trained_state(profiled)
+    assert one["config"].pop("profile") is not other["config"].pop("profile")
+    assert_same(other, one)

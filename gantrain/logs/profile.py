@@ -1,0 +1,53 @@
+"""A trace of a few iterations, for Perfetto and TensorBoard's profiler."""
+
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+FOLDER = "profile"
+PROFILED, WARM_UP, BEFORE = 10, 2, 20
+"""Iterations in the trace, those that the profiler is warmed up with, and those before them, in which graphs are
+captured and kernels compiled."""
+
+
+class Profile:
+    """Watches iterations and writes RUN/profile/iterations.pt.trace.json once; changes no number of a run.
+
+    Attributes:
+        path: of the trace; None until it is written.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, *, steps: int) -> None:
+        """Begins after the first iterations of a run of `steps`, at once in a short one."""
+        self.path: Path | None = None
+        self._folder = folder / FOLDER
+        before = BEFORE if steps >= 2 * (BEFORE + WARM_UP + PROFILED) else 0
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+        plan = schedule(wait=before, warmup=WARM_UP, active=max(1, min(PROFILED, steps - WARM_UP)), repeat=1)
+        self._profiler = profile(activities=activities, schedule=plan, on_trace_ready=self._write)
+        self._profiler.start()
+        self._open = True
+
+    def step(self) -> None:
+        """An iteration is over."""
+        if self._open:
+            self._profiler.step()
+            if self.path is not None:
+                self.close()
+
+    def close(self) -> None:
+        """Ends the profiler; a trace that has begun is written."""
+        if self._open:
+            self._open = False
+            self._profiler.stop()
+
+    def _write(self, found: profile) -> None:
+        if self.path is not None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / "iterations.pt.trace.json"  # the name that TensorBoard's plugin looks for
+        part = path.with_name(f".{path.name}.part")
+        found.export_chrome_trace(str(part))
+        part.replace(path)
+        self.path = path
