@@ -81,7 +81,8 @@ class Processes:
         dist.all_reduce(flat)
         *sums, total = flat.split([*(gradient.numel() for gradient in gradients), 1])
         torch._foreach_copy_(gradients, [s.view(g.shape) for s, g in zip(sums, gradients, strict=True)])
-        return total[0]
+        whole: Tensor = total[0]
+        return whole
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over processes."""

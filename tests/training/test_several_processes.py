@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from gantrain import builders
 from gantrain.config import ConfigError
+from gantrain.data import BatchSampler
+from gantrain.evidence.features import InceptionFeatures
+from gantrain.evidence.inception import find_inception_weights
 from gantrain.logs.run_folder import read_rows
 from gantrain.processes import ALONE, Processes, present, rand, shared_generator, standard_deviation
 from gantrain.training.checkpoint import load_checkpoint
@@ -42,7 +45,7 @@ SHARED = {
     ),
     "virtual batch norm, DRAGAN, noise": (
         *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
-        *("model.virtual_reference=4", "regularizer=dragan", "data.dequantize=true", "data.flip=true"),
+        *("model.virtual_reference=4", "regularizer=dragan", "data.dequantize=true"),
         *("practice.instance_noise=0.1", "optimizer.clip_gradient=1"),
     ),
     "clipping, spectral norm once a step": ("regularizer=clip", "model.d_norm=none", "model.g_norm=layer"),
@@ -97,8 +100,9 @@ def test_two_processes_are_one(name: str, results: list[dict[str, dict[str, Tens
         for key, value in wanted.items():
             if value.dtype == torch.uint8:
                 assert torch.equal(found[key], value), f"{key}: the draws to come differ"
-            else:  # Adam turns the rounding of a gradient near 0 into a step of up to lr = 2e-4
-                apart = 3e-4 if "." in key else 1e-4
+            else:
+                # Adam makes steps of lr = 2e-4 of the rounding that a bias before batch norm has for a gradient.
+                apart = 2e-3 if key.endswith(".bias") else 3e-4 if "." in key else 1e-4
                 torch.testing.assert_close(found[key], value, rtol=1e-3, atol=apart, equal_nan=True, msg=key)
     first, second = (result[name] for result in results)
     for key, value in first.items():
@@ -191,14 +195,16 @@ def test_dropout_differs_between_processes_and_goes_on_exactly(
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_is_said_once(torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_what_goes_wrong_is_said_once(
+    torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     for words, said in (
         (("schedule.batch_size=9",), "schedule.batch_size=9 is that of all 2 processes together"),
         (("loss.gen=nothing",), "loss.gen"),
         (("-m", "seed=1,2"), "leave torchrun out"),
         (("theory", "out=there"), "leave torchrun out"),
         (("device=cuda:0",), "device='cuda:0' is one GPU, and 2 processes take one each"),
-        (("optimizer.lr_d=1e30", "optimizer.lr_g=1e30", "loss=wasserstein", "model.d_norm=none"), "is not finite"),
+        (("loss.disc=pearson", "loss.gen=neyman", "optimizer.lr_d=0.5", "schedule.steps=40"), "is not finite"),
     ):
         commanded = words[0] in ("-m", "theory")
         ended = torchrun(*(() if commanded else (*TINY, "metrics=none")), *words)
@@ -208,6 +214,34 @@ def test_what_goes_wrong_is_said_once(torchrun: Callable[..., subprocess.Complet
         assert "Traceback" not in ended.stderr.split("ChildFailedError")[0].split("torch/distributed")[0], ended.stderr
 
 
+def features_of(folder: Path, processes: Processes) -> Tensor:
+    """Of seven images, which two processes cannot share out evenly."""
+    weights = find_inception_weights(str(folder / "weights"))
+    inception = InceptionFeatures(weights, batch_size=3, device=torch.device("cpu"), processes=processes)
+    images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    return inception.of(images)["2048"]
+
+
+def one_that_measures(rank: int, folder: Path) -> None:
+    """Its part of the features, and all of them to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+    try:
+        torch.save(features_of(folder, present()), folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.inception
+def test_the_inception_is_shared_out(tmp_path: Path, inception_file: Path) -> None:
+    (tmp_path / "weights").symlink_to(inception_file)
+    torch.multiprocessing.spawn(one_that_measures, (tmp_path,), nprocs=PROCESSES)
+    wanted = features_of(tmp_path, ALONE)
+    for rank in range(PROCESSES):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_draws_are_shared_out() -> None:
     whole = torch.rand(3, 8, 2, generator=torch.Generator().manual_seed(4))
     for rank in range(4):
@@ -215,6 +249,25 @@ def test_draws_are_shared_out() -> None:
         assert torch.equal(rand((3, 2, 2), draws, rows=1), whole[:, 2 * rank : 2 * rank + 2])
     assert torch.equal(rand((3, 8, 2), torch.Generator().manual_seed(4)), whole)
     assert standard_deviation(whole, torch.Generator()) == whole.std()
+
+
+def test_batches_are_rows_of_the_whole_ones() -> None:
+    """Indices, mirroring and dequantisation, over the end of an epoch."""
+    images = torch.randint(0, 256, (10, 3, 4, 4), dtype=torch.uint8)
+
+    def sampler(processes: Processes) -> BatchSampler:
+        words = {"image_range": (-1.0, 1.0), "flip": True, "dequantize": True, "seed": 3, "at_once": 2}
+        return BatchSampler(images, labels=torch.arange(10), batch_size=6, processes=processes, **words)  # type: ignore[arg-type]
+
+    samplers = [sampler(ALONE), *(sampler(Processes(rank, 3)) for rank in range(3))]
+    for _ in range(2):
+        for each in samplers:
+            each.prepare(2)
+        for k in range(2):
+            (whole, labels), *parts = (each.batch(k) for each in samplers)
+            assert torch.equal(whole, torch.cat([part for part, _ in parts]))
+            assert labels is not None
+            assert labels.tolist() == [label for _, of in parts if of is not None for label in of.tolist()]
 
 
 def test_rows_part_without_a_rest() -> None:
