@@ -221,3 +221,24 @@ def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
     for name in wanted:
         if name.startswith("ema."):
             torch.testing.assert_close(found[name], wanted[name], rtol=0.05, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own
+def test_a_compiled_run_goes_on_exactly(tmp_path: Path) -> None:
+    words = (*TINY, "loss=exact", "model.d_norm=batch", "model.d_dropout=0.2")
+    whole, resumed = made(*words), made(*words, "seed=5")
+    for trainer in (whole, resumed):
+        trainer.iteration.executor = Compiled()
+    run(whole, 3)
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    whole.iteration.records.clear()
+    wanted = run(whole, 2)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    found = run(resumed, 2)
+    for trainer in (whole, resumed):
+        executor = trainer.iteration.executor
+        assert isinstance(executor, Compiled)
+        assert executor.failure is None
+    for name, value in wanted.items():
+        assert torch.equal(found[name], value), name
