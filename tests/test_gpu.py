@@ -431,3 +431,16 @@ def test_moments_and_fid_on_the_gpu_are_those_on_the_cpu() -> None:
     assert frechet_distance(on_gpu, reference.to(GPU)) == pytest.approx(wanted, rel=1e-9)
     halves = fid_of_halves(x.to(GPU), reference.to(GPU), 3)
     assert halves == pytest.approx(fid_of_halves(x, reference, 3), rel=1e-6)
+
+
+def test_runs_side_by_side_are_what_they_are_alone(tmp_path: Path, command: Callable[..., tuple[int, str]]) -> None:
+    """Graphs read the default generator's state where it lies; dropout draws from it."""
+    words = (*TINY[:-1], "device=cuda", "deterministic=true", "model.d_dropout=0.3", "schedule.steps=30")
+    swept = ("seed=0,1", "executor=graph,eager", "metrics=none")
+    side = ("hydra/launcher=side_by_side", "hydra.launcher.runs=3")
+    assert command("-m", *words, *swept, "hydra.sweep.dir=turns", *side)[0] == 0
+    assert command("-m", *words, *swept, "hydra.sweep.dir=alone")[0] == 0
+    for folder in find_runs([tmp_path / "alone"]):
+        one, other = (load_checkpoint(place / "last.pt") for place in (folder, tmp_path / "turns" / folder.name))
+        for network in ("generator", "discriminator", "ema"):
+            assert all(torch.equal(value, other[network][key]) for key, value in one[network].items())

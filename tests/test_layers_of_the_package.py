@@ -10,18 +10,30 @@ from gantrain import config
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "gantrain"
-BELOW_BUILD = {"files", "processes", "config", "training", "logs", "evidence", "networks", "data", "objectives"}
+BELOW_BUILD = {
+    "files",
+    "processes",
+    "turns",
+    "config",
+    "training",
+    "logs",
+    "evidence",
+    "networks",
+    "data",
+    "objectives",
+}
 # Each room may import those named; itself is always allowed.
 MAY_IMPORT = {
     "files": set(),
     "objectives": set(),
     "processes": set(),
+    "turns": set(),
     "networks": set(),
     "data": {"processes"},
     "config": {"objectives"},
     "evidence": {"files", "processes", "networks", "data", "objectives"},
-    "logs": {"files", "config", "evidence", "networks", "data", "objectives"},
-    "training": {"files", "processes", "logs", "evidence", "networks", "data", "objectives"},
+    "logs": {"files", "turns", "config", "evidence", "networks", "data", "objectives"},
+    "training": {"files", "processes", "turns", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
     "failures": {"builders", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},

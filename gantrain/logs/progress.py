@@ -7,6 +7,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from gantrain.turns import label
+
 HOUR = 3600.0
 FIRST_LOOK = 10  # steps before the length of the run is estimated
 
@@ -20,7 +22,8 @@ class Progress:
         self.warn_slow = warn_slow
         self.words: dict[str, str] = {}
         self.started = self.last_line = time.monotonic()
-        self.terminal = sys.stderr.isatty()
+        self.label = label()
+        self.terminal = sys.stderr.isatty() and not self.label  # one bar is enough for a terminal
         self.bar = tqdm(
             total=steps, initial=first, unit="step", disable=not self.terminal, dynamic_ncols=True, smoothing=0.1
         )
@@ -51,7 +54,8 @@ class Progress:
         self.words |= words
 
     def say(self, line: str) -> None:
-        """A line above the bar."""
+        """A line above the bar, with the run's name where there are several."""
+        line = f"{self.label}: {line}" if self.label else line
         self.bar.write(line, file=sys.stderr) if self.terminal else print(line, file=sys.stderr, flush=True)
 
     def exclude(self, seconds: float) -> None:

@@ -27,6 +27,7 @@ from gantrain.logs.charts import with_bands
 from gantrain.logs.dashboard import Best, introduce, take_back_end, tell_end
 from gantrain.logs.reliability import draw_reliability
 from gantrain.logs.status import STATUS, Status, write_status
+from gantrain.turns import side_by_side
 
 CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
 CHECKPOINTS = "*.pt"
@@ -291,6 +292,7 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> str | Non
             "python": platform.python_version(),
             "device": device,
             "cpu_threads": torch.get_num_threads(),
+            "side_by_side": side_by_side(),
         }
     )
     replace_text(path, json.dumps(starts, indent=1) + "\n")

@@ -32,6 +32,8 @@ from gantrain.logs.run_folder import CONFIG, LOCK, REASON, SWEEP
 from gantrain.logs.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from gantrain.sweeps.optimising import objective_of
+from gantrain.sweeps.side_by_side import NAME as SIDE_BY_SIDE
+from gantrain.sweeps.side_by_side import check_and_register
 
 RESUME = "sweep.resume"
 
@@ -111,6 +113,8 @@ def prepare(words: list[str]) -> Sweep:
     composed = compose_with_hydra(first_values(words))
     hydra = composed.hydra
     launcher = str(hydra.runtime.choices["hydra/launcher"])
+    if launcher == SIDE_BY_SIDE:
+        check_and_register(hydra)
     given = {_key(word) for word in words}
     params = dict(hydra.sweeper.params or {})
     subdir = next((word.partition("=")[2].strip("'\"") for word in words if _key(word) == "hydra.sweep.subdir"), "jobs")

@@ -26,6 +26,7 @@ from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimising import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
 from gantrain.training.checkpoint import LAST
+from gantrain.turns import side_by_side
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
 
@@ -69,7 +70,7 @@ class Job:
 def forget() -> None:
     """Frees what a job has left in this process, so that the next one starts as in a fresh one."""
     gc.collect()
-    if "torch._dynamo" in sys.modules:
+    if "torch._dynamo" in sys.modules and side_by_side() == 1:
         torch._dynamo.reset()  # compiled graphs hold their networks
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.finite import refuse_not_finite
 from gantrain.training.iteration import Iteration
 from gantrain.training.plan import Grid, Outcome, Plan, Sampling
+from gantrain.turns import give_way
 
 Prune = Callable[[int, dict[str, float]], str | None]
 """Step and figures just measured -> why a run is not worth going on with, or None."""
@@ -118,21 +119,11 @@ class Trainer:
         return self.iteration.batches.batch_size * self.iteration.d_steps.total(step)
 
     def fit(self, folder: RunFolder) -> Outcome:
-        """Trains from the present step to the last.
+        """Trains from the present step to the last; gives way to other runs of the process after each.
 
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
         """
-        course = self.course(folder)
-        while True:
-            try:
-                next(course)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
-
-    def course(self, folder: RunFolder) -> Generator[None, None, Outcome]:
-        """The same, pausing after every step, so that several runs can take turns in one process."""
         self.iteration.records.clear()
         if self.step == 0:
             folder.grid(0, self.grid.draw(self.grid.real, self.judge), "real")
@@ -152,7 +143,7 @@ class Trainer:
             profiled = self.profiled and left and self.processes.is_first
             profile = Profile(folder.path, self.iteration.device, steps=left) if profiled else None
             try:
-                yield from self._iterate(folder, progress, profile)
+                self._iterate(folder, progress, profile)
             except BaseException:
                 self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
@@ -169,7 +160,7 @@ class Trainer:
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
         return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
 
-    def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> Iterator[None]:
+    def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
         """Iterations with what is written down between them, to the last step or until something ends the run."""
         iteration, plan = self.iteration, self.plan
         on_cpu = iteration.device.type == "cpu"
@@ -214,7 +205,7 @@ class Trainer:
             progress.advance(self.step)
             if ends:
                 break
-            yield
+            give_way()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
