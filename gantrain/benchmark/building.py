@@ -53,16 +53,30 @@ def make_trainer(session: Session, overrides: Sequence[str]) -> Trainer:
     return build_trainer(config, images, [], session.device)
 
 
-def iterate(trainer: Trainer) -> Callable[[], None]:
+class Iterating:
     """One iteration of ours a call; what it records is let go where a run would read it."""
-    iteration = trainer.iteration
 
-    def once() -> None:
+    def __init__(self, trainer: Trainer) -> None:
+        """Takes a trainer that writes nothing down."""
+        self.trainer = trainer
+
+    def __call__(self) -> None:
+        """Runs it."""
+        iteration = self.trainer.iteration
         if iteration.records.count == LOG_EVERY:
             iteration.records.clear()
         iteration.run()
 
-    return once
+    @property
+    def note(self) -> str:
+        """Which executor it takes, and what that one could not do."""
+        said = [self.trainer.executor.partition(" (")[0]]
+        executor: object = self.trainer.iteration.executor
+        while executor is not None:
+            failure = getattr(executor, "failure", None)
+            said += [f"{type(executor).__name__} fell back: {failure}"] if failure else []
+            executor = getattr(executor, "inner", None)
+        return "; ".join(said)
 
 
 def make_peer(

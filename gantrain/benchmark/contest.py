@@ -71,6 +71,7 @@ def hold(
             else:
                 works[contestant.name] = work
                 row.peak_mib = memory.mebibytes()
+                row.note = "; ".join(filter(None, (row.note, getattr(work, "note", ""))))
         seconds = time_rounds(works, session.device, rounds=session.rounds, slice_seconds=session.scale.slice_seconds)
         works.clear()
     release(session.device)

@@ -110,6 +110,7 @@ def _measurement(session: Session) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         weights = _weights(Path(folder))
         ours_inception = InceptionFeatures(weights, batch_size=scale.fid_batch, device=device)
+        in_bf16 = InceptionFeatures(weights, batch_size=scale.fid_batch, device=device, precision="bf16")
         peer_inception = create_feature_extractor(
             "inception-v3-compat",
             [FEATURES],
@@ -122,12 +123,17 @@ def _measurement(session: Session) -> list[Row]:
     _settle(networks, device)
     reference = random_images(scale.fid_peer_samples, 32).images
     with _own_cache(), contextlib.redirect_stderr(io.StringIO()):
-        metric = InceptionMetric(("fid",), ours_inception, reference=reference, reference_name="random images")
+        metric, metric_bf16 = (
+            InceptionMetric(("fid",), inception, reference=reference, reference_name="random images")
+            for inception in (ours_inception, in_bf16)
+        )
     known = moments_of(ours_inception.of(reference)[FEATURES])
-    ours_inception.of(_generated(networks, scale.fid_batch, scale.fid_batch, device))  # warmed up
-    ours, peers = [], []
+    for inception in (ours_inception, in_bf16):
+        inception.of(_generated(networks, scale.fid_batch, scale.fid_batch, device))  # warmed up
+    ours, bf16, peers = [], [], []
     for _ in range(session.rounds if device.type == "cuda" else 1):
         ours.append(_our_way(ours_inception, metric, networks, scale.fid_samples, scale.fid_batch))
+        bf16.append(_our_way(in_bf16, metric_bf16, networks, scale.fid_samples, scale.fid_batch))
         peers.append(
             _their_way(peer_inception, known, networks.generator, networks.latent_dim, scale.fid_peer_samples, device)
         )
@@ -136,7 +142,7 @@ def _measurement(session: Session) -> list[Row]:
     difference = abs(metric.measure(some, None)[0].value - distance(moments_of(features), known))
     release(device)
     rows = []
-    for cell, parts in (("fidelity", peers), ("ours", ours)):
+    for cell, parts in (("fidelity", peers), ("ours", ours), ("ours, bf16", bf16)):
         seconds = [part.of(FULL) for part in parts]
         row = Row(
             block=BLOCK,
@@ -152,11 +158,11 @@ def _measurement(session: Session) -> list[Row]:
             },
         )
         rows.append(row)
-    theirs, own = ([part.of(FULL) for part in parts] for parts in (peers, ours))
-    rows[1].ratios = {"fidelity": paired_ratio(own, theirs)}
+    theirs = [part.of(FULL) for part in peers]
+    for row, parts in zip(rows[1:], (ours, bf16), strict=True):
+        row.ratios = {"fidelity": paired_ratio([part.of(FULL) for part in parts], theirs)}
     rows[1].figures["difference"] = difference
-    rows.reverse()
-    return rows
+    return [*rows[1:], rows[0]]
 
 
 @torch.no_grad()

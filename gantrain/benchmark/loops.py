@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from gantrain.benchmark.building import iterate, make_config, make_peer, make_trainer
+from gantrain.benchmark.building import Iterating, make_config, make_peer, make_trainer
 from gantrain.benchmark.cells import LOOPS, VARIANTS, Contest
 from gantrain.benchmark.contest import Contestant, hold
 from gantrain.benchmark.counting import iteration_flops
@@ -53,7 +53,7 @@ def ours(session: Session, contest: Contest) -> list[Contestant]:
 
 
 def _starter(session: Session, overrides: tuple[str, ...]) -> Callable[[ExitStack], Callable[[], None]]:
-    return lambda stack: iterate(make_trainer(session, overrides))
+    return lambda stack: Iterating(make_trainer(session, overrides))
 
 
 def _contest(session: Session, contest: Contest) -> list[Row]:

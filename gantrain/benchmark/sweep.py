@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from gantrain.benchmark.building import iterate, make_config, make_trainer
+from gantrain.benchmark.building import Iterating, make_config, make_trainer
 from gantrain.benchmark.cells import SWEPT, VARIANTS
 from gantrain.benchmark.contest import Contestant, hold
 from gantrain.benchmark.rows import Row
@@ -51,7 +51,7 @@ def _contest(session: Session, gans: int) -> list[Row]:
 
 
 def _several(session: Session, overrides: tuple[str, ...], gans: int) -> list[Callable[[], None]]:
-    return [iterate(make_trainer(session, (*overrides, f"seed={seed}"))) for seed in range(gans)]
+    return [Iterating(make_trainer(session, (*overrides, f"seed={seed}"))) for seed in range(gans)]
 
 
 def _in_turn(session: Session, overrides: tuple[str, ...], gans: int, stack: ExitStack) -> Callable[[], None]:

@@ -225,7 +225,8 @@ def _run(
         folder.close()
     print(report(config, folder, outcome, device), flush=True)
     if trainer.trace is not None:
-        print(f"  trace        {trainer.trace} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)", flush=True)
+        print(f"  trace        {trainer.trace} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)")
+        print(f"               {trainer.traced_seconds:.1f} s of the training time went into it", flush=True)
     if outcome.stopped is not None:
         raise StoppedByDoctorError(
             f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; what it says of it stands in "

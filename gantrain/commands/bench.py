@@ -17,6 +17,7 @@ from gantrain.benchmark.session import SCALES, Session
 from gantrain.benchmark.suite import BLOCKS, measure
 from gantrain.benchmark.targets import judge
 from gantrain.builders import make_device
+from gantrain.builders.device import arithmetic
 from gantrain.config import ConfigError, option
 from gantrain.files import UnusableFolderError
 
@@ -100,16 +101,15 @@ def _size_and_device(options: Options) -> tuple[str, torch.device]:
 
 @contextmanager
 def _settled(device: torch.device) -> Iterator[None]:
-    """The same for everyone: one thread on a CPU; on a GPU cuDNN tries its algorithms, as training has it."""
-    threads, tries = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    """The same for everyone: one thread on a CPU; on a GPU TF32, and cuDNN tries its algorithms, as a run has it."""
+    threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
-    torch.backends.cudnn.benchmark = device.type == "cuda"
     try:
-        yield
+        with arithmetic("tf32", deterministic=False, device=device):
+            yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.cudnn.benchmark = tries
 
 
 def _new_folder(out: str | None) -> Path:

@@ -1,5 +1,6 @@
 """A trace of a few iterations, for Perfetto and TensorBoard's profiler."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ class Profile:
 
     Attributes:
         path: of the trace; None until it is written.
+        seconds: what the iterations that it watched took, with writing.
     """
 
     def __init__(self, folder: Path, device: torch.device, *, steps: int) -> None:
@@ -28,11 +30,17 @@ class Profile:
         self._profiler = profile(activities=activities, schedule=plan, on_trace_ready=self._write)
         self._profiler.start()
         self._open = True
+        self._left = before
+        self._since = time.monotonic()
+        self.seconds = 0.0
 
     def step(self) -> None:
         """An iteration is over."""
         if self._open:
             self._profiler.step()
+            self._left -= 1
+            if self._left == 0:
+                self._since = time.monotonic()
             if self.path is not None:
                 self.close()
 
@@ -51,3 +59,4 @@ class Profile:
         found.export_chrome_trace(str(part))
         part.replace(path)
         self.path = path
+        self.seconds = time.monotonic() - self._since

@@ -78,6 +78,7 @@ class Trainer:
         """
         self.profiled = profiled
         self.trace: Path | None = None
+        self.traced_seconds = 0.0
         self.executor = executor
         self.iteration = iteration
         self.plan = plan
@@ -150,7 +151,7 @@ class Trainer:
             finally:
                 if profile is not None:
                     profile.close()
-                    self.trace = profile.path
+                    self.trace, self.traced_seconds = profile.path, profile.seconds
             seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.benchmark.building import iterate, make_trainer
+from gantrain.benchmark.building import Iterating, make_trainer
 from gantrain.benchmark.cells import FED, LOOPS, NETWORKS, VARIANTS
 from gantrain.benchmark.counting import iteration_flops, operators_of
 from gantrain.benchmark.layers import convolutions
@@ -70,7 +70,7 @@ def test_operators_waits_and_flops_are_counted() -> None:
 
 
 def test_our_iteration_never_waits_and_lets_its_records_go() -> None:
-    run = iterate(make_trainer(make_session(), NETWORKS["A"]))
+    run = Iterating(make_trainer(make_session(), NETWORKS["A"]))
     assert operators_of(run).waits == 0
     for _ in range(101):
         run()
