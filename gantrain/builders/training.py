@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gantrain.builders.data import choose_some, lies_on, load_data
 from gantrain.builders.device import generator_of, stream_seed
-from gantrain.builders.executing import choose_executor, judges_jointly
+from gantrain.builders.executing import choose_executor, is_channels_last, judges_jointly
 from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import (
     TOYS,
@@ -68,9 +68,10 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
     torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule = config.schedule
     networks = build_networks(config, len(training_set.classes))
+    channels_last = is_channels_last(config, device)
     for network in (networks.generator, networks.discriminator):
         network.to(device).train()
-        if config.channels_last:
+        if channels_last:
             to_channels_last(network)
     optimizer = config.optimizer
     optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
@@ -99,7 +100,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         at_once=d_steps.most + objective.needs_real_logits,
         device=device,
         streamed=not resident,
-        channels_last=config.channels_last,
+        channels_last=channels_last,
     )
     fix_references(config, networks, kept, device)
     acgan = config.cond.name == "acgan"
