@@ -124,6 +124,7 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
         clip_gradient=optimizer.clip_gradient,
         joint=judges_jointly(config, device),
+        reuse_fakes=schedule.reuse_fakes,
     )
     iteration.executor, words = choose_executor(config, device)
     diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)

@@ -232,7 +232,11 @@ def test_layout_and_batches_by_themselves(
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 @pytest.mark.parametrize(
     "overrides",
-    [("loss=exact", "model.d_norm=batch"), ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer")],
+    [
+        ("loss=exact", "model.d_norm=batch"),
+        ("schedule.reuse_fakes=true", "model.d_norm=batch"),
+        ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer"),
+    ],
 )
 def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
     eager, compiled = made(*tiny(overrides)), made(*tiny(overrides))
