@@ -113,6 +113,16 @@ RUNS = {
     "spectral norm once a step, one batch, channels last": (
         *("model.sn_schedule=per_step", "joint_batch=true", "channels_last=true", "precision=bf16", "cond=projection"),
     ),
+    "fakes reused": (
+        *(
+            "schedule.reuse_fakes=true",
+            "schedule.d_steps=2",
+            "cond=acgan",
+            "augment=diffaugment",
+            "practice.history=20",
+        ),
+        *("practice.top_k=0.5", "practice.instance_noise=0.1", "regularizer=r1r2", "model.d_norm=layer"),
+    ),
     "clipping": ("regularizer=clip", "model.d_norm=none", "loss=wasserstein", "schedule.early_d_steps=3"),
 }
 """A run of every technique."""

@@ -21,7 +21,8 @@ SHARED_SN = ("model.sn_schedule=per_step",)
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "ours": (),
-    "ours, channels_last": ("channels_last=true",),
+    "ours, NCHW": ("channels_last=false", "joint_batch=false"),
+    "ours, fakes reused": ("schedule.reuse_fakes=true",),
     "ours, eager": EAGER,
     "ours, graph": GRAPH,
     "ours, graph bf16": (*GRAPH, *BF16),
@@ -92,7 +93,7 @@ LOOPS: dict[str, tuple[Contest, ...]] = {
         Contest("D", 64, 1, ALL_PEERS, "examples", FOR_SN),
         Contest("D", 256, 1, ("examples", "mimicry"), "examples", FOR_SN[1:]),
     ),
-    "cpu": (Contest("small", 32, 1, ALL_PEERS, "examples", ("ours", "ours, channels_last")),),
+    "cpu": (Contest("small", 32, 1, ALL_PEERS, "examples", ("ours", "ours, fakes reused", "ours, NCHW")),),
 }
 FED: dict[str, tuple[Contest, ...]] = {
     "gpu": (

@@ -1,5 +1,6 @@
 """Every convolution of a pair by itself, forward and backward: where channels_last and fewer bits pay."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,18 +101,8 @@ def _pass(session: Session, convolution: Convolution, precision: str, format_nam
     """A forward and a backward pass in one format and number type."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     layout = FORMATS[format_name]
-    layer = convolution.layer
-    fresh = nn.ConvTranspose2d if isinstance(layer, nn.ConvTranspose2d) else nn.Conv2d
-    alone = fresh(
-        layer.in_channels,
-        layer.out_channels,
-        layer.kernel_size,  # type: ignore[arg-type]
-        layer.stride,  # type: ignore[arg-type]
-        layer.padding,  # type: ignore[arg-type]
-        bias=False,
-        device=session.device,
-        dtype=dtype,
-    ).to(memory_format=layout)
+    alone = copy.deepcopy(convolution.layer).to(session.device, dtype).to(memory_format=layout)
+    alone.bias = None
     x = torch.randn(convolution.shape, device=session.device, dtype=dtype).to(memory_format=layout).requires_grad_()
     gradient = torch.ones_like(alone(x))
 

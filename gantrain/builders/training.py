@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gantrain.builders.data import choose_some, lies_on, load_data
 from gantrain.builders.device import generator_of, stream_seed
-from gantrain.builders.executing import choose_executor, judges_jointly
+from gantrain.builders.executing import choose_executor, is_channels_last, judges_jointly
 from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import (
     TOYS,
@@ -75,9 +75,10 @@ def build_trainer(
     torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule = config.schedule
     networks = build_networks(config, len(training_set.classes))
+    channels_last = is_channels_last(config, device)
     for network in (networks.generator, networks.discriminator):
         network.to(device).train()
-        if config.channels_last:
+        if channels_last:
             to_channels_last(network)
         if config.model.sync_batch_norm:
             synchronise(network, processes.group)
@@ -108,7 +109,7 @@ def build_trainer(
         at_once=d_steps.most + objective.needs_real_logits,
         device=device,
         streamed=not resident,
-        channels_last=config.channels_last,
+        channels_last=channels_last,
         processes=processes,
     )
     fix_references(config, networks, kept, device)
@@ -136,6 +137,7 @@ def build_trainer(
         clip_gradient=optimizer.clip_gradient,
         joint=judges_jointly(config, device),
         processes=processes,
+        reuse_fakes=schedule.reuse_fakes,
     )
     iteration.executor, words = choose_executor(config, device, processes)
     diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)

@@ -40,6 +40,9 @@ class ScheduleConfig:
     early_until: int = option(25, "see early_d_steps")
     early_every: int = option(0, "generator steps from one with early_d_steps to the next, later on; 0 is never")
     batch_size: int = option(64, "real images a discriminator step, and fakes a step of either network")
+    reuse_fakes: bool = option(
+        False, "G learns from the fakes of the last discriminator step, as pytorch/examples' does, not from fresh ones"
+    )
     lr_decay: str = option("constant", "learning rates: constant, or linear or cosine to 0 at the last step")
     lr_decay_from: float = option(0.0, "share of the run after which the decay begins, in [0, 1)")
     ema_decay: float = option(0.999, "decay a step of the generator's running average (EMA); 0 turns it off")

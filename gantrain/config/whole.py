@@ -45,11 +45,13 @@ class Config:
         "how an iteration runs: eager, compiled (Inductor), graph (one CUDA graph), compiled_graph; auto: graph on "
         "CUDA, eager on a CPU",
     )
-    channels_last: bool = option(False, "lay networks and images out as NHWC")
+    channels_last: bool | None = option(
+        None, "lay networks and images out as NHWC; null: on a CPU, for all networks but model=poole"
+    )
     joint_batch: bool | None = option(
         None,
-        "D judges real and fake images in one batch, batch norm by halves; null: on CUDA, where that changes no more "
-        "than rounding",
+        "D judges real and fake images in one batch, batch norm by halves; null: where that changes no more than "
+        "rounding, on a CPU with channels_last only",
     )
     deterministic: bool = option(
         False, "deterministic kernels, none chosen by timing: the same bits again and after resume; slower on CUDA"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gantrain.networks.layers import WholeConv2d
 from gantrain.networks.normalisation import BatchNorm2d, VirtualBatchNorm2d
 
 
@@ -116,7 +117,7 @@ class Network(nn.Sequential):
             labels = None if labels is None else torch.cat((self.reference_labels, labels))
         for layer in self:
             x = layer(x, labels) if isinstance(layer, ReadsLabels) else layer(x)
-        return x[self.reference_size :]
+        return x[self.reference_size :] if self.reference_size else x
 
 
 class Discriminator(nn.Module):
@@ -126,7 +127,7 @@ class Discriminator(nn.Module):
         """A convolution over all of the features' (N, channels, size, size) gives the logit."""
         super().__init__()
         self.features = features
-        self.logit = nn.Conv2d(channels, 1, size)
+        self.logit = WholeConv2d(channels, 1, size)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N,)."""
@@ -146,7 +147,7 @@ class LabelledDiscriminator(Discriminator):
         super().__init__(features, channels, size)
         assert kind in ("acgan", "projection"), kind
         self.kind = kind
-        self.class_scores = nn.Conv2d(channels, classes, size, bias=kind == "acgan")
+        self.class_scores = WholeConv2d(channels, classes, size, bias=kind == "acgan")
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(N, 3, H, W), labels (N,) -> logits (N,), class scores (N, classes)."""

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantrain.networks.normalisation import VirtualBatchNorm2d
@@ -20,7 +21,7 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, pieces·C, H, W) -> (N, C, H, W), in the memory format of x."""
-        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        if _is_channels_last(x):
             # A maximum over an inner dimension would come out contiguous, and so would its gradient.
             last: Tensor = x.movedim(1, -1).unflatten(-1, (-1, self.pieces))
             return last.amax(dim=-1).movedim(-1, 1)
@@ -47,12 +48,56 @@ class AsImages(nn.Module):
         return images.contiguous(memory_format=self.memory_format)
 
 
+class WholeConv2d(nn.Conv2d):
+    """A convolution whose kernel is as large as its input: one matrix product, where a convolution would cost more.
+
+    Parameters and their names are `nn.Conv2d`'s, and the numbers but for rounding.
+    """
+
+    def __init__(self, channels: int, outputs: int, size: int, *, bias: bool = True) -> None:
+        """Takes (N, channels, size, size) to (N, outputs, 1, 1)."""
+        super().__init__(channels, outputs, size, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, size, size) -> (N, outputs, 1, 1)."""
+        weight = self.weight  # read once: a power iteration may hang on it
+        if _is_channels_last(x):  # neither is copied where both have this format
+            x, weight = x.movedim(1, -1), weight.movedim(1, -1)
+        return F.linear(x.flatten(1), weight.flatten(1), self.bias)[:, :, None, None]
+
+
+class PixelConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution of a single pixel: one matrix product, where a convolution would cost more.
+
+    Parameters and their names are `nn.ConvTranspose2d`'s, and the numbers but for rounding.
+    """
+
+    def __init__(self, channels: int, outputs: int, size: int, *, bias: bool = True) -> None:
+        """Takes (N, channels, 1, 1) to (N, outputs, size, size)."""
+        super().__init__(channels, outputs, size, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, channels, 1, 1) -> (N, outputs, size, size), in the memory format of the weights."""
+        weight, (height, width) = self.weight, self.kernel_size
+        images: Tensor
+        if _is_channels_last(weight):
+            images = (x.flatten(1) @ weight.movedim(1, -1).flatten(1)).unflatten(1, (height, width, -1)).movedim(-1, 1)
+        else:
+            images = (x.flatten(1) @ weight.flatten(1)).unflatten(1, (-1, height, width))
+        return images if self.bias is None else images + self.bias[:, None, None]
+
+
 class SumOverPixels(nn.Module):
     """Global sum pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         return x.sum(dim=(2, 3), keepdim=True)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    """Whether (N, C, H, W) is laid out as NHWC, and as nothing else at once."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:

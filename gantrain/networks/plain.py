@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network
-from gantrain.networks.layers import AsImages, Maxout, init_normal_
+from gantrain.networks.layers import AsImages, Maxout, PixelConvTranspose2d, init_normal_
 from gantrain.networks.normalisation import make_norm
 
 
@@ -144,9 +144,12 @@ def plain_generator(pair: Plain, options: GeneratorOptions) -> Network:
     before = options.inputs
     if rows[0].kind != "linear":
         layers.append(AsImages())
-    for row in rows[:-1]:
-        after = row.maps * options.width
-        layers += _convolution(row, before, after, bias=options.norm == "none")
+    for number, row in enumerate(rows[:-1]):
+        after, bias = row.maps * options.width, options.norm == "none"
+        if number == 0 and row.kind == "up":
+            layers.append(PixelConvTranspose2d(before, after, row.kernel, bias=bias))
+        else:
+            layers += _convolution(row, before, after, bias=bias)
         if options.normed_classes:
             layers.append(ConditionalBatchNorm2d(after, options.normed_classes))
         elif options.norm != "none":

@@ -60,8 +60,9 @@ class Iteration:
     """The training step over a pair of networks; it never waits for the device.
 
     Each discriminator step draws fresh real images and fresh z, with the fakes detached; the generator
-    step draws fresh z. An update whose loss or gradient is not finite is skipped on the device, together
-    with all that follow; `records.first_bad_update` tells the host.
+    step draws fresh z, or learns from the last discriminator step's fakes where they are reused. An update
+    whose loss or gradient is not finite is skipped on the device, together with all that follow;
+    `records.first_bad_update` tells the host.
 
     Attributes:
         step: generator steps done.
@@ -100,6 +101,7 @@ class Iteration:
         clip_gradient: float = 0.0,
         joint: bool = False,
         processes: Processes = ALONE,
+        reuse_fakes: bool = False,
     ) -> None:
         """Takes parts that live on one device.
 
@@ -124,9 +126,12 @@ class Iteration:
             clip_gradient: largest norm of either network's gradient; 0 is off.
             joint: whether D judges real and fake images in one batch, with batch norm's statistics of either half.
             processes: those that train together, each with its rows of every batch.
+            reuse_fakes: whether the generator step learns from the fakes drawn for the last discriminator step, before
+                a history's took the place of some; what D sees of them is augmented and noised anew.
         """
         self.processes = processes
         self.joint = joint
+        self.reuse_fakes = reuse_fakes
         self.networks = networks
         self.objective = objective
         self.optimizer_g = optimizer_g
@@ -188,9 +193,11 @@ class Iteration:
         self.records.open_row()
         power_iterate(self.networks.discriminator)
         for k in range(len(variant.due)):
+            with torch.set_grad_enabled(self.reuse_fakes and k == len(variant.due) - 1):
+                fakes = self._fakes()
             with shared_spectral_norm(self.networks.discriminator):
-                self._discriminator_step(k, variant)
-        self._generator_step(variant)
+                self._discriminator_step(k, variant, *fakes)
+        self._generator_step(variant, *(fakes if self.reuse_fakes else self._fakes()))
         if self.ema is not None:
             self.ema.update()
 
@@ -260,10 +267,10 @@ class Iteration:
     def _discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return self.objective.discriminator_loss(real_logits, fake_logits)
 
-    def _discriminator_step(self, k: int, variant: Variant) -> None:
+    def _discriminator_step(self, k: int, variant: Variant, fake: Tensor, fake_labels: Tensor | None) -> None:
         real, real_labels = self.batches.batch(k)
+        fake = fake.detach()
         with torch.no_grad():
-            fake, fake_labels = self._fakes()
             if self.history is not None:
                 fake, fake_labels = self._mixed(fake, fake_labels, k if variant.filling else None)
             real, fake = (self.seen(images, self.draws, noisy=variant.noisy) for images in (real, fake))
@@ -305,9 +312,8 @@ class Iteration:
         self.records.logits_now[0].copy_(whole_real.detach())
         self.records.logits_now[1].copy_(whole_fake.detach())
 
-    def _generator_step(self, variant: Variant) -> None:
+    def _generator_step(self, variant: Variant, fake: Tensor, labels: Tensor | None) -> None:
         self._set_trainable(self.networks.discriminator, False)  # saves its weights' gradients
-        fake, labels = self._fakes()
         real_logits = None
         with shared_spectral_norm(self.networks.discriminator):
             if self.objective.needs_real_logits:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gantrain import builders
+from gantrain.builders.executing import is_channels_last, judges_jointly
 from gantrain.networks import in_parts, power_iterate
 from gantrain.training.executors import Compiled, Snapshot
 from gantrain.training.iteration import Iteration, Variant
@@ -195,7 +196,8 @@ def test_spectral_norm_once_a_step_iterates_once() -> None:
 @pytest.mark.parametrize("name", ["dcgan", "sngan", "resnet"])
 def test_channels_last_trains_alike(name: str) -> None:
     words = (*TINY, f"model={name}", "model.width=4", "model.d_width=4", "data.flip=false", "optimizer.lr_g=1e-5")
-    plain, last = made(*words), made(*words, "channels_last=true")
+    plain, last = made(*words, "channels_last=false"), made(*words, "channels_last=true")
+    assert plain.iteration.batches.batch(0)[0].is_contiguous()
     wanted, found = run(plain, 3), run(last, 3)
     batch, _ = last.iteration.batches.batch(0)
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -203,11 +205,38 @@ def test_channels_last_trains_alike(name: str) -> None:
     torch.testing.assert_close(found["updates"], wanted["updates"], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("words", "on_cpu", "on_cuda"),
+    [
+        (("model.d_norm=batch",), (True, True), (False, True)),
+        (("model.d_norm=batch", "channels_last=false"), (False, False), (False, True)),
+        (("model.d_norm=batch", "channels_last=true", "joint_batch=false"), (True, False), (True, False)),
+        (("model.d_norm=batch", "model.d_dropout=0.1"), (True, False), (False, False)),
+        (("model=sngan",), (True, False), (False, False)),
+        (("model=sngan", "model.sn_schedule=per_step"), (True, True), (False, True)),
+        (("model=poole",), (False, False), (False, False)),
+        (("model=poole", "channels_last=true", "joint_batch=true"), (True, True), (True, True)),
+    ],
+)
+def test_layout_and_batches_by_themselves(
+    words: tuple[str, ...], on_cpu: tuple[bool, bool], on_cuda: tuple[bool, bool]
+) -> None:
+    """Whether (channels_last, joint_batch) where a key is null: never where more than rounding would change."""
+    config = compose(*words)
+    for device, wanted in (("cpu", on_cpu), ("cuda", on_cuda)):
+        place = torch.device(device)
+        assert (is_channels_last(config, place), judges_jointly(config, place)) == wanted, device
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 @pytest.mark.parametrize(
     "overrides",
-    [("loss=exact", "model.d_norm=batch"), ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer")],
+    [
+        ("loss=exact", "model.d_norm=batch"),
+        ("schedule.reuse_fakes=true", "model.d_norm=batch"),
+        ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer"),
+    ],
 )
 def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
     eager, compiled = made(*tiny(overrides)), made(*tiny(overrides))

@@ -105,9 +105,10 @@ def test_k_discriminator_steps_then_one_generator_step_each_with_fresh_draws() -
     ],
     ids=str,
 )
-def test_one_iteration_equals_the_same_written_by_hand(objective: Objective) -> None:
-    """Against a loop that uses plain Adam, written from the algorithm."""
-    iteration = make_iteration(objective, d_steps=2)
+@pytest.mark.parametrize("reuse", [False, True])
+def test_one_iteration_equals_the_same_written_by_hand(objective: Objective, reuse: bool) -> None:
+    """Against a loop that uses plain Adam, written from the algorithm; reusing fakes, from pytorch/examples."""
+    iteration = make_iteration(objective, d_steps=2, reuse_fakes=reuse)
     reference = make_iteration(objective, d_steps=2)
     generator, discriminator = reference.networks.generator, reference.networks.discriminator
     adam_g = torch.optim.Adam(generator.parameters(), 0.01, (0.5, 0.9), foreach=False)
@@ -122,11 +123,12 @@ def test_one_iteration_equals_the_same_written_by_hand(objective: Objective) -> 
         reference.batches.prepare(3 if objective.needs_real_logits else 2)
         for k in range(2):
             real, _ = reference.batches.batch(k)
-            fake = generator(z()).detach()
+            fake = generator(z())
             adam_d.zero_grad()
-            objective.discriminator_loss(discriminator(real), discriminator(fake)).backward()
+            objective.discriminator_loss(discriminator(real), discriminator(fake.detach())).backward()
             adam_d.step()
-        fake = generator(z())
+        if not reuse:
+            fake = generator(z())
         real_logits = discriminator(reference.batches.batch(2)[0]).detach() if objective.needs_real_logits else None
         adam_g.zero_grad()
         objective.generator_loss(discriminator(fake), real_logits=real_logits).backward()
@@ -140,6 +142,17 @@ def test_one_iteration_equals_the_same_written_by_hand(objective: Objective) -> 
     ):
         for a, b in zip(mine, wanted, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_reused_fakes_are_drawn_once_and_keep_their_graph() -> None:
+    iteration = make_iteration(make_objective(), d_steps=3, reuse_fakes=True)
+    iteration.run()
+    generator, discriminator = iteration.networks.generator, iteration.networks.discriminator
+    assert isinstance(generator, Generator)
+    assert isinstance(discriminator, Discriminator)
+    assert [graph for _, graph in generator.calls] == [False, False, True]
+    assert torch.equal(discriminator.calls[5][0], discriminator.calls[6][0])
+    assert [graph for _, graph, _ in discriminator.calls] == [False] * 6 + [True]
 
 
 def test_records_hold_losses_norms_and_logits() -> None:
