@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from gantrain import builders
 from gantrain.builders.device import arithmetic
@@ -358,12 +359,12 @@ def test_fid_on_the_gpu_is_torch_fidelitys_with_graphs_and_without(place: str, w
 
 
 @pytest.mark.inception
-def test_neither_images_nor_features_leave_the_gpu_for_fid(
+def test_neither_images_nor_features_leave_the_gpu_for_fid_and_kid(
     weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = InceptionFeatures(weights, batch_size=32, device=GPU)
     one, other = some_images(70, seed=0), (some_images(70, seed=1) // 2).to(GPU)
-    metric = InceptionMetric(("fid",), features, reference=one, reference_name="random")
+    metric = InceptionMetric(("fid", "kid"), features, reference=one, reference_name="random")
     assert metric._statistics is not None
     assert metric._statistics.root.device == metric._statistics.mean.device == GPU
     taken = []
@@ -414,6 +415,8 @@ def test_the_other_figures_of_features_on_the_gpu_are_those_on_the_cpu(weights: 
     found = {figure.name: figure for figure in metric.measure(other, None)}
     x, real = features.of(other)["2048"].cpu(), features.of_reference(one, "random").cpu()
     assert found["kid"].value == pytest.approx(kid(x, real)[0], rel=1e-6)
+    theirs = kid_features_to_metric(x.double(), real.double(), kid_subset_size=60, verbose=False)
+    assert found["kid"].value == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-9)
     assert (found["precision"].value, found["recall"].value) == pytest.approx(precision_and_recall(x, real))
     density, coverage = (float(values.mean()) for values in density_and_coverage(x, real))
     assert (found["density"].value, found["coverage"].value) == pytest.approx((density, coverage), abs=0.05)
