@@ -1,13 +1,16 @@
 """The command line: `python -m gantrain key=value ...` trains, `python -m gantrain COMMAND ...` does the rest."""
 
+import contextlib
 import difflib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 
 import hydra
 from omegaconf.errors import OmegaConfBaseException
 
+from gantrain.builders import follow
 from gantrain.commandline import (
     CONFIGS,
     MULTIRUN_FLAGS,
@@ -20,6 +23,7 @@ from gantrain.commands import COMMANDS
 from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.failures import FAILED, INTERRUPTED, tell, words_for
+from gantrain.processes import Processes, is_parting, joined, started
 from gantrain.sweeps.driver import Sweep, is_sweep, prepare, summary, taken_up, under_way
 from gantrain.sweeps.job import Job
 
@@ -28,7 +32,9 @@ def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
     words = sys.argv[1:]
     try:
-        if words and words[0] in COMMANDS:
+        if started(os.environ) > 1:
+            sys.exit(_train_together(words, started(os.environ)))
+        elif words and words[0] in COMMANDS:
             _command(words[0], words[1:])
         else:
             sys.exit(_train(words))
@@ -45,6 +51,47 @@ def main() -> None:
         code, reason = found
         tell(reason)
         sys.exit(code)
+
+
+def _train_together(words: list[str], count: int) -> int:
+    """Trains one run in the processes that torchrun has started; the exit code.
+
+    Raises:
+        ConfigError: the words ask for something else than one run.
+    """
+    if (words and words[0] in COMMANDS) or any(word in MULTIRUN_FLAGS for word in words):
+        what = f"{words[0]} is" if words[0] in COMMANDS else "a sweep's jobs are"
+        raise ConfigError(
+            f"torchrun has started {count} processes for one run, and {what} done by one: leave torchrun out; several "
+            "GPUs take a sweep's jobs with hydra/launcher=joblib"
+        )
+    with joined() as processes:
+        return _train(words) if processes.is_first else _follow(processes)
+
+
+def _follow(processes: Processes) -> int:
+    """What a process does that is not the first; the exit code. What all would say, the first one says alone."""
+    try:
+        with _muted():
+            follow()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        found = words_for(error)
+        if found is not None:
+            return found[0]
+        if not is_parting(error):
+            raise
+        tell(f"process {processes.rank}: another process of the run has ended; what it says tells why")
+        return FAILED
+    return 0
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """What all processes would say is said by the first one alone."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _train(words: list[str]) -> int:

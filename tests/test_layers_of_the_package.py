@@ -10,17 +10,18 @@ from gantrain import config
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "gantrain"
-BELOW_BUILD = {"files", "config", "training", "logs", "evidence", "networks", "data", "objectives"}
+BELOW_BUILD = {"files", "processes", "config", "training", "logs", "evidence", "networks", "data", "objectives"}
 # Each room may import those named; itself is always allowed.
 MAY_IMPORT = {
     "files": set(),
     "objectives": set(),
+    "processes": set(),
     "networks": set(),
-    "data": set(),
+    "data": {"processes"},
     "config": {"objectives"},
-    "evidence": {"files", "networks", "data", "objectives"},
+    "evidence": {"files", "processes", "networks", "data", "objectives"},
     "logs": {"files", "config", "evidence", "networks", "data", "objectives"},
-    "training": {"files", "logs", "evidence", "networks", "data", "objectives"},
+    "training": {"files", "processes", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
     "failures": {"builders", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "theory": {"objectives"},
     "report": {"files", "config", "logs", "evidence", "theory", "objectives"},
     "commands": {*BELOW_BUILD, "builders", "benchmark", "theory", "report"},
-    "__main__": {"commands", "commandline", "config", "failures", "sweeps"},
+    "__main__": {"builders", "processes", "commands", "commandline", "config", "failures", "sweeps"},
 }
 
 

@@ -10,7 +10,7 @@ from gantrain.builders.measuring import (
     find_weights,
     measuring_protocol,
 )
-from gantrain.builders.runs import USER_ERRORS, report, resumed_config, run, warnings_for
+from gantrain.builders.runs import USER_ERRORS, follow, report, resumed_config, run, warnings_for
 from gantrain.builders.training import (
     CLASSES_IN_A_GRID,
     EXAMPLES_LOOKED_AT,
@@ -37,6 +37,7 @@ __all__ = [
     "check_classes",
     "choose_reference",
     "find_weights",
+    "follow",
     "load_data",
     "load_images",
     "make_density",

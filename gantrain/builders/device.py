@@ -13,23 +13,34 @@ import torch
 from gantrain.config import (
     ConfigError,
 )
+from gantrain.processes import ALONE, Processes, shared_generator
 
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""
 
 
-def make_device(name: str) -> torch.device:
-    """The device of that name.
+def make_device(name: str, processes: Processes = ALONE) -> torch.device:
+    """The device of that name; of several processes on a machine each takes the GPU of its own number.
 
     Raises:
         ConfigError: there is no such device.
     """
+    if processes.count > 1 and ":" in name:
+        raise ConfigError(
+            f"device={name!r} is one GPU, and {processes.count} processes take one each: use device=cuda or auto, and "
+            "CUDA_VISIBLE_DEVICES to choose"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda":
-        device = torch.device("cuda", device.index or 0)  # torch.cuda.set_device wants the number
+        device = torch.device("cuda", device.index or processes.local_rank)  # torch.cuda.set_device wants the number
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if device.index >= count and processes.count > 1:
+            raise ConfigError(
+                f"device={name!r}: process {processes.rank} would take GPU {device.index}, and PyTorch sees {count} "
+                f"here; give torchrun --nproc-per-node={max(count, 1)} at most"
+            )
         if device.index >= count:
             raise ConfigError(
                 f"device={name!r} does not exist: PyTorch sees {count} CUDA devices here; use device=cpu or auto"
@@ -93,6 +104,6 @@ def stream_seed(seed: int, stream: str) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1)[0])
 
 
-def generator_of(device: torch.device, seed: int, stream: str) -> torch.Generator:
-    """The source of one of `STREAMS`, on the device."""
-    return torch.Generator(device).manual_seed(stream_seed(seed, stream))
+def generator_of(device: torch.device, seed: int, stream: str, processes: Processes = ALONE) -> torch.Generator:
+    """The source of one of `STREAMS`, on the device; all processes have it in the same state."""
+    return shared_generator(device, stream_seed(seed, stream), processes)

@@ -3,16 +3,20 @@
 import torch
 
 from gantrain.config import Config
+from gantrain.processes import ALONE, Processes
 from gantrain.training.executors import Compiled, Graphed
 from gantrain.training.iteration import Executor, eagerly
 
 
-def choose_executor(config: Config, device: torch.device) -> tuple[Executor, str]:
+def choose_executor(config: Config, device: torch.device, processes: Processes = ALONE) -> tuple[Executor, str]:
     """The executor that the configuration asks for where the device has it, and words that say which and why."""
     asked = config.executor
     cuda = device.type == "cuda"
     name = ("graph" if cuda else "eager") if asked == "auto" else asked
-    if not cuda and name in ("graph", "compiled_graph"):
+    if processes.count > 1 and "graph" in name:
+        name = "eager" if name == "graph" else "compiled"
+        why = f"{processes.count} processes speak with each other in the midst of an iteration"
+    elif not cuda and name in ("graph", "compiled_graph"):
         name = "eager" if name == "graph" else "compiled"
         why = f"executor={asked} needs a CUDA device"
     else:

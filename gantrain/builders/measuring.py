@@ -18,6 +18,7 @@ from gantrain.evidence.inception import InceptionWeights, find_inception_weights
 from gantrain.evidence.measurement import Metric, usual_batch_size
 from gantrain.evidence.suite import RealImages, make_metrics
 from gantrain.evidence.toys import PointsMetric
+from gantrain.processes import ALONE, Processes
 
 MEASURED_POINTS = 2_500
 
@@ -62,7 +63,11 @@ def find_weights(config: Config) -> InceptionWeights | None:
 
 
 def build_metrics(
-    config: Config, weights: InceptionWeights | None, training_set: DataSet, device: torch.device
+    config: Config,
+    weights: InceptionWeights | None,
+    training_set: DataSet,
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> list[Metric]:
     """The metrics asked for, ready to measure."""
     protocol = measuring_protocol(config, device)
@@ -77,6 +82,7 @@ def build_metrics(
         batch_size=protocol.batch_size,
         device=device,
         precision=config.metrics.precision,
+        processes=processes,
     )
 
 

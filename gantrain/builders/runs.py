@@ -17,13 +17,16 @@ from gantrain.config import (
     ConfigError,
     flatten,
     from_dict,
+    to_dict,
 )
 from gantrain.data import DataError, PointSet
 from gantrain.evidence.inception import WeightsError
 from gantrain.files import BusyError, UnusableFolderError
 from gantrain.logs.run_folder import ANIMATION, METRICS, RunFolder, RunFolderError, check_free
+from gantrain.logs.silent_folder import SilentFolder
 from gantrain.logs.status import FAILED
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
+from gantrain.processes import Processes, call, present, wait_for_call
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError
@@ -125,22 +128,53 @@ def run(
 ) -> Outcome:
     """Trains as configured, in that folder, from `state` if it is given; prints what came out.
 
-    `prune` may end it early, see `Trainer`.
+    `prune` may end it early, see `Trainer`. Of several processes of torchrun the first one calls this, and has the
+    others do the same, see `follow`.
 
     Raises:
         ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
         NotFiniteError: training ran into a value that is not finite.
         StoppedByDoctorError: the doctor ended the run, which is saved and reported all the same.
     """
-    device = make_device(config.device)
+    processes = present()
+    call((to_dict(config), str(folder_path), state))
+    check_shares(config, processes)
+    device = make_device(config.device, processes)
     with arithmetic(config.precision, deterministic=config.deterministic, device=device):
-        return _run(config, folder_path, state, prune, device)
+        return _run(config, folder_path, state, prune, device, processes)
+
+
+def follow() -> None:
+    """Takes part in the run that the first process is about to start, or in none if that one ends before."""
+    task = wait_for_call()
+    if task is not None:
+        tree, folder, state = task
+        run(from_dict(tree), Path(folder), state)
+
+
+def check_shares(config: Config, processes: Processes) -> None:
+    """Refuses what several processes cannot share out.
+
+    Raises:
+        ConfigError: a batch that they cannot part evenly.
+    """
+    size, count = config.schedule.batch_size, processes.count
+    if size % count:
+        raise ConfigError(
+            f"schedule.batch_size={size} is that of all {count} processes together and does not part evenly among "
+            f"them: set a multiple of {count}"
+        )
 
 
 def _run(
-    config: Config, folder_path: Path, state: dict[str, Any] | None, prune: Prune | None, device: torch.device
+    config: Config,
+    folder_path: Path,
+    state: dict[str, Any] | None,
+    prune: Prune | None,
+    device: torch.device,
+    processes: Processes,
 ) -> Outcome:
-    if state is None:
+    if state is None and processes.is_first:
         check_free(folder_path)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -149,12 +183,13 @@ def _run(
     for warning in warnings:
         print(f"gantrain: warning: {warning}", file=sys.stderr)
     weights = find_weights(config)
-    prepare_data(config)
+    with processes.first_alone():  # a download is for all of them
+        prepare_data(config)
     training_set = load_data(config, "train")
-    metrics = build_metrics(config, weights, training_set, device)
+    metrics = build_metrics(config, weights, training_set, device, processes)
     if config.cond.name != "none":
         check_classes(f"cond={config.cond.name}", training_set, training_set.labels)
-    trainer = build_trainer(config, training_set, metrics, device)
+    trainer = build_trainer(config, training_set, metrics, device, processes)
     trainer.prune = prune
     if state is not None:
         try:
@@ -167,7 +202,13 @@ def _run(
             ) from None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     resume_step = None if state is None else trainer.step
-    folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
+    if processes.count > 1:
+        name = f"{processes.count} x {name}"
+    folder: RunFolder
+    if processes.is_first:
+        folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
+    else:
+        folder = SilentFolder(folder_path)
     examples = "points" if isinstance(training_set, PointSet) else "images"
     print(
         f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}; "

@@ -19,8 +19,9 @@ from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
 from gantrain.evidence.measurement import Metric
 from gantrain.evidence.ratio_map import RatioMap
 from gantrain.logs.run_folder import as_grid
-from gantrain.networks import Network, NetworkPair, make_networks, sample_latent, to_channels_last
+from gantrain.networks import Network, NetworkPair, make_networks, sample_latent, synchronise, to_channels_last
 from gantrain.objectives import Objective
+from gantrain.processes import ALONE, Processes
 from gantrain.training.adam import make_adam
 from gantrain.training.augment import Augment
 from gantrain.training.diagnostics import Diagnostics
@@ -63,7 +64,13 @@ def build_networks(config: Config, classes: int) -> NetworkPair:
     )
 
 
-def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], device: torch.device) -> Trainer:
+def build_trainer(
+    config: Config,
+    training_set: DataSet,
+    metrics: list[Metric],
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Trainer:
     """Everything that trains, seeded."""
     torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule = config.schedule
@@ -72,6 +79,8 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         network.to(device).train()
         if config.channels_last:
             to_channels_last(network)
+        if config.model.sync_batch_norm:
+            synchronise(network, processes.group)
     optimizer = config.optimizer
     optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
     optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
@@ -100,8 +109,11 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         device=device,
         streamed=not resident,
         channels_last=config.channels_last,
+        processes=processes,
     )
     fix_references(config, networks, kept, device)
+    if processes.count > 1:
+        torch.manual_seed(processes.own_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
     acgan = config.cond.name == "acgan"
     iteration = Iteration(
         networks,
@@ -113,8 +125,8 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
         d_steps=d_steps,
         bf16=config.precision == "bf16",
-        records=Records(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device),
-        draws=generator_of(device, config.seed, "draws"),
+        records=Records(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device, processes),
+        draws=generator_of(device, config.seed, "draws", processes),
         regularizer=build_regularizer(config),
         augment=build_augment(config, objective, networks.image_range, device),
         noise=build_noise(config, networks.image_range, device),
@@ -123,8 +135,9 @@ def build_trainer(config: Config, training_set: DataSet, metrics: list[Metric], 
         class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
         clip_gradient=optimizer.clip_gradient,
         joint=judges_jointly(config, device),
+        processes=processes,
     )
-    iteration.executor, words = choose_executor(config, device)
+    iteration.executor, words = choose_executor(config, device, processes)
     diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)
     tree = to_dict(config)
     decays = {

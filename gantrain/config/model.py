@@ -47,6 +47,9 @@ class ModelConfig:
     d_dropout: float = option(
         0.0, "rate of dropout after the discriminator's activations (poole has its own already); 0 is off"
     )
+    sync_batch_norm: bool = option(
+        False, "statistics of batch norm in training over the rows of all processes of torchrun, not of each one's own"
+    )
     virtual_reference: int = option(64, "images in the reference batch of virtual batch norm")
     d_pattern: str = option("paper", "sngan: the discriminator's widths of the paper's table or of its released code")
     maxout_count: str = option(
@@ -79,6 +82,8 @@ class ModelConfig:
                 unread(f"model.{key}", getattr(self, key), 0.0, "the convolutional pairs")
             require(self.g_norm == "none", "model.g_norm", self.g_norm, "does not exist for model=mlp; use none")
         between("model.virtual_reference", self.virtual_reference, 2, 4096)
+        if "batch" not in (self.d_norm, self.g_norm):
+            unread("model.sync_batch_norm", self.sync_batch_norm, False, "model.d_norm or g_norm=batch")
         if "virtual" not in (self.d_norm, self.g_norm):
             unread("model.virtual_reference", self.virtual_reference, 64, "model.d_norm or g_norm=virtual")
         choice("model.d_pattern", self.d_pattern, D_PATTERNS)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gantrain.data.images import DataError, dequantize, restore_generator, to_range
+from gantrain.processes import ALONE, Processes, rand, shared_generator
 
 RING = 3
 """Pinned buffers of a streamed set: the host fills one while copies from the others are under way."""
@@ -34,6 +35,7 @@ class BatchSampler:
         device: torch.device | None = None,
         streamed: bool = False,
         channels_last: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         """Takes uint8 images (N, 3, H, W), and labels (N,) on the same device if batches are to have them.
 
@@ -41,7 +43,7 @@ class BatchSampler:
 
         Args:
             images: the examples.
-            batch_size: of each batch.
+            batch_size: of each batch, over all processes.
             image_range: of the batches' images.
             flip: whether they are mirrored at random.
             seed: of permutations, flips and dequantisation.
@@ -51,7 +53,9 @@ class BatchSampler:
             device: where batches are wanted; None is where the images are.
             streamed: whether the images stay on the host, and `prepare` copies what it needs.
             channels_last: whether batches of images are laid out as NHWC.
+            processes: those that train together; batches hold this one's rows, and `batch_size` counts all.
         """
+        self.processes = processes
         self.channels_last = channels_last and images.ndim == 4
         self.images = images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
         self.labels = labels
@@ -61,13 +65,13 @@ class BatchSampler:
         self.dequantize = dequantize
         self.device = images.device if device is None else device
         self.streamed = streamed
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.generator = shared_generator(self.device, seed, processes)
         apart = images.device != self.device  # the device's generator cannot draw permutations on the host
-        self._permutations = torch.Generator().manual_seed(seed) if apart else self.generator
+        self._permutations: torch.Generator = torch.Generator().manual_seed(seed) if apart else self.generator
         self.epoch = 0
         self.cursor = 0
         self.order = self._permutation()
-        shape = (at_once, batch_size)
+        shape = (at_once, batch_size // processes.count)
         if self.streamed:
             self._levels = torch.zeros(*shape, *images.shape[1:], dtype=images.dtype, device=self.device)
             self._labels = None if labels is None else torch.zeros(shape, dtype=torch.long, device=self.device)
@@ -81,14 +85,14 @@ class BatchSampler:
 
     def prepare(self, count: int) -> None:
         """Settles what the next `count` batches are made of."""
-        indices = self.next_indices(count * self.batch_size)
+        indices = self.processes.own(self.next_indices(count * self.batch_size).view(count, -1), dim=1)
         if self.streamed:
-            self._stream(indices, count)
+            self._stream(indices.flatten(), count)
         else:
-            self._indices[:count].copy_(indices.view(count, -1))
+            self._indices[:count].copy_(indices)
 
     def batch(self, place: int) -> tuple[Tensor, Tensor | None]:
-        """One of the batches prepared: images as floats (batch_size, 3, H, W) in `image_range`, and their labels."""
+        """One of the batches prepared: images as floats (rows, 3, H, W) in `image_range`, and their labels."""
         if self.streamed:
             return self._augmented(self._levels[place]), None if self._labels is None else self._labels[place]
         indices = self._indices[place]
@@ -127,7 +131,7 @@ class BatchSampler:
         else:
             batch = to_range(levels, self.image_range)
         if self.flip:
-            coin = torch.rand(len(batch), 1, 1, 1, generator=self.generator, device=batch.device) < 0.5
+            coin = rand((len(batch), 1, 1, 1), self.generator) < 0.5
             batch = torch.where(coin, batch.flip(3), batch)
         return batch.contiguous(memory_format=torch.channels_last) if self.channels_last else batch
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.processes import rand
+
 
 class DataError(ValueError):
     """Data that are missing, damaged or unusable, with the way out."""
@@ -56,7 +58,7 @@ def to_range(images: Tensor, image_range: tuple[float, float]) -> Tensor:
 def dequantize(images: Tensor, image_range: tuple[float, float], generator: torch.Generator) -> Tensor:
     """uint8 images as floats spread evenly over their level: (x + U[0, 1))/256 of the range (Theis et al. 2016)."""
     low, high = image_range
-    noise = torch.rand(images.shape, generator=generator, device=images.device)
+    noise = rand(tuple(images.shape), generator)
     return (images.float() + noise) * ((high - low) / 256) + low
 
 

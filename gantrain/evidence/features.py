@@ -17,6 +17,7 @@ from gantrain.evidence.inception import InceptionWeights
 from gantrain.evidence.measurement import usual_batch_size
 from gantrain.evidence.replay import Replayed
 from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically, tensor_digest
+from gantrain.processes import ALONE, Processes
 
 
 class InceptionFeatures:
@@ -30,6 +31,7 @@ class InceptionFeatures:
         device: torch.device,
         logits: bool = False,
         precision: str = "auto",
+        processes: Processes = ALONE,
     ) -> None:
         """Loads the network.
 
@@ -40,7 +42,9 @@ class InceptionFeatures:
             logits: whether the classifier's logits are wanted besides the features.
             precision: of its convolutions: `auto` is TF32 on CUDA where cuDNN may take it, and else float32;
                 `float32` everywhere; `bf16` for watching a run, at the least cost.
+            processes: those that measure the same images at the same time, each a part of them.
         """
+        self._processes = processes
         self.device = device
         self._weights = weights
         self._batch_size = batch_size or usual_batch_size(device)
@@ -69,7 +73,9 @@ class InceptionFeatures:
         """
         known: dict[str, Tensor] | None = self._known.get(images)
         if known is None:
-            known = self._known[images] = self._computed(images)
+            own = self._computed(images[self._processes.rows_of(len(images))])
+            known = {name: self._processes.join(part, len(images)) for name, part in own.items()}
+            self._known[images] = known
         return known
 
     @torch.no_grad()
@@ -96,7 +102,8 @@ class InceptionFeatures:
             (features,) = self._read(path, features=(len(images), int(FEATURES))) or (None,)
             if features is None:
                 print(f"features of {len(images):,} real images of {name}, once; kept in {path}", file=sys.stderr)
-                features = self.of(images)[FEATURES]
+                found = self._known.get(images) or self._computed(images)  # each process all: one may have it cached
+                features = found[FEATURES]
                 save_atomically({"features": features.cpu()}, path)
             self._references[images] = features
         return features

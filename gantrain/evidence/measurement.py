@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gantrain.data import to_uint8
 from gantrain.networks import sample_latent
+from gantrain.processes import ALONE, Processes
 
 LOWER_IS_BETTER: dict[str, bool | None] = {
     "fid": True,
@@ -106,10 +107,11 @@ def generate_images(
     seed: int,
     device: torch.device,
     classes: int = 0,
+    processes: Processes = ALONE,
 ) -> tuple[Tensor, Tensor | None]:
     """Images of z of that seed, and of labels drawn evenly from `classes` if there are any.
 
-    The generator is in eval mode meanwhile.
+    The generator is in eval mode meanwhile. Several processes generate a part each, and all of them have all images.
 
     Returns:
         uint8 images (count, 3, H, W), or points as they are without `image_range`, and labels (count,), on the device.
@@ -117,7 +119,10 @@ def generate_images(
     source = torch.Generator(device).manual_seed(seed)
     z = sample_latent(prior, (count, latent_dim), source)  # at once, so that batch_size changes nothing
     labels = torch.randint(classes, (count,), generator=source, device=device) if classes else None
-    return draw_images(generator, z, labels, image_range=image_range, batch_size=batch_size), labels
+    own = processes.rows_of(count)
+    of_own = None if labels is None else labels[own]
+    part = draw_images(generator, z[own], of_own, image_range=image_range, batch_size=batch_size)
+    return processes.join(part, count), labels
 
 
 @torch.no_grad()

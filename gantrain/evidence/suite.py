@@ -19,6 +19,7 @@ from gantrain.evidence.measurement import Metric
 from gantrain.evidence.modes import ModesMetric
 from gantrain.evidence.ms_ssim import MsSsimMetric
 from gantrain.evidence.neighbors import NeighborsMetric
+from gantrain.processes import ALONE, Processes
 
 NAMES = (*INCEPTION_METRICS, "modes", "classes", "colors", "duplicates", "neighbors", "ms_ssim")
 
@@ -49,6 +50,7 @@ def make_metrics(
     device: torch.device,
     precision: str = "auto",
     bootstrap: int = 0,
+    processes: Processes = ALONE,
 ) -> list[Metric]:
     """The metrics of these NAMES; the first one's headline tells which generator is best.
 
@@ -60,6 +62,7 @@ def make_metrics(
         device: where the work is done.
         precision: of the Inception, see `InceptionFeatures`.
         bootstrap: resamples behind each interval; 0 for no intervals.
+        processes: those that measure together, see `InceptionFeatures`.
     """
     metrics: list[Metric] = []
     reference, train = real.reference, real.train
@@ -73,6 +76,7 @@ def make_metrics(
             device=device,
             logits="inception_score" in by_inception,
             precision=precision,
+            processes=processes,
         )
         metrics.append(
             InceptionMetric(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gantrain.processes import rand, randint
+
 
 def color(x: Tensor, span: float, draws: torch.Generator) -> Tensor:
     """Brightness moved by up to a quarter of the range, saturation by a factor in [0, 2), contrast in [½, 3/2).
@@ -14,7 +16,7 @@ def color(x: Tensor, span: float, draws: torch.Generator) -> Tensor:
         span: length of their range: 2 for [-1, 1].
         draws: the source of randomness.
     """
-    brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, generator=draws, device=x.device)
+    brightness, saturation, contrast = rand((3, len(x), 1, 1, 1), draws, rows=1)
     x = x + (brightness - 0.5) * (span / 2)
     grey = x.mean(dim=1, keepdim=True)
     x = torch.lerp(grey, x, 2 * saturation)
@@ -27,7 +29,7 @@ def translation(x: Tensor, background: float, draws: torch.Generator, share: flo
     n, _, height, width = x.shape
     most = round(share * height), round(share * width)
     rows, columns = (
-        torch.randint(-m, m + 1, (n, 1), generator=draws, device=x.device) + torch.arange(size, device=x.device)[None]
+        randint(-m, m + 1, (n, 1), draws) + torch.arange(size, device=x.device)[None]
         for m, size in zip(most, (height, width), strict=True)
     )
     inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[:, None, None]
@@ -42,7 +44,7 @@ def cutout(x: Tensor, background: float, draws: torch.Generator, share: float = 
     hidden = []
     for size in (height, width):
         side = round(share * size)
-        centre = torch.randint(0, size + (1 - side % 2), (n, 1), generator=draws, device=x.device)
+        centre = randint(0, size + (1 - side % 2), (n, 1), draws)
         first = centre - side // 2
         place = torch.arange(size, device=x.device)[None]
         hidden.append((place >= first) & (place < first + side))
@@ -94,7 +96,7 @@ class Augment:
             if self._always:
                 images = changed
             else:
-                chosen = torch.rand(len(images), 1, 1, 1, generator=draws, device=images.device) < self.p
+                chosen = rand((len(images), 1, 1, 1), draws) < self.p
                 images = torch.where(chosen, changed, images)
         return images
 

@@ -156,6 +156,8 @@ class Diagnostics:
         iteration = self.iteration
         fakes, labels = iteration.records.fakes, iteration.records.fake_labels
         assert fakes is not None
+        (fakes,) = iteration.processes.gather(fakes)
+        labels = None if labels is None else iteration.processes.gather(labels)[0]
         count = min(EXAMPLES, len(fakes), len(self.trained[0]))
         if self.held_out is not None:
             count = min(count, len(self.held_out[0]))

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from gantrain.data import BatchSampler, restore_generator
 from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
 from gantrain.objectives import Objective
+from gantrain.processes import ALONE, Processes
 from gantrain.training.adam import adam_tensors, load_adam, scale_learning_rate
 from gantrain.training.augment import Augment
 from gantrain.training.ema import Ema
@@ -98,6 +99,7 @@ class Iteration:
         class_loss: ClassLoss | None = None,
         clip_gradient: float = 0.0,
         joint: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         """Takes parts that live on one device.
 
@@ -121,7 +123,9 @@ class Iteration:
             class_loss: of AC-GAN.
             clip_gradient: largest norm of either network's gradient; 0 is off.
             joint: whether D judges real and fake images in one batch, with batch norm's statistics of either half.
+            processes: those that train together, each with its rows of every batch.
         """
+        self.processes = processes
         self.joint = joint
         self.networks = networks
         self.objective = objective
@@ -261,7 +265,7 @@ class Iteration:
         with torch.no_grad():
             fake, fake_labels = self._fakes()
             if self.history is not None:
-                fake, fake_labels = self.history.mix(fake, fake_labels, self.draws, k if variant.filling else None)
+                fake, fake_labels = self._mixed(fake, fake_labels, k if variant.filling else None)
             real, fake = (self.seen(images, self.draws, noisy=variant.noisy) for images in (real, fake))
         judge_both = self.judge_both
         if self.regularizer is not None and variant.due[k]:
@@ -269,7 +273,8 @@ class Iteration:
             fake = fake.float().requires_grad_(self.regularizer.r2 > 0)
             judge_both = self._judge_both  # a compiled one has no second derivative
         real_logits, real_scores, fake_logits, fake_scores = judge_both(real, real_labels, fake, fake_labels)
-        loss = self.loss_of_d(real_logits, fake_logits)
+        whole_real, whole_fake = self.processes.gather(real_logits, fake_logits)
+        loss = self.processes.part_of(self.loss_of_d(whole_real, whole_fake))
         if self.regularizer is not None:
             for name, penalty in self.regularizer.penalties(
                 lambda images: self.judge(images, real_labels)[0],
@@ -280,7 +285,7 @@ class Iteration:
                 self.draws,
                 due=variant.due[k],
             ).items():
-                loss = loss + penalty
+                loss = loss + self.processes.share_of(penalty)
                 self.records.note(f"penalty/{name}", penalty)
         for side, scores, labels in (("real", real_scores, real_labels), ("fake", fake_scores, fake_labels)):
             if scores is not None and labels is not None:
@@ -289,16 +294,16 @@ class Iteration:
                 self.records.note(f"class_{'top_score' if self.class_loss is None else 'accuracy'}/{side}", right)
                 if self.class_loss is not None:
                     class_loss = F.cross_entropy(scores.float(), labels)
-                    loss = loss + self.class_loss.weight_d * class_loss
+                    loss = loss + self.processes.share_of(self.class_loss.weight_d * class_loss)
                     self.records.note(f"class_loss/{side}", class_loss)
         self._update(loss, self.optimizer_d, self._parameters_d, k)
         if self.regularizer is not None and self.regularizer.clip:
             clip_weights(self.networks.discriminator, self.regularizer.clip)
         if self.augment is not None and self.augment.target is not None:
-            self.augment.adapt(real_logits)
+            self.augment.adapt(whole_real)
             self.records.note("augment/p", self.augment.p)
-        self.records.logits_now[0].copy_(real_logits.detach())
-        self.records.logits_now[1].copy_(fake_logits.detach())
+        self.records.logits_now[0].copy_(whole_real.detach())
+        self.records.logits_now[1].copy_(whole_fake.detach())
 
     def _generator_step(self, variant: Variant) -> None:
         self._set_trainable(self.networks.discriminator, False)  # saves its weights' gradients
@@ -310,25 +315,37 @@ class Iteration:
                     real, real_labels = self.batches.batch(len(variant.due))
                     real_logits, _ = self.judge(self.seen(real, self.draws, noisy=variant.noisy), real_labels)
             fake_logits, scores = self.judge_fakes(self.seen(fake, self.draws, noisy=variant.noisy), labels)
-        loss = self.loss_of_g(fake_logits, real_logits, variant.kept)
+        (whole_fake,) = self.processes.gather(fake_logits)
+        whole_real = None if real_logits is None else self.processes.gather(real_logits)[0]
+        loss = self.processes.part_of(self.loss_of_g(whole_fake, whole_real, variant.kept))
         if self.class_loss is not None and scores is not None and labels is not None:
             class_loss = F.cross_entropy(scores.float(), labels)
-            loss = loss + self.class_loss.weight_g * class_loss
+            loss = loss + self.processes.share_of(self.class_loss.weight_g * class_loss)
             self.records.note("class_loss/generated", class_loss)
         last = len(self.records.updates_now) - 1
         self._update(loss, self.optimizer_g, self._parameters_g, last)
         self._set_trainable(self.networks.discriminator, True)
-        self.records.logits_now[2].copy_(fake_logits.detach())
+        self.records.logits_now[2].copy_(whole_fake.detach())
         self.records.keep_fakes(fake, labels)
 
     def _fakes(self) -> tuple[Tensor, Tensor | None]:
-        """Images of fresh z, and of fresh labels where the networks read them."""
+        """This process's rows of a batch of images of fresh z, and of fresh labels where the networks read them."""
         count, networks = self.batches.batch_size, self.networks
-        z = sample_latent(networks.prior, (count, networks.latent_dim), self.latents)
+        z = self.processes.own(sample_latent(networks.prior, (count, networks.latent_dim), self.latents))
         labels = None
         if networks.classes:
             labels = torch.randint(networks.classes, (count,), generator=self.latents, device=self.device)
+            labels = self.processes.own(labels)
         return self.generate(z, labels), labels
+
+    def _mixed(self, fake: Tensor, labels: Tensor | None, filling: int | None) -> tuple[Tensor, Tensor | None]:
+        """Fakes as the history has them; every process keeps the same one, of the fakes of all."""
+        assert self.history is not None
+        processes = self.processes
+        (whole,) = processes.gather(fake)
+        whole_labels = None if labels is None else processes.gather(labels)[0]
+        mixed, mixed_labels = self.history.mix(whole, whole_labels, self.draws, filling)
+        return processes.own(mixed), None if mixed_labels is None else processes.own(mixed_labels)
 
     def _generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
         with self._autocast():
@@ -369,10 +386,12 @@ class Iteration:
     def _update(self, loss: Tensor, optimizer: Optimizer, parameters: list[nn.Parameter], update: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        whole_loss = self.processes.sum_gradients(gradients, loss.detach())
+        norm = get_total_norm(gradients)
         if self.clip_gradient:
             clip_grads_with_norm_(parameters, self.clip_gradient, norm)
-        seen = torch.stack((loss.detach(), norm))
+        seen = torch.stack((whole_loss, norm))
         # The optimizers hold this very tensor: once it is 1 they change nothing any more.
         self._failed.copy_(torch.maximum(self._failed, 1 - seen.isfinite().all().float()))
         optimizer.step()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.processes import randn
+
 
 class InstanceNoise:
     """Gaussian noise on all that D sees, fading linearly (Sønderby et al. 2017; Arjovsky & Bottou 2017)."""
@@ -33,7 +35,7 @@ class InstanceNoise:
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
         """The images (N, 3, H, W) with fresh noise."""
-        return images + self._now * torch.randn(images.shape, generator=draws, device=images.device)
+        return images + self._now * randn(tuple(images.shape), draws)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gantrain.processes import ALONE, Processes
+
 MOST_NOTES = 24
 """Scalars beside logits and updates that one iteration can note."""
 
@@ -22,8 +24,14 @@ class Records:
         count: iterations recorded.
     """
 
-    def __init__(self, capacity: int, batch_size: int, d_steps: int, device: torch.device) -> None:
-        """Allocates for that many iterations of at most `d_steps` discriminator steps."""
+    def __init__(
+        self, capacity: int, batch_size: int, d_steps: int, device: torch.device, processes: Processes = ALONE
+    ) -> None:
+        """Allocates for that many iterations of at most `d_steps` discriminator steps.
+
+        Logits and updates are of whole batches; notes are of this process's rows, and read as the mean over all.
+        """
+        self.processes = processes
         self.capacity = capacity
         self.count = 0
         self.fakes: Tensor | None = None
@@ -49,7 +57,7 @@ class Records:
     @property
     def notes(self) -> dict[str, Tensor]:
         """(count,) of whatever else was noted, by name; NaN where an iteration noted nothing."""
-        notes = self._parts(self._table[: self.count])[2]
+        notes = self.processes.mean(self._parts(self._table[: self.count])[2])
         return {name: notes[:, place] for name, place in self._places.items()}
 
     @property

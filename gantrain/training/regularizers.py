@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gantrain.processes import rand, randn, standard_deviation
+
 Judge = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) -> logits (N,)."""
 
@@ -30,7 +32,7 @@ def gradient_penalty(
     judge: Judge, real: Tensor, fake: Tensor, draws: torch.Generator, *, one_sided: bool = False
 ) -> Tensor:
     """WGAN-GP's (Gulrajani et al. 2017, eq. 3): `distance_from_one` at random points between real and fake."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=draws, device=real.device)
+    share = rand((len(real), *[1] * (real.ndim - 1)), draws)
     between = torch.lerp(real.detach().float(), fake.detach().float(), share).requires_grad_()
     return distance_from_one(input_gradient(judge(between), between), one_sided)
 
@@ -41,8 +43,8 @@ def dragan_penalty(judge: Judge, real: Tensor, draws: torch.Generator, *, one_si
     The Gaussian noise there has half the standard deviation of the batch, the scale of the authors' code.
     """
     real = real.detach().float()
-    noise = torch.randn(real.shape, generator=draws, device=real.device)
-    around = (real + 0.5 * real.std() * noise).requires_grad_()
+    noise = randn(tuple(real.shape), draws)
+    around = (real + 0.5 * standard_deviation(real, draws) * noise).requires_grad_()
     return distance_from_one(input_gradient(judge(around), around), one_sided)
 
 

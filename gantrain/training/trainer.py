@@ -16,6 +16,7 @@ from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
 from gantrain.logs.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
+from gantrain.processes import Processes
 from gantrain.training.adam import learning_rate
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
@@ -25,6 +26,10 @@ from gantrain.training.plan import Grid, Outcome, Plan, Sampling
 
 Prune = Callable[[int, dict[str, float]], str | None]
 """Step and figures just measured -> why a run is not worth going on with, or None."""
+
+
+RNG = ("rng_cpu", "rng_cuda")
+"""In a checkpoint: the states of the default generators."""
 
 
 class StoppedByDoctorError(RuntimeError):
@@ -103,6 +108,11 @@ class Trainer:
         """Of training, over all starts of the run: without measuring, grids and checkpoints."""
         return self._earlier_seconds + (self._progress.training_seconds() if self._progress else 0.0)
 
+    @property
+    def processes(self) -> Processes:
+        """Those that train together; each does all that follows, the first alone writes and decides."""
+        return self.iteration.processes
+
     def images_at(self, step: int) -> int:
         """Real images that reach D in the first `step` generator steps."""
         return self.iteration.batches.batch_size * self.iteration.d_steps.total(step)
@@ -139,7 +149,8 @@ class Trainer:
                 progress.show(
                     **{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"}
                 )
-            profile = Profile(folder.path, self.iteration.device, steps=left) if self.profiled and left else None
+            profiled = self.profiled and left and self.processes.is_first
+            profile = Profile(folder.path, self.iteration.device, steps=left) if profiled else None
             try:
                 yield from self._iterate(folder, progress, profile)
             except BaseException:
@@ -176,20 +187,25 @@ class Trainer:
             if self.diagnostics is not None:
                 self.diagnostics.keep_gradient()
             pause = time.monotonic()
-            if self.step % plan.grids_every == 0 or last:
-                self._draw_grid(folder)
+            drawn = self.step % plan.grids_every == 0 or last
             due = plan.measure_every and self.step % plan.measure_every == 0
+            kept = self.step % plan.checkpoint_every == 0 or last
+            if drawn or due or kept:
+                self.processes.take_from_first(iteration.tensors().values())  # each has its own running statistics
+            if drawn:
+                self._draw_grid(folder)
             improved = False
             if self.metrics and (due or last):
                 self._refuse_not_finite()
                 improved = self._measure(folder, progress)
                 if self.prune is not None and not last:
                     self.pruned = self.prune(self.step, dict(self.figures))
+                improved, self.pruned = self.processes.first_says((improved, self.pruned))
                 self._tell(folder, RUNNING)
             if improved:
                 self._checkpoint(folder.path / BEST)
             ends = last or self.stopped is not None or self.pruned is not None
-            if improved or self.step % plan.checkpoint_every == 0 or ends:  # last knows of the best
+            if improved or kept or ends:  # last knows of the best
                 self._refuse_not_finite()
                 folder.flush()
                 self._checkpoint(folder.path / LAST)
@@ -226,6 +242,8 @@ class Trainer:
             state["ema_updates"] = iteration.ema.updates
         if iteration.device.type == "cuda":
             state["rng_cuda"] = torch.cuda.get_rng_state(iteration.device)
+        if self.processes.count > 1:  # dropout is each process's own
+            state["rng_of_ranks"] = self.processes.all_say({key: state[key] for key in RNG if key in state})
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -241,9 +259,7 @@ class Trainer:
                 "and with z, flips and dropout drawn anew",
                 file=sys.stderr,
             )
-        torch.set_rng_state(state["rng_cpu"])
-        if iteration.device.type == "cuda" and "rng_cuda" in state:
-            torch.cuda.set_rng_state(state["rng_cuda"], iteration.device)
+        self._load_rng(state)
         if iteration.ema is not None:
             iteration.ema.network.load_state_dict(state["ema"])
             iteration.ema.go_on_after(state["ema_updates"])
@@ -252,6 +268,23 @@ class Trainer:
             self.doctor.load_state_dict(state["doctor"])
         self.best, self.figures = state["best"], state["figures"]
         self._earlier_seconds = state.get("seconds", 0.0)
+
+    def _load_rng(self, state: dict[str, Any]) -> None:
+        """The default generators, which dropout draws from: as they were, where as many processes go on."""
+        processes = self.processes
+        of_ranks = state.get("rng_of_ranks", [{key: state[key] for key in RNG if key in state}])
+        if len(of_ranks) != processes.count:
+            print(
+                f"the run was trained by {len(of_ranks)} processes and goes on with {processes.count}: the same "
+                "batches and networks, to rounding; dropout is drawn anew",
+                file=sys.stderr,
+            )
+            torch.manual_seed(processes.own_seed(self.config["seed"], self.step))
+            return
+        own = of_ranks[processes.rank]
+        torch.set_rng_state(own["rng_cpu"])
+        if self.iteration.device.type == "cuda" and "rng_cuda" in own:
+            torch.cuda.set_rng_state(own["rng_cuda"], self.iteration.device)
 
     def sampling_network(self, name: str) -> nn.Module:
         """The generator called `ema` or `raw`."""
@@ -295,6 +328,7 @@ class Trainer:
             progress.show(**{"v(x)": f"{values['logit/real']:.2f}", "v(G(z))": f"{values['logit/generated']:.2f}"})
         if self.diagnostics is not None and self.diagnostics.is_due():
             self._diagnose(self.diagnostics, values, folder, progress)
+            self.stopped = self.processes.first_says(self.stopped)
         records.clear()
 
     def _diagnose(
@@ -353,6 +387,7 @@ class Trainer:
                 seed=self.sampling.seed,
                 device=self.iteration.device,
                 classes=networks.classes,
+                processes=self.processes,
             )
             found: list[Measurement] = []
             for metric in self.metrics:
@@ -371,4 +406,6 @@ class Trainer:
         return improved
 
     def _checkpoint(self, path: Path) -> None:
-        save_checkpoint(self.state_dict(), path)
+        state = self.state_dict()
+        if self.processes.is_first:
+            save_checkpoint(state, path)

@@ -1,0 +1,296 @@
+"""Several processes train the network that one process would, to rounding, and leave what it would."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from gantrain import builders
+from gantrain.config import ConfigError
+from gantrain.data import BatchSampler
+from gantrain.evidence.features import InceptionFeatures
+from gantrain.evidence.inception import find_inception_weights
+from gantrain.logs.run_folder import read_rows
+from gantrain.processes import ALONE, Processes, present, rand, shared_generator, standard_deviation
+from gantrain.training.checkpoint import load_checkpoint
+from tests.conftest import TINY, compose, python_path
+from tests.test_gpu import tiny
+
+PROCESSES = 2
+SHARED = {
+    "default": ("model.sync_batch_norm=true",),
+    "points": ("data=ring", "loss=exact", "model.width=8"),
+    "normalised ratio, one batch of both halves": (
+        *("loss=exact", "loss.gen=kl", "model.d_norm=batch", "model.sync_batch_norm=true", "joint_batch=true"),
+    ),
+    "relativistic, two steps of D, lazy R1 and R2": (
+        *("loss=relativistic", "schedule.d_steps=2", "model.d_norm=layer", "model.g_norm=none", "regularizer=r1r2"),
+        "regularizer.interval=2",
+    ),
+    "labels, ADA, history, top-k": (
+        *("cond=acgan", "augment=ada", "augment.target=0.1", "augment.speed_images=100", "augment.p=0.5"),
+        *("practice.history=12", "practice.top_k=0.5", "model.sync_batch_norm=true"),
+    ),
+    "residual network": ("model=resnet", "model.width=4", "model.d_width=4", "model.sync_batch_norm=true"),
+    "gradient penalty": (
+        *("model=sngan", "model.d_norm=none", "model.g_norm=instance", "regularizer=gp", "loss=wasserstein"),
+    ),
+    "virtual batch norm, DRAGAN, noise": (
+        *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
+        *("model.virtual_reference=4", "regularizer=dragan", "data.dequantize=true"),
+        *("practice.instance_noise=0.1", "optimizer.clip_gradient=1"),
+    ),
+    "clipping, spectral norm once a step": ("regularizer=clip", "model.d_norm=none", "model.g_norm=layer"),
+    "streamed, channels last": (
+        *("data.resident=false", "channels_last=true", "model.sn_schedule=per_step", "model.sync_batch_norm=true"),
+    ),
+}
+"""Runs of every technique but dropout, which each process draws for itself."""
+
+
+def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tensor]:
+    """Four iterations: what they recorded and what has become of the networks."""
+    config = compose(*tiny(overrides), "metrics=none", "log.every_steps=6")
+    device = torch.device("cpu")
+    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device, processes)
+    iteration = trainer.iteration
+    for _ in range(4):
+        iteration.run()
+    records = iteration.records
+    found = {"logits": records.logits, "updates": records.updates, **records.notes}
+    for name, network in (("generator", iteration.networks.generator), ("D", iteration.networks.discriminator)):
+        found |= {f"{name}.{key}": value.detach() for key, value in network.named_parameters()}
+    found |= {f"generator {k}": g.get_state() for k, g in enumerate(iteration.generators())}
+    return {name: value.clone() for name, value in found.items()}
+
+
+def one_of_the_processes(rank: int, folder: Path) -> None:
+    """All of SHARED, and what came of it, to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+    try:
+        assert present() == Processes(rank, PROCESSES)
+        torch.save({name: steps_of(words, present()) for name, words in SHARED.items()}, folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+    """By rank and by the names of SHARED, see `steps_of`."""
+    folder = tmp_path_factory.mktemp("processes")
+    torch.multiprocessing.spawn(one_of_the_processes, (folder,), nprocs=PROCESSES)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHARED)
+def test_two_processes_are_one(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
+    wanted = steps_of(SHARED[name], ALONE)
+    for found in (result[name] for result in results):
+        assert found.keys() == wanted.keys()
+        for key, value in wanted.items():
+            if value.dtype == torch.uint8:
+                assert torch.equal(found[key], value), f"{key}: the draws to come differ"
+            else:
+                # Adam makes steps of lr = 2e-4 of the rounding that a bias before batch norm has for a gradient.
+                apart = 2e-3 if key.endswith(".bias") else 3e-4 if "." in key else 1e-4
+                torch.testing.assert_close(found[key], value, rtol=1e-3, atol=apart, equal_nan=True, msg=key)
+    first, second = (result[name] for result in results)
+    for key, value in first.items():
+        torch.testing.assert_close(value, second[key], rtol=0, atol=0, equal_nan=True, msg=key)
+
+
+@pytest.fixture
+def torchrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `torchrun --nproc-per-node=2 -m gantrain …` in an empty folder."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "-m", "gantrain", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+WORDS = (
+    *TINY,
+    *("model.sync_batch_norm=true", "log.every_steps=2", "log.diagnostics_every_steps=2", "metrics.every_steps=3"),
+    *("log.checkpoint_every_steps=3", "metrics.samples=51"),
+)
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    """The same rows in the same order and the same networks, to rounding."""
+    rows = [read_rows(folder / "metrics.jsonl") for folder in (one, other)]
+    assert [(row["step"], row["kind"]) for row in rows[0]] == [(row["step"], row["kind"]) for row in rows[1]]
+    timed = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
+    for wanted, found in zip(*rows, strict=True):
+        assert numbers(found, timed) == pytest.approx(numbers(wanted, timed), rel=1e-2, abs=1e-4, nan_ok=True)
+    states = [load_checkpoint(folder / "last.pt") for folder in (one, other)]
+    for name in ("generator", "discriminator", "ema"):
+        for key, value in states[0][name].items():
+            torch.testing.assert_close(states[1][name][key], value, rtol=1e-3, atol=3e-4, msg=key)
+
+
+def numbers(row: dict[str, Any], timed: tuple[str, ...]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if isinstance(value, int | float) and key not in timed}
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_and_its_resumption_by_one_and_by_two(
+    torchrun: Callable[..., subprocess.CompletedProcess[str]],
+    gantrain: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+) -> None:
+    whole = gantrain(*WORDS, "hydra.run.dir=one", "schedule.steps=9", "log.grid_images=4")
+    assert whole.returncode == 0, whole.stderr
+    for name in ("two", "two-one", "two-two"):
+        begun = torchrun(*WORDS, f"hydra.run.dir={name}", f"schedule.steps={9 if name == 'two' else 6}")
+        assert begun.returncode == 0, begun.stderr
+        assert begun.stderr.count("executor: eager") == 1, "one process speaks"
+        assert "2 x cpu" in begun.stderr
+        assert begun.stdout.count("checkpoint ") == 1
+    assert_alike(tmp_path / "one", tmp_path / "two")
+    onto_one = gantrain("resume=two-one", "schedule.steps=9")
+    assert onto_one.returncode == 0, onto_one.stderr
+    assert "trained by 2 processes and goes on with 1" in onto_one.stderr
+    onto_two = torchrun("resume=two-two", "schedule.steps=9")
+    assert onto_two.returncode == 0, onto_two.stderr
+    for name in ("two-one", "two-two"):
+        assert_alike(tmp_path / "two", tmp_path / name)
+    states = [load_checkpoint(tmp_path / name / "last.pt") for name in ("two", "two-two")]
+    assert all(torch.equal(states[0]["generator"][k], states[1]["generator"][k]) for k in states[0]["generator"])
+    starts = json.loads((tmp_path / "two-one" / "run.json").read_text())
+    assert [start["device"] for start in starts] == ["2 x cpu", "cpu"]
+    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(p.name for p in (tmp_path / "one").iterdir())
+
+
+@pytest.mark.slow
+def test_dropout_differs_between_processes_and_goes_on_exactly(
+    torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    words = (*WORDS[:-1], "metrics=none", "model.d_dropout=0.3", "loss=exact")
+    for name, steps in (("whole", 6), ("parts", 3)):
+        begun = torchrun(*words, f"hydra.run.dir={name}", f"schedule.steps={steps}")
+        assert begun.returncode == 0, begun.stderr
+    states = load_checkpoint(tmp_path / "whole" / "last.pt")["rng_of_ranks"]
+    assert not torch.equal(states[0]["rng_cpu"], states[1]["rng_cpu"])
+    assert torchrun("resume=parts", "schedule.steps=6").returncode == 0
+    one, other = (load_checkpoint(tmp_path / name / "last.pt")["discriminator"] for name in ("whole", "parts"))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_is_said_once(
+    torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for words, said in (
+        (("schedule.batch_size=9",), "schedule.batch_size=9 is that of all 2 processes together"),
+        (("loss.gen=nothing",), "loss.gen"),
+        (("-m", "seed=1,2"), "leave torchrun out"),
+        (("theory", "out=there"), "leave torchrun out"),
+        (("device=cuda:0",), "device='cuda:0' is one GPU, and 2 processes take one each"),
+        (("loss.disc=pearson", "loss.gen=neyman", "optimizer.lr_d=0.5", "schedule.steps=40"), "is not finite"),
+    ):
+        commanded = words[0] in ("-m", "theory")
+        ended = torchrun(*(() if commanded else (*TINY, "metrics=none")), *words)
+        assert ended.returncode != 0, words
+        assert said in ended.stderr
+        assert ended.stderr.count("gantrain: error:") == (2 if commanded else 1), ended.stderr
+        assert "Traceback" not in ended.stderr.split("ChildFailedError")[0].split("torch/distributed")[0], ended.stderr
+
+
+def features_of(folder: Path, processes: Processes) -> Tensor:
+    """Of seven images, which two processes cannot share out evenly."""
+    weights = find_inception_weights(str(folder / "weights"))
+    inception = InceptionFeatures(weights, batch_size=3, device=torch.device("cpu"), processes=processes)
+    images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    return inception.of(images)["2048"]
+
+
+def one_that_measures(rank: int, folder: Path) -> None:
+    """Its part of the features, and all of them to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+    try:
+        torch.save(features_of(folder, present()), folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.inception
+def test_the_inception_is_shared_out(tmp_path: Path, inception_file: Path) -> None:
+    (tmp_path / "weights").symlink_to(inception_file)
+    torch.multiprocessing.spawn(one_that_measures, (tmp_path,), nprocs=PROCESSES)
+    wanted = features_of(tmp_path, ALONE)
+    for rank in range(PROCESSES):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_draws_are_shared_out() -> None:
+    whole = torch.rand(3, 8, 2, generator=torch.Generator().manual_seed(4))
+    for rank in range(4):
+        draws = shared_generator(torch.device("cpu"), 4, Processes(rank, 4))
+        assert torch.equal(rand((3, 2, 2), draws, rows=1), whole[:, 2 * rank : 2 * rank + 2])
+    assert torch.equal(rand((3, 8, 2), torch.Generator().manual_seed(4)), whole)
+    assert standard_deviation(whole, torch.Generator()) == whole.std()
+
+
+def test_batches_are_rows_of_the_whole_ones() -> None:
+    """Indices, mirroring and dequantisation, over the end of an epoch."""
+    images = torch.randint(0, 256, (10, 3, 4, 4), dtype=torch.uint8)
+
+    def sampler(processes: Processes) -> BatchSampler:
+        words = {"image_range": (-1.0, 1.0), "flip": True, "dequantize": True, "seed": 3, "at_once": 2}
+        return BatchSampler(images, labels=torch.arange(10), batch_size=6, processes=processes, **words)  # type: ignore[arg-type]
+
+    samplers = [sampler(ALONE), *(sampler(Processes(rank, 3)) for rank in range(3))]
+    for _ in range(2):
+        for each in samplers:
+            each.prepare(2)
+        for k in range(2):
+            (whole, labels), *parts = (each.batch(k) for each in samplers)
+            assert torch.equal(whole, torch.cat([part for part, _ in parts]))
+            assert labels is not None
+            assert labels.tolist() == [label for _, of in parts if of is not None for label in of.tolist()]
+
+
+def test_rows_part_without_a_rest() -> None:
+    for count in (1, 7, 50_000):
+        parts = [Processes(rank, 6).rows_of(count) for rank in range(6)]
+        assert [i for part in parts for i in range(count)[part]] == list(range(count))
+        sizes = [part.stop - part.start for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_loss_over_processes_adds_up_to_its_value_and_all_of_its_gradient() -> None:
+    v = torch.tensor([1.0, 2.0], requires_grad=True)
+    parts = [Processes(rank, 4).part_of(v.square().sum()) for rank in range(4)]
+    assert sum(float(part.detach()) for part in parts) == pytest.approx(5)
+    (gradient,) = torch.autograd.grad(parts[2], v)
+    assert torch.equal(gradient, torch.tensor([2.0, 4.0]))
+
+
+def test_synchronised_batch_norm_wants_batch_norm() -> None:
+    with pytest.raises(ConfigError, match="sync_batch_norm"):
+        compose("model.sync_batch_norm=true", "model.g_norm=layer")
+    config = compose(*TINY, "model.sync_batch_norm=true", "metrics=none")
+    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], torch.device("cpu"))
+    layers = [m for m in trainer.iteration.networks.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert layers
+    assert all(layer.process_group is None for layer in layers), "one process alone has its own statistics"
