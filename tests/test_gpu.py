@@ -2,6 +2,7 @@
 
 import copy
 import subprocess
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,8 @@ from gantrain.evidence.frechet import fid_of_halves, frechet_distance, moments_o
 from gantrain.evidence.inception import InceptionWeights, find_inception_weights
 from gantrain.evidence.kernel import kid, kid_of_resamples
 from gantrain.evidence.manifold import density_and_coverage, precision_and_recall
+from gantrain.evidence.measurement import Measurement
+from gantrain.evidence.modes import ModesMetric
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import read_rows
 from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
@@ -287,6 +290,58 @@ def test_a_streamed_set_trains_on_the_gpu() -> None:
     wanted = builders.load_data(compose(*TINY), "train").examples[indices].float() / 127.5 - 1
     torch.testing.assert_close(images.cpu(), wanted, rtol=0, atol=1e-5)
     assert trainer.iteration.records.first_bad_update() is None
+
+
+@pytest.mark.parametrize("executor", ["eager", "graph"])
+def test_a_run_measured_beside_training_equals_one_that_waits(
+    executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws from the default generator, which a measurement must leave alone; k moves, and is captured anew."""
+    words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "model.d_dropout=0.3"]
+    words += ["schedule.steps=60", "metrics.every_steps=8", "log.checkpoint_every_steps=20", "metrics.samples=500"]
+    words += ["log.grids_every_steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
+    own, threads = ModesMetric.measure, []
+
+    def measure(metric: ModesMetric, *seen: torch.Tensor | None) -> list[Measurement]:
+        threads.append(threading.current_thread().name)
+        return own(metric, *seen)
+
+    builders.run(compose(*words, "metrics.asynchronous=false"), tmp_path / "waits")
+    monkeypatch.setattr(ModesMetric, "measure", measure)
+    builders.run(compose(*words, "metrics.asynchronous=true"), tmp_path / "beside")
+    assert threads == ["MainThread", *(f"measuring step {step}" for step in range(16, 57, 8)), "MainThread"]
+    for name in ("best.pt", "last.pt"):
+        one, other = (load_checkpoint(tmp_path / run / name) for run in ("waits", "beside"))
+        assert (one["step"], one["best"], one["figures"]) == (other["step"], other["best"], other["figures"])
+        for network in ("generator", "discriminator", "ema"):
+            for key, value in one[network].items():
+                assert torch.equal(value, other[network][key]), (name, network, key)
+    rows = [
+        [row for row in read_rows(tmp_path / run / "metrics.jsonl") if row["kind"] == "metric"]
+        for run in ("waits", "beside")
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.inception
+def test_fid_and_kid_beside_training_are_those_of_a_run_that_waits(tmp_path: Path, inception_file: Path) -> None:
+    """The last batch of the Inception is no full one, and runs eagerly beside the graph."""
+    words = [*TINY, "device=cuda", "deterministic=true", "metrics.names=[fid,kid]", "metrics.samples=130"]
+    words += ["metrics.batch_size=50", "metrics.reference_samples=200", f"metrics.inception_weights={inception_file}"]
+    words += ["schedule.steps=40", "metrics.every_steps=10", "log.checkpoint_every_steps=40"]
+    for name, asked in (("waits", "false"), ("beside", "true"), ("auto", "null")):
+        builders.run(compose(*words, f"metrics.asynchronous={asked}"), tmp_path / name)
+    found = [
+        [
+            (row["step"], row["name"], row["value"])
+            for row in read_rows(tmp_path / name / "metrics.jsonl")
+            if row["kind"] == "metric"
+        ]
+        for name in ("waits", "beside", "auto")
+    ]
+    for others in found[1:]:
+        assert [row[:2] for row in others] == [row[:2] for row in found[0]]
+        assert [row[2] for row in others] == pytest.approx([row[2] for row in found[0]], rel=1e-4)
 
 
 def test_the_default_run_fits_into_two_gigabytes() -> None:

@@ -22,13 +22,14 @@ def kid(features: Tensor, reference: Tensor) -> tuple[float, dict[str, float]]:
     and so at times below 0. Kernel, subsets and their seed are those of torch-fidelity, which computes it on the CPU.
     """
     size = min(SUBSET_SIZE, len(features), len(reference))
-    mine, real = (chosen.to(features.device) for chosen in _subsets(len(features), len(reference), size))
+    device = features.device
+    mine, real = _subsets(len(features), len(reference), size)
     if _is_small(len(features), len(reference), size):  # one kernel matrix serves all subsets
-        drawn = (_marked(mine, len(features)), _marked(real, len(reference)))
+        drawn = (_marked(mine, len(features)).to(device), _marked(real, len(reference)).to(device))
         values = _mmd2(features.double(), reference.double(), *drawn)
     else:
-        every = torch.ones(1, size, dtype=torch.float64, device=features.device)
-        pairs = zip(mine, real, strict=True)
+        every = torch.ones(1, size, dtype=torch.float64, device=device)
+        pairs = zip(mine.to(device), real.to(device), strict=True)
         values = torch.cat([_mmd2(features[a].double(), reference[b].double(), every, every) for a, b in pairs])
     spread = float(values.std(correction=0))
     return float(values.mean()), {"kid_subsets": SUBSETS, "kid_subset_size": size, "kid_std": spread}
@@ -62,7 +63,7 @@ def _is_small(count: int, real_count: int, size: int) -> bool:
 
 def _marked(chosen: Tensor, count: int) -> Tensor:
     """Places (S, m) among `count` as rows (S, count) of ones there and zeros elsewhere, float64."""
-    return torch.zeros(len(chosen), count, dtype=torch.float64, device=chosen.device).scatter_(1, chosen, 1.0)
+    return torch.zeros(len(chosen), count, dtype=torch.float64).scatter_(1, chosen, 1.0)
 
 
 def _mmd2(x: Tensor, y: Tensor, drawn_x: Tensor, drawn_y: Tensor) -> Tensor:
