@@ -2,6 +2,7 @@
 
 import copy
 import subprocess
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from gantrain import builders
 from gantrain.builders.device import arithmetic
@@ -20,6 +22,8 @@ from gantrain.evidence.frechet import fid_of_halves, frechet_distance, moments_o
 from gantrain.evidence.inception import InceptionWeights, find_inception_weights
 from gantrain.evidence.kernel import kid, kid_of_resamples
 from gantrain.evidence.manifold import density_and_coverage, precision_and_recall
+from gantrain.evidence.measurement import Measurement
+from gantrain.evidence.modes import ModesMetric
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import read_rows
 from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
@@ -298,6 +302,58 @@ def test_a_streamed_set_trains_on_the_gpu() -> None:
     assert trainer.iteration.records.first_bad_update() is None
 
 
+@pytest.mark.parametrize("executor", ["eager", "graph"])
+def test_a_run_measured_beside_training_equals_one_that_waits(
+    executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws from the default generator, which a measurement must leave alone; k moves, and is captured anew."""
+    words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "model.d_dropout=0.3"]
+    words += ["schedule.steps=60", "metrics.every_steps=8", "log.checkpoint_every_steps=20", "metrics.samples=500"]
+    words += ["log.grids_every_steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
+    own, threads = ModesMetric.measure, []
+
+    def measure(metric: ModesMetric, *seen: torch.Tensor | None) -> list[Measurement]:
+        threads.append(threading.current_thread().name)
+        return own(metric, *seen)
+
+    builders.run(compose(*words, "metrics.asynchronous=false"), tmp_path / "waits")
+    monkeypatch.setattr(ModesMetric, "measure", measure)
+    builders.run(compose(*words, "metrics.asynchronous=true"), tmp_path / "beside")
+    assert threads == ["MainThread", *(f"measuring step {step}" for step in range(16, 57, 8)), "MainThread"]
+    for name in ("best.pt", "last.pt"):
+        one, other = (load_checkpoint(tmp_path / run / name) for run in ("waits", "beside"))
+        assert (one["step"], one["best"], one["figures"]) == (other["step"], other["best"], other["figures"])
+        for network in ("generator", "discriminator", "ema"):
+            for key, value in one[network].items():
+                assert torch.equal(value, other[network][key]), (name, network, key)
+    rows = [
+        [row for row in read_rows(tmp_path / run / "metrics.jsonl") if row["kind"] == "metric"]
+        for run in ("waits", "beside")
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.inception
+def test_fid_and_kid_beside_training_are_those_of_a_run_that_waits(tmp_path: Path, inception_file: Path) -> None:
+    """The last batch of the Inception is no full one, and runs eagerly beside the graph."""
+    words = [*TINY, "device=cuda", "deterministic=true", "metrics.names=[fid,kid]", "metrics.samples=130"]
+    words += ["metrics.batch_size=50", "metrics.reference_samples=200", f"metrics.inception_weights={inception_file}"]
+    words += ["schedule.steps=40", "metrics.every_steps=10", "log.checkpoint_every_steps=40"]
+    for name, asked in (("waits", "false"), ("beside", "true"), ("auto", "null")):
+        builders.run(compose(*words, f"metrics.asynchronous={asked}"), tmp_path / name)
+    found = [
+        [
+            (row["step"], row["name"], row["value"])
+            for row in read_rows(tmp_path / name / "metrics.jsonl")
+            if row["kind"] == "metric"
+        ]
+        for name in ("waits", "beside", "auto")
+    ]
+    for others in found[1:]:
+        assert [row[:2] for row in others] == [row[:2] for row in found[0]]
+        assert [row[2] for row in others] == pytest.approx([row[2] for row in found[0]], rel=1e-4)
+
+
 def test_the_default_run_fits_into_two_gigabytes() -> None:
     forget()
     torch.cuda.reset_peak_memory_stats()
@@ -368,12 +424,12 @@ def test_fid_on_the_gpu_is_torch_fidelitys_with_graphs_and_without(place: str, w
 
 
 @pytest.mark.inception
-def test_neither_images_nor_features_leave_the_gpu_for_fid(
+def test_neither_images_nor_features_leave_the_gpu_for_fid_and_kid(
     weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = InceptionFeatures(weights, batch_size=32, device=GPU)
     one, other = some_images(70, seed=0), (some_images(70, seed=1) // 2).to(GPU)
-    metric = InceptionMetric(("fid",), features, reference=one, reference_name="random")
+    metric = InceptionMetric(("fid", "kid"), features, reference=one, reference_name="random")
     assert metric._statistics is not None
     assert metric._statistics.root.device == metric._statistics.mean.device == GPU
     taken = []
@@ -424,6 +480,8 @@ def test_the_other_figures_of_features_on_the_gpu_are_those_on_the_cpu(weights: 
     found = {figure.name: figure for figure in metric.measure(other, None)}
     x, real = features.of(other)["2048"].cpu(), features.of_reference(one, "random").cpu()
     assert found["kid"].value == pytest.approx(kid(x, real)[0], rel=1e-6)
+    theirs = kid_features_to_metric(x.double(), real.double(), kid_subset_size=60, verbose=False)
+    assert found["kid"].value == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-9)
     assert (found["precision"].value, found["recall"].value) == pytest.approx(precision_and_recall(x, real))
     density, coverage = (float(values.mean()) for values in density_and_coverage(x, real))
     assert (found["density"].value, found["coverage"].value) == pytest.approx((density, coverage), abs=0.05)

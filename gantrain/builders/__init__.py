@@ -8,6 +8,7 @@ from gantrain.builders.measuring import (
     build_metrics,
     choose_reference,
     find_weights,
+    measures_asynchronously,
     measuring_protocol,
 )
 from gantrain.builders.runs import USER_ERRORS, follow, report, resumed_config, run, warnings_for
@@ -42,6 +43,7 @@ __all__ = [
     "load_images",
     "make_density",
     "make_device",
+    "measures_asynchronously",
     "measuring_protocol",
     "prepare_data",
     "report",

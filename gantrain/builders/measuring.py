@@ -52,6 +52,18 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     return Protocol(names, samples, reference, every, metrics.batch_size or usual_batch_size(device))
 
 
+def measures_asynchronously(config: Config, device: torch.device, processes: Processes = ALONE) -> bool | None:
+    """Whether metrics are taken beside training; None where memory is to decide.
+
+    By itself on CUDA only: on a CPU measuring takes the cores that train. Not where a sweep may prune the run: it would
+    end some steps after the one that was measured, as the clock has it. Not among processes, which measure together.
+    """
+    if config.metrics.asynchronous is not None:
+        return config.metrics.asynchronous
+    apart = config.sweep.prune or config.has_own_inception_precision or processes.count > 1
+    return False if apart or device.type != "cuda" else None
+
+
 def find_weights(config: Config) -> InceptionWeights | None:
     """The Inception's weights if a metric needs them, refused here if they do not do."""
     names = config.metric_names

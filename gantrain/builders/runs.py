@@ -156,13 +156,18 @@ def check_shares(config: Config, processes: Processes) -> None:
     """Refuses what several processes cannot share out.
 
     Raises:
-        ConfigError: a batch that they cannot part evenly.
+        ConfigError: a batch that they cannot part evenly, or measuring beside training.
     """
     size, count = config.schedule.batch_size, processes.count
     if size % count:
         raise ConfigError(
             f"schedule.batch_size={size} is that of all {count} processes together and does not part evenly among "
             f"them: set a multiple of {count}"
+        )
+    if count > 1 and config.metrics.asynchronous:
+        raise ConfigError(
+            f"metrics.asynchronous=true: {count} processes measure together, and their messages would cross those of "
+            "training; leave it at null, or set it to false"
         )
 
 

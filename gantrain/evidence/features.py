@@ -14,7 +14,7 @@ from tqdm import tqdm
 from gantrain.evidence.folded import FEATURES, FoldedInception
 from gantrain.evidence.frechet import Reference, moments_of, reference_of
 from gantrain.evidence.inception import InceptionWeights
-from gantrain.evidence.measurement import usual_batch_size
+from gantrain.evidence.measurement import heed, usual_batch_size
 from gantrain.evidence.replay import Replayed
 from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically, tensor_digest
 from gantrain.processes import ALONE, Processes
@@ -49,7 +49,8 @@ class InceptionFeatures:
         self._weights = weights
         self._batch_size = batch_size or usual_batch_size(device)
         cuda = device.type == "cuda"
-        self._tf32 = precision == "auto" and cuda and torch.backends.cudnn.allow_tf32
+        asked = precision == "auto" and torch.backends.cudnn.allow_tf32
+        self._tf32 = asked if cuda and precision != "bf16" else None
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         network = FoldedInception(weights.path, logits=logits, dtype=dtype).to(device)
         if cuda:
@@ -87,6 +88,7 @@ class InceptionFeatures:
         )
         with _convolutions_in_tf32(self._tf32):
             for batch in bar:
+                heed()
                 stop = start + len(batch)
                 for name, layer in self._forward(batch).items():
                     whole = found.setdefault(name, layer.new_empty(len(images), layer.shape[1]))
@@ -144,9 +146,16 @@ class InceptionFeatures:
 
 
 @contextlib.contextmanager
-def _convolutions_in_tf32(allowed: bool) -> Iterator[None]:
-    """Convolutions by cuDNN with or without TF32; as before afterwards."""
+def _convolutions_in_tf32(allowed: bool | None) -> Iterator[None]:
+    """Convolutions by cuDNN with or without TF32, as before afterwards; None where there are none in float32.
+
+    The switch is the whole process's, so that it is only touched where it stands otherwise: never for `auto`, which has
+    taken it as it stood. The configuration refuses `float32` beside training that has it the other way.
+    """
     before = torch.backends.cudnn.allow_tf32
+    if allowed is None or allowed == before:
+        yield
+        return
     torch.backends.cudnn.allow_tf32 = allowed
     try:
         yield

@@ -1,12 +1,17 @@
 """A network's forward on full batches, replayed as a CUDA graph: one launch in place of hundreds."""
 
 import sys
+import threading
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 WARM_UPS = 3
+
+CAPTURING = threading.RLock()
+"""Held by who captures a CUDA graph, and by a measurement as long as it lasts: what one thread allocates and waits for
+while another captures might end up in the graph, or end the capture."""
 
 Forward = Callable[[Tensor], dict[str, Tensor]]
 
@@ -58,7 +63,7 @@ def capture(forward: Forward, example: Tensor) -> Forward:
         RuntimeError: something in the forward cannot be captured.
     """
     static = example.clone()
-    with torch.cuda.device(static.device):
+    with CAPTURING, torch.cuda.device(static.device):
         side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

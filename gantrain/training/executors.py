@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gantrain.evidence.replay import CAPTURING
 from gantrain.training.iteration import Executor, Iteration, Variant, eagerly
 
 WARM_UPS = 3
@@ -120,6 +121,10 @@ class Graphed:
             self._last = variant
 
     def _capture(self, iteration: Iteration, variant: Variant) -> None:
+        with CAPTURING:  # a measurement that is under way ends first
+            self._try(iteration, variant)
+
+    def _try(self, iteration: Iteration, variant: Variant) -> None:
         before = Snapshot(iteration)
         try:
             replay = self.record(iteration, variant, before)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.evidence.doctor import Doctor
-from gantrain.evidence.measurement import LOWER_IS_BETTER, Measurement, Metric, draw_images, evaluating, generate_images
+from gantrain.evidence.measurement import LOWER_IS_BETTER, Metric, draw_images, evaluating
 from gantrain.logs.profile import Profile
 from gantrain.logs.progress import Progress
 from gantrain.logs.run_folder import RunFolder
@@ -20,13 +20,14 @@ from gantrain.processes import Processes
 from gantrain.training.adam import learning_rate
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
-from gantrain.training.finite import refuse_not_finite
+from gantrain.training.finite import NotFiniteError, refuse_not_finite
 from gantrain.training.iteration import Iteration
+from gantrain.training.measuring import Measured, Measuring
 from gantrain.training.plan import Grid, Outcome, Plan, Sampling
 from gantrain.turns import give_way
 
 Prune = Callable[[int, dict[str, float]], str | None]
-"""Step and figures just measured -> why a run is not worth going on with, or None."""
+"""Step that was measured and the figures since -> why a run is not worth going on with, or None."""
 
 
 RNG = ("rng_cpu", "rng_cuda")
@@ -41,7 +42,8 @@ class Trainer:
     """Runs iterations according to a plan and leaves scalars, grids, metrics and checkpoints.
 
     Attributes:
-        prune: asked after each measurement but the last, may end the run; None never does.
+        prune: asked when a measurement but the last is over, may end the run; None never does.
+        measuring: what takes the metrics.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Trainer:
         stop_at_a_finding: bool = False,
         executor: str = "eager",
         profiled: bool = False,
+        asynchronous: bool | None = False,
     ) -> None:
         """Takes built parts.
 
@@ -75,6 +78,7 @@ class Trainer:
             stop_at_a_finding: whether the doctor's first finding ends the run.
             executor: how the iteration runs, in words.
             profiled: whether a trace of some iterations is written.
+            asynchronous: whether to measure beside training, see `Measuring`.
         """
         self.profiled = profiled
         self.trace: Path | None = None
@@ -84,6 +88,14 @@ class Trainer:
         self.plan = plan
         self.sampling = sampling
         self.metrics = metrics
+        self.measuring = Measuring(
+            metrics,
+            sampling,
+            iteration.networks,
+            device=iteration.device,
+            processes=iteration.processes,
+            asynchronous=asynchronous,
+        )
         self.grid = grid
         self.config = config
         self.classes = classes
@@ -129,7 +141,7 @@ class Trainer:
         if self.step == 0:
             folder.grid(0, self.grid.draw(self.grid.real, self.judge), "real")
             self._draw_grid(folder)
-            self._checkpoint(folder.path / LAST)
+            self._save(folder, self.state_dict(), 0, LAST)
         self.saved_step = self.step
         left = self.plan.steps - self.step
         on_cpu = self.iteration.device.type == "cpu"
@@ -149,6 +161,7 @@ class Trainer:
                 self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
             finally:
+                self.measuring.abandon()
                 if profile is not None:
                     profile.close()
                     self.trace, self.traced_seconds = profile.path, profile.seconds
@@ -172,36 +185,33 @@ class Trainer:
                 profile.step()
             last = self.step == plan.steps
             if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
-                self._refuse_not_finite()
+                self._refuse_not_finite(folder, progress)
             if self.step % plan.log_every == 0 or last:
-                self._refuse_not_finite()
+                self._refuse_not_finite(folder, progress)
                 self._log(folder, progress)
             if self.diagnostics is not None:
                 self.diagnostics.keep_gradient()
             pause = time.monotonic()
             drawn = self.step % plan.grids_every == 0 or last
-            due = plan.measure_every and self.step % plan.measure_every == 0
+            due = bool(self.metrics) and (last or (plan.measure_every > 0 and self.step % plan.measure_every == 0))
             kept = self.step % plan.checkpoint_every == 0 or last
             if drawn or due or kept:
                 self.processes.take_from_first(iteration.tensors().values())  # each has its own running statistics
             if drawn:
                 self._draw_grid(folder)
-            improved = False
-            if self.metrics and (due or last):
-                self._refuse_not_finite()
-                improved = self._measure(folder, progress)
-                if self.prune is not None and not last:
-                    self.pruned = self.prune(self.step, dict(self.figures))
-                improved, self.pruned = self.processes.first_says((improved, self.pruned))
-                self._tell(folder, RUNNING)
-            if improved:
-                self._checkpoint(folder.path / BEST)
-            ends = last or self.stopped is not None or self.pruned is not None
-            if improved or kept or ends:  # last knows of the best
-                self._refuse_not_finite()
-                folder.flush()
-                self._checkpoint(folder.path / LAST)
-                self.saved_step = self.step
+            stops = last or self.stopped is not None
+            if self.measuring.is_over or (self.measuring.is_under_way and (due or kept or stops)):
+                self._take_findings(folder, progress)
+            if due and self.pruned is None:
+                self._refuse_not_finite(folder, progress)
+                generators = {name: self.sampling_network(name) for name in self.sampling.networks}
+                self.measuring.begin(self.step, generators, self.state_dict, kept=kept, waits=stops)
+                if self.measuring.is_over:
+                    self._take_findings(folder, progress)
+            ends = stops or self.pruned is not None
+            if (kept or ends) and self.saved_step != self.step and not self.measuring.is_under_way:
+                self._refuse_not_finite(folder, progress)
+                self._save(folder, self.state_dict(), self.step, LAST)
             progress.exclude(time.monotonic() - pause)
             progress.advance(self.step)
             if ends:
@@ -292,8 +302,15 @@ class Trainer:
             logits: Tensor = discriminator(examples)
         return logits
 
-    def _refuse_not_finite(self) -> None:
-        refuse_not_finite(self.iteration, self.saved_step)
+    def _refuse_not_finite(self, folder: RunFolder, progress: Progress) -> None:
+        """Ends a run whose losses are not finite, with what was measured before."""
+        try:
+            refuse_not_finite(self.iteration, self.saved_step)
+        except NotFiniteError:
+            if self.measuring.is_under_way:
+                self._take_findings(folder, progress)
+                refuse_not_finite(self.iteration, self.saved_step)  # names the last.pt that there is by now
+            raise
 
     def _log(self, folder: RunFolder, progress: Progress) -> None:
         records = self.iteration.records
@@ -364,29 +381,30 @@ class Trainer:
         )
         folder.grid(self.step, self.grid.draw(samples, self.judge), f"{self.step:07d}")
 
-    def _measure(self, folder: RunFolder, progress: Progress) -> bool:
-        """Measures every network asked for; whether the first one is the best so far."""
+    def _take_findings(self, folder: RunFolder, progress: Progress) -> None:
+        """What a measurement has found, under the step that it belongs to; waits for it.
+
+        Where that is the best so far the step becomes best.pt, and last.pt too, which so knows of it. A step that was
+        to be kept becomes last.pt only now: no last.pt stands at a step whose figures it does not know.
+        """
+        measured = self.measuring.findings()
+        improved = self._note(measured, folder, progress)
+        if self.prune is not None and measured.step < self.plan.steps:
+            self.pruned = self.prune(measured.step, dict(self.figures))
+        improved, self.pruned = self.processes.first_says((improved, self.pruned))
+        self._tell(folder, RUNNING)
+        if improved or measured.kept:
+            state = self.state_dict() if measured.checkpoint is None else measured.checkpoint
+            state |= {"best": self.best, "figures": self.figures}
+            self._save(folder, state, measured.step, *([BEST] if improved else []), LAST)
+
+    def _note(self, measured: Measured, folder: RunFolder, progress: Progress) -> bool:
+        """Writes down the figures of each network; whether the first one is the best so far."""
         improved = False
-        networks = self.iteration.networks
-        for name in self.sampling.networks:
-            images, labels = generate_images(
-                self.sampling_network(name),
-                count=self.sampling.count,
-                latent_dim=networks.latent_dim,
-                prior=networks.prior,
-                image_range=networks.image_range,
-                batch_size=self.sampling.batch_size,
-                seed=self.sampling.seed,
-                device=self.iteration.device,
-                classes=networks.classes,
-                processes=self.processes,
-            )
-            found: list[Measurement] = []
-            for metric in self.metrics:
-                found += metric.measure(images, labels)
-            folder.measurements(self.step, name, found)
+        for name, found in measured.figures.items():
+            folder.measurements(measured.step, name, found)
             self.figures |= {f"{figure.name}_{name}": figure.value for figure in found}
-            progress.say(f"step {self.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))
+            progress.say(f"step {measured.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))
             if name == self.sampling.networks[0]:
                 headline = self.metrics[0].headline
                 value = next(f.value for f in found if f.name == headline)
@@ -394,10 +412,18 @@ class Trainer:
                 sign = 1 if LOWER_IS_BETTER[headline] else -1
                 improved = not self.best or sign * value < sign * self.best["value"]
                 if improved:
-                    self.best = {"name": headline, "headline": f"{headline}_{name}", "value": value, "step": self.step}
+                    self.best = {
+                        "name": headline,
+                        "headline": f"{headline}_{name}",
+                        "value": value,
+                        "step": measured.step,
+                    }
         return improved
 
-    def _checkpoint(self, path: Path) -> None:
-        state = self.state_dict()
-        if self.processes.is_first:
-            save_checkpoint(state, path)
+    def _save(self, folder: RunFolder, state: dict[str, Any], step: int, *names: str) -> None:
+        """Checkpoints of a step, after what was written down until then."""
+        folder.flush()
+        for name in names:
+            if self.processes.is_first:
+                save_checkpoint(state, folder.path / name)
+        self.saved_step = step

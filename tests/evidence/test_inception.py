@@ -181,7 +181,7 @@ def test_the_precision_asked_for_is_the_one_stated_and_kept(
     features._forward = lambda batch: flags.append(torch.backends.cudnn.allow_tf32) or forward(batch)
     before = torch.backends.cudnn.allow_tf32
     found = features.of_reference(images, "random")
-    assert flags == [False], "only CUDA has TF32"
+    assert flags == [before], "a CPU has no TF32, and the switch is the whole process's"
     assert torch.backends.cudnn.allow_tf32 == before
     assert [path.stem.endswith(f"-{stated}") for path in tmp_path.glob("reference-*")] == [True]
     assert found.dtype == torch.float32
