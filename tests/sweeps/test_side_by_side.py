@@ -78,6 +78,13 @@ def test_an_interrupted_sweep_is_taken_up(tmp_path: Path, command: Any) -> None:
     assert_same_runs(tmp_path / "alone", tmp_path / "s", 4)
 
 
+def test_measuring_beside_training_is_not_for_runs_side_by_side(command: Any) -> None:
+    code, text = command("-m", *TINY, "seed=0,1", "metrics.asynchronous=true", "hydra.sweep.dir=s", *SIDE)
+    assert code == 1
+    assert "metrics.asynchronous=true measures under the flags that training has" in text
+    assert "2 of 2 jobs: 2 failed" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
