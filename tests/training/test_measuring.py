@@ -181,6 +181,34 @@ def test_a_run_interrupted_while_it_measures_goes_on_exactly(
     assert_same_runs(resume(tmp_path / "beside"), waiting)
 
 
+def test_a_step_to_be_kept_becomes_last_pt_whether_or_not_it_is_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 3 is the best, step 6 is not, and training stands at step 7 when its figure is there."""
+    words = ("metrics.every_steps=3", "log.checkpoint_every_steps=3", "schedule.steps=12")
+    own_run, modes = Iteration.run, iter((5.0, 4.0, 4.0, 4.0))
+
+    def measure(own: Measure, metric: ModesMetric, images: Tensor, labels: Tensor | None) -> list[Measurement]:
+        return [Measurement("modes", next(modes))]
+
+    def run(iteration: Iteration) -> None:
+        for thread in threading.enumerate():
+            if thread.name.startswith("measuring"):
+                thread.join()
+        if iteration.step == 7:
+            raise KeyboardInterrupt
+        own_run(iteration)
+
+    monkeypatch.setattr(ModesMetric, "measure", measured_by(measure))
+    monkeypatch.setattr(Iteration, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", *words, BESIDE)
+    best, last = (load_checkpoint(tmp_path / "run" / name) for name in ("best.pt", "last.pt"))
+    assert (best["step"], last["step"]) == (3, 6)
+    assert (best["figures"], last["figures"]) == ({"modes_ema": 5.0}, {"modes_ema": 4.0})
+    assert best["best"] == last["best"] == {"name": "modes", "headline": "modes_ema", "value": 5.0, "step": 3}
+
+
 @pytest.mark.slow
 def test_a_run_killed_while_it_measures_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """SIGKILL of a real process whose thread is at work."""
