@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,15 @@ def tensor_digest(tensor: Tensor) -> str:
     return hashlib.sha1(tensor.cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
 
 
-def save_atomically(content: object, path: Path) -> None:
-    """`torch.save` under a temporary name beside `path`, flushed to disk, then renamed over it."""
+def save_atomically(content: object, path: Path, *, kept: Path | None = None) -> None:
+    """`torch.save` under a temporary name beside `path`, flushed to disk, then renamed over it.
+
+    Args:
+        content: tensors and plain containers.
+        path: the file.
+        kept: under which name, in the same folder, what `path` held until now stays; at every moment one of them is
+            whole.
+    """
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -46,10 +54,38 @@ def save_atomically(content: object, path: Path) -> None:
         umask = os.umask(0)
         os.umask(umask)
         Path(part).chmod(0o666 & ~umask)  # mkstemp keeps everyone else out
+        if kept is not None and path.exists():
+            _keep(path, kept)
         os.replace(part, path)
+        _flush_names(path.parent)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Gives a file a second name in place of what had that; on file systems without links, the name alone."""
+    link = kept.with_name(f".{kept.name}{PART}")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        os.replace(path, kept)
+        return
+    try:
+        os.replace(link, kept)
+    finally:
+        link.unlink(missing_ok=True)  # a rename of a file over its own link leaves both
+
+
+def _flush_names(folder: Path) -> None:
+    """Has a rename outlive a power cut, where the system can be asked for that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -70,16 +106,33 @@ class UnreadableFileError(ValueError):
 def load_safely(path: Path) -> Any:
     """What `save_atomically` wrote, on the CPU; code in the file is refused, not run.
 
+    Its checksums are compared first: `torch.load` by itself takes tensors with flipped bits for good.
+
     Raises:
         UnreadableFileError: the file is damaged, of another kind, or would run code.
     """
     try:
+        _check_sums(path)
         return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged file makes torch raise nearly anything; all of it means the same
         reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         if "weights_only" in reason or "Weights only" in reason:  # torch's own way out would run what is in the file
             reason = "it is damaged, or holds more than tensors and plain containers"
         raise UnreadableFileError(reason) from None
+
+
+def _check_sums(path: Path) -> None:
+    """Reads a file of `torch.save` against the CRC-32 of each of its records.
+
+    Raises:
+        UnreadableFileError: one does not agree.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # of an older torch, or none: torch.load tells
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise UnreadableFileError(f"the checksum of {broken} does not agree")
 
 
 class BusyError(ValueError):

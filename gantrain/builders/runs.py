@@ -27,7 +27,7 @@ from gantrain.logs.silent_folder import SilentFolder
 from gantrain.logs.status import FAILED
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.processes import Processes, call, present, wait_for_call
-from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
+from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError
 
@@ -95,7 +95,7 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
         CheckpointError: there is no usable checkpoint.
         ConfigError: a key differs, or the run is finished.
     """
-    state = load_checkpoint(run / LAST)
+    state = load_newest(run)
     stored = flatten(state["config"])
     differ = [
         f"{key}: {stored.get(key)!r} in the run, {value!r} now"
@@ -211,6 +211,8 @@ def _run(
         name = f"{processes.count} x {name}"
     folder: RunFolder
     if processes.is_first:
+        if state is not None:
+            set_aside_damaged(folder_path, state)
         folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
     else:
         folder = SilentFolder(folder_path)

@@ -25,7 +25,7 @@ from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimising import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
-from gantrain.training.checkpoint import LAST
+from gantrain.training.checkpoint import LAST, is_begun
 from gantrain.turns import side_by_side
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
@@ -140,7 +140,7 @@ class _Attempt:
         if config.resume is not None:
             config, state = resumed_config(self.folder, asked_keys(self.words, config))
             self.resumed = True
-        elif self.begun and (self.folder / LAST).is_file():
+        elif self.begun and is_begun(self.folder):
             config, state = resumed_config(self.folder, asked_keys(self.words, config), may_be_done=True)
         elif self.begun:
             self._clear()

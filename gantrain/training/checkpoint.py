@@ -1,5 +1,7 @@
 """Checkpoints: one file with everything that a run needs to go on exactly."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ PARTS = {
     "iteration": dict,
 }
 LAST, BEST = "last.pt", "best.pt"
+READ_FROM = "read_from"
+PREVIOUS = "previous.pt"
+"""What last.pt was before: the way back where that one is damaged."""
 
 
 class CheckpointError(ValueError):
@@ -23,8 +28,48 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Writes tensors and plain containers under a temporary name, then renames: never half a file."""
-    save_atomically({"format": FORMAT, **content}, path)
+    """Writes tensors and plain containers under a temporary name, then renames: never half a file.
+
+    Of last.pt the one before is kept beside it as previous.pt.
+    """
+    kept = path.with_name(PREVIOUS) if path.name == LAST else None
+    save_atomically({"format": FORMAT, **content}, path, kept=kept)
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run's folder holds a checkpoint to go on from, whatever its state."""
+    return any((folder / name).is_file() for name in (LAST, PREVIOUS))
+
+
+def load_newest(folder: Path) -> dict[str, Any]:
+    """A run's last.pt; where that is damaged or gone, the one before it, which is said.
+
+    Raises:
+        CheckpointError: neither can be read; the message is about last.pt.
+    """
+    try:
+        return load_checkpoint(folder / LAST)
+    except CheckpointError as error:
+        if not (folder / PREVIOUS).is_file():
+            raise
+        try:
+            found = load_checkpoint(folder / PREVIOUS)
+        except CheckpointError:
+            raise error from None
+        print(f"gantrain: warning: {error}. Going on from {PREVIOUS}, step {found['step']}", file=sys.stderr)
+        return found | {READ_FROM: PREVIOUS}
+
+
+def set_aside_damaged(folder: Path, state: dict[str, Any]) -> None:
+    """Before a run goes on from previous.pt: the damaged last.pt is kept under another name, not as the next previous.
+
+    Args:
+        folder: of the run.
+        state: what `load_newest` gave.
+    """
+    damaged = folder / LAST
+    if state.get(READ_FROM) == PREVIOUS and damaged.is_file():
+        os.replace(damaged, damaged.with_name(f"{LAST}.damaged"))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def test_what_a_run_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         "tensorboard",
         "status.json",
         "last.pt",
+        "previous.pt",
         "best.pt",
     }
     assert yaml.safe_load((run / "config.yaml").read_text()) == to_dict(compose(*words))
