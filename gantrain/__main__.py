@@ -22,14 +22,15 @@ from gantrain.commandline import (
 from gantrain.commands import COMMANDS
 from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
-from gantrain.failures import FAILED, INTERRUPTED, tell, words_for
+from gantrain.failures import FAILED, tell, words_for
 from gantrain.processes import Processes, is_parting, joined, started
+from gantrain.stopping import exit_code
 from gantrain.sweeps.driver import Sweep, is_sweep, prepare, summary, taken_up, under_way
 from gantrain.sweeps.job import Job
 
 
 def main() -> None:
-    """Entry point; exits with 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
+    """Entry point; exits with 0, 1 (a run failed), 2 (bad input), 75 (asked to end, can go on) or 130 (interrupted)."""
     words = sys.argv[1:]
     try:
         if started(os.environ) > 1:
@@ -38,9 +39,9 @@ def main() -> None:
             _command(words[0], words[1:])
         else:
             sys.exit(_train(words))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         tell("interrupted; what is written is whole")
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_code(interruption))
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
         sys.exit(FAILED)
@@ -74,8 +75,8 @@ def _follow(processes: Processes) -> int:
     try:
         with _muted():
             follow()
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interruption:
+        return exit_code(interruption)
     except Exception as error:
         found = words_for(error)
         if found is not None:
@@ -122,8 +123,8 @@ def _sweep(sweep: Sweep, job: Job) -> int:
     broken = 0
     try:
         _run_hydra(["--multirun", *sweep.words], job)
-    except KeyboardInterrupt:
-        broken = INTERRUPTED
+    except KeyboardInterrupt as interruption:
+        broken = exit_code(interruption)
     except SystemExit as error:  # Hydra has told of a launcher that failed
         broken = FAILED if error.code else 0
     code, words = summary(sweep)

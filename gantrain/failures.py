@@ -8,7 +8,7 @@ from gantrain.builders import USER_ERRORS
 from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT = 1, 2
 
 
 def tell(words: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from gantrain.stopping import asked
+
 _own = threading.local()
 _FLAGS = (
     (torch.backends.cudnn, ("benchmark", "deterministic", "allow_tf32")),
@@ -89,7 +91,7 @@ class Turns:
             _own.surroundings.keep()
             self._pass_on()
             self._wait()
-        if self.interrupted:
+        if self.interrupted and asked() is None:  # who is asked by a signal saves its next step and ends by itself
             raise KeyboardInterrupt
 
     def _wait(self) -> None:

@@ -14,6 +14,7 @@ BELOW_BUILD = {
     "files",
     "processes",
     "turns",
+    "stopping",
     "config",
     "training",
     "logs",
@@ -27,13 +28,14 @@ MAY_IMPORT = {
     "files": set(),
     "objectives": set(),
     "processes": set(),
-    "turns": set(),
+    "stopping": set(),
+    "turns": {"stopping"},
     "networks": set(),
     "data": {"processes"},
     "config": {"objectives"},
     "evidence": {"files", "processes", "networks", "data", "objectives"},
     "logs": {"files", "turns", "config", "evidence", "networks", "data", "objectives"},
-    "training": {"files", "processes", "turns", "logs", "evidence", "networks", "data", "objectives"},
+    "training": {"files", "processes", "stopping", "turns", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
     "failures": {"builders", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
@@ -42,7 +44,7 @@ MAY_IMPORT = {
     "theory": {"objectives"},
     "report": {"files", "config", "logs", "evidence", "theory", "objectives"},
     "commands": {*BELOW_BUILD, "builders", "benchmark", "theory", "report"},
-    "__main__": {"builders", "processes", "commands", "commandline", "config", "failures", "sweeps"},
+    "__main__": {"builders", "processes", "stopping", "commands", "commandline", "config", "failures", "sweeps"},
 }
 
 

@@ -15,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from gantrain.builders import resumed_config, run
 from gantrain.commandline import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
-from gantrain.failures import BAD_INPUT, FAILED, INTERRUPTED, tell, words_for
+from gantrain.failures import BAD_INPUT, FAILED, tell, words_for
 from gantrain.files import PART, BusyError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import read_run
 from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, read_content, read_rows, taken
 from gantrain.logs.status import Status, mark, read_status
 from gantrain.objectives import ObjectiveError, make_objective
+from gantrain.stopping import AskedToEnd, exit_code
 from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimising import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
@@ -98,12 +99,13 @@ class _Attempt:
                 raise taken(folder)
             with held(folder / LOCK, f"the run in {str(folder)!r}"):
                 self._train()
-        except KeyboardInterrupt:
-            self.code = INTERRUPTED
+        except KeyboardInterrupt as interruption:
+            self.code = exit_code(interruption)
             self._mark(states.INTERRUPTED)
             if number is not None:
                 raise
-            tell(f"interrupted; go on from the last checkpoint with resume={folder}")
+            saved = "saved and ended" if isinstance(interruption, AskedToEnd) else "interrupted"
+            tell(f"{saved}; go on from the last checkpoint with resume={folder}")
         except Exception as error:
             found = words_for(error)
             if found is None:

@@ -23,6 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from gantrain.config import ConfigError
+from gantrain.stopping import heeding
 from gantrain.turns import Surroundings, Turns, call_it
 
 NAME = "side_by_side"
@@ -84,11 +85,12 @@ class SideBySide(Launcher):
             )
             for k in range(turns.count)
         ]
-        for thread in threads:
-            thread.start()
         try:
-            for thread in threads:
-                _join(thread, turns)
+            with heeding():  # signals come to the main thread
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    _join(thread, turns)
         finally:
             before.enter()
         results = [found[number] for number in sorted(found)]
@@ -162,7 +164,7 @@ def _make_importable() -> None:
 
 
 def _join(thread: threading.Thread, turns: Turns) -> None:
-    """Waits for a thread; the first Ctrl-C is told to all of them, a second one waits for none."""
+    """Waits for a thread; a second Ctrl-C (the first one was heeded) is told to all of them, a third waits for none."""
     while thread.is_alive():
         try:
             thread.join()

@@ -17,6 +17,7 @@ from gantrain.logs.run_folder import RunFolder
 from gantrain.logs.scalars import pair_scalars
 from gantrain.logs.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
 from gantrain.processes import Processes
+from gantrain.stopping import AskedToEnd, asked, heeding
 from gantrain.training.adam import learning_rate
 from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
@@ -136,6 +137,7 @@ class Trainer:
 
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
+            AskedToEnd: a signal has asked for that; last.pt holds the step.
         """
         self.iteration.records.clear()
         if self.step == 0:
@@ -156,7 +158,8 @@ class Trainer:
             profiled = self.profiled and left and self.processes.is_first
             profile = Profile(folder.path, self.iteration.device, steps=left) if profiled else None
             try:
-                self._iterate(folder, progress, profile)
+                with heeding():
+                    self._iterate(folder, progress, profile)
             except BaseException:
                 self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
@@ -199,7 +202,8 @@ class Trainer:
                 self.processes.take_from_first(iteration.tensors().values())  # each has its own running statistics
             if drawn:
                 self._draw_grid(folder)
-            stops = last or self.stopped is not None
+            signal = None if last else self._asked()
+            stops = last or self.stopped is not None or signal is not None
             if self.measuring.is_over or (self.measuring.is_under_way and (due or kept or stops)):
                 self._take_findings(folder, progress)
             if due and self.pruned is None:
@@ -214,9 +218,19 @@ class Trainer:
                 self._save(folder, self.state_dict(), self.step, LAST)
             progress.exclude(time.monotonic() - pause)
             progress.advance(self.step)
+            if signal is not None and self.stopped is None and self.pruned is None:
+                raise AskedToEnd(signal)
             if ends:
                 break
             give_way()
+
+    def _asked(self) -> str | None:
+        """The signal that asks the run to end; of several processes, which end together, at rows of scalars only."""
+        if self.processes.count == 1:
+            return asked()
+        if self.step % self.plan.log_every:
+            return None
+        return next((name for name in self.processes.all_say(asked()) if name is not None), None)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""

@@ -1,0 +1,103 @@
+"""What asks a run to end gets a checkpoint of the step under way and a code that says whether to start it again."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gantrain.logs.records import find_runs, read_run
+from gantrain.logs.run_folder import read_rows
+from gantrain.stopping import AGAIN, INTERRUPTED
+from gantrain.training.checkpoint import LAST, load_checkpoint
+from tests.conftest import TINY
+from tests.sweeps.test_sweep import figures_of, outcome, sweep, wait_for_rows
+
+STEPS = 300
+EVERY = ("metrics.every_steps=50", "log.every_steps=1", "log.checkpoint_every_steps=100")
+WORDS = (*TINY, *EVERY, f"schedule.steps={STEPS}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, text = outcome(sweep(folder, *WORDS, "hydra.run.dir=run"))
+    assert code == 0, text
+    return folder / "run"
+
+
+def assert_ends_as_undisturbed(run: Path, undisturbed: Path) -> None:
+    assert figures_of(run) == figures_of(undisturbed)
+    states = [load_checkpoint(folder / LAST) for folder in (run, undisturbed)]
+    for network in ("generator", "discriminator", "ema"):
+        assert all(torch.equal(value, states[1][network][key]) for key, value in states[0][network].items())
+
+
+def last_row(run: Path) -> int:
+    return max(int(row["step"]) for row in read_rows(run / "metrics.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, AGAIN), (signal.SIGUSR1, AGAIN), (signal.SIGINT, INTERRUPTED)]
+)
+def test_a_run_saves_its_step_and_goes_on_exactly(
+    number: signal.Signals, code: int, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = sweep(tmp_path, *WORDS, "hydra.run.dir=run")
+    wait_for_rows(run, 20, process)
+    process.send_signal(number)
+    ended, text = outcome(process)
+    assert ended == code, text
+    assert f"{number.name}: ending after this step, with a checkpoint" in text
+    assert "saved and ended; go on from the last checkpoint with resume=" in text
+    assert "Traceback" not in text
+    step = load_checkpoint(run / LAST)["step"]
+    assert 20 <= step < STEPS
+    assert step == last_row(run), "no step is lost"
+    assert step % 100, "not one that was due anyhow"
+    assert read_run(run).state == "interrupted"
+    code_again, text = outcome(sweep(tmp_path, "resume=run"))
+    assert code_again == 0, text
+    assert_ends_as_undisturbed(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_at_once_and_loses_nothing_that_was_saved(undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = sweep(tmp_path, *WORDS, "hydra.run.dir=run")
+    wait_for_rows(run, 20, process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    code, text = outcome(process)
+    assert code == INTERRUPTED, text
+    assert "Traceback" not in text
+    load_checkpoint(run / LAST)
+    assert outcome(sweep(tmp_path, "resume=run"))[0] == 0
+    assert_ends_as_undisturbed(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=side_by_side", "hydra.launcher.runs=2")])
+def test_a_sweep_is_asked_to_end(launcher: tuple[str, ...], undisturbed: Path, tmp_path: Path) -> None:
+    process = sweep(tmp_path, "-m", *WORDS, "seed=0,1", "hydra.sweep.dir=s", *launcher)
+    wait_for_rows(tmp_path / "s" / "000-seed=0", 20, process)
+    process.send_signal(signal.SIGTERM)
+    code, text = outcome(process)
+    assert code == AGAIN, text
+    for run in find_runs([tmp_path / "s"]):
+        assert load_checkpoint(run / LAST)["step"] == last_row(run)
+    code, text = outcome(sweep(tmp_path, "sweep.resume=s"))
+    assert code == 0, text
+    assert_ends_as_undisturbed(tmp_path / "s" / "000-seed=0", undisturbed)
+
+
+def test_a_signal_before_training_ends_at_once(tmp_path: Path) -> None:
+    """There is nothing to save, and no step that would look."""
+    process = sweep(tmp_path, *WORDS, "hydra.run.dir=run")
+    process.send_signal(signal.SIGTERM)
+    assert outcome(process)[0] == -signal.SIGTERM
+    assert not (tmp_path / "run" / LAST).exists()
