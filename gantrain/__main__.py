@@ -5,6 +5,7 @@ import difflib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 
 import hydra
@@ -23,10 +24,15 @@ from gantrain.commands import COMMANDS
 from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.failures import FAILED, tell, words_for
-from gantrain.processes import Processes, is_parting, joined, started
-from gantrain.stopping import exit_code
-from gantrain.sweeps.driver import Sweep, is_sweep, prepare, summary, taken_up, under_way
+from gantrain.processes import Processes, joined, part, started
+from gantrain.stopping import AskedToEnd, exit_code
+from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, taken_up, under_way
 from gantrain.sweeps.job import Job
+from gantrain.training.finite import NotFiniteError
+from gantrain.training.trainer import StoppedByDoctorError
+
+PATIENCE = 10.0
+"""Seconds that the first process has to tell of an error that all have."""
 
 
 def main() -> None:
@@ -60,31 +66,41 @@ def _train_together(words: list[str], count: int) -> int:
     Raises:
         ConfigError: the words ask for something else than one run.
     """
-    if (words and words[0] in COMMANDS) or any(word in MULTIRUN_FLAGS for word in words):
-        what = f"{words[0]} is" if words[0] in COMMANDS else "a sweep's jobs are"
+    command = bool(words) and words[0] in COMMANDS
+    if command or any(word.startswith(f"{RESUME}=") for word in words) or is_sweep(words):
+        what = f"{words[0]} is" if command else "a sweep's jobs are"
         raise ConfigError(
             f"torchrun has started {count} processes for one run, and {what} done by one: leave torchrun out; several "
             "GPUs take a sweep's jobs with hydra/launcher=joblib"
         )
     with joined() as processes:
-        return _train(words) if processes.is_first else _follow(processes)
+        code = _train(words) if processes.is_first else _follow(processes)
+        if code == 0:
+            part()
+        return code
 
 
 def _follow(processes: Processes) -> int:
-    """What a process does that is not the first; the exit code. What all would say, the first one says alone."""
+    """What a process does that is not the first; the exit code. What all would say, the first one says alone.
+
+    torchrun ends all processes when one ends with an error, so that an end which all of them come to is left for the
+    first one to write down and to tell.
+    """
     try:
         with _muted():
             follow()
     except KeyboardInterrupt as interruption:
-        return exit_code(interruption)
+        return 0 if isinstance(interruption, AskedToEnd) else exit_code(interruption)
+    except (NotFiniteError, StoppedByDoctorError):
+        return 0
     except Exception as error:
         found = words_for(error)
-        if found is not None:
-            return found[0]
-        if not is_parting(error):
+        if found is None:
             raise
-        tell(f"process {processes.rank}: another process of the run has ended; what it says tells why")
-        return FAILED
+        time.sleep(PATIENCE)  # where the first process has the same error, this one is ended before it tells
+        code, reason = found
+        tell(f"process {processes.rank}: {reason}")
+        return code
     return 0
 
 

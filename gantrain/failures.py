@@ -5,6 +5,7 @@ import sys
 import torch
 
 from gantrain.builders import USER_ERRORS
+from gantrain.processes import is_parting
 from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
 
@@ -21,6 +22,8 @@ def words_for(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, USER_ERRORS):
         return BAD_INPUT, str(error)
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if is_parting(error):
+        return FAILED, f"another process of the run has ended, and what it says tells why ({first[:120]})"
     if isinstance(error, NotFiniteError | StoppedByDoctorError):
         return FAILED, str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):

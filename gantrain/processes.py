@@ -171,7 +171,7 @@ def started(environment: Mapping[str, str]) -> int:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Processes]:
-    """Waits for the other processes of torchrun, and parts from them at the end: gloo on the CPU, NCCL on CUDA.
+    """Waits for the other processes of torchrun: gloo on the CPU, NCCL on CUDA.
 
     The others are let go if the first process ends without having called them to a run.
     """
@@ -179,9 +179,12 @@ def joined() -> Iterator[Processes]:
     _calls.clear()
     try:
         yield present()
-    except BaseException:
+    finally:
         _dismiss()
-        raise  # torchrun ends the others; to part in good order could wait for them for ever
+
+
+def part() -> None:
+    """Ends in good order what `joined` has begun; where something went wrong that could wait for ever."""
     _dismiss()
     dist.destroy_process_group()
 
@@ -202,16 +205,16 @@ def wait_for_call() -> Any:
 
 
 def _dismiss() -> None:
-    if present().is_first and not _calls:
+    if dist.is_initialized() and present().is_first and not _calls:
+        _calls.append(None)
         with contextlib.suppress(RuntimeError):  # they may be gone by themselves
             present().first_says()
 
 
 def is_parting(error: BaseException) -> bool:
     """Whether it says that another process has gone while this one waited for it."""
-    return isinstance(error, dist.DistError | dist.DistNetworkError | RuntimeError) and any(
-        words in str(error) for words in ("onnection", "Broken pipe", "NCCL")
-    )
+    gone = any(words in str(error) for words in ("onnection", "Broken pipe", "NCCL"))
+    return dist.is_initialized() and isinstance(error, RuntimeError) and gone
 
 
 class SharedGenerator(torch.Generator):

@@ -37,14 +37,24 @@ MAY_IMPORT = {
     "logs": {"files", "turns", "config", "evidence", "networks", "data", "objectives"},
     "training": {"files", "processes", "stopping", "turns", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
-    "failures": {"builders", "training"},
+    "failures": {"builders", "processes", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
     "builders": BELOW_BUILD,
     "benchmark": {*BELOW_BUILD, "builders", "commandline"},
     "theory": {"objectives"},
     "report": {"files", "config", "logs", "evidence", "theory", "objectives"},
     "commands": {*BELOW_BUILD, "builders", "benchmark", "theory", "report"},
-    "__main__": {"builders", "processes", "stopping", "commands", "commandline", "config", "failures", "sweeps"},
+    "__main__": {
+        "builders",
+        "processes",
+        "stopping",
+        "commands",
+        "commandline",
+        "config",
+        "failures",
+        "sweeps",
+        "training",
+    },
 }
 
 

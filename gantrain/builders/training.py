@@ -94,7 +94,7 @@ def build_trainer(
         checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
         measure_every=protocol.every,
     )
-    resident = lies_on(device, config.data.resident, training_set)
+    resident = all(processes.all_say(lies_on(device, config.data.resident, training_set)))  # draws are alike so
     kept = training_set.to(device) if resident else training_set
     objective = config.loss.make()
     d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)

@@ -44,8 +44,8 @@ def kid_of_resamples(features: Tensor, reference: Tensor, resamples: int) -> lis
     x, y = features.double(), reference.double()
     drawn = torch.stack(list(resample_counts(len(x), resamples, what="KID"))).to(x.device)
     pairs = len(x) ** 2 - drawn.square().sum(dim=1)
-    across = _across(x, y, drawn, drawn.new_ones(resamples, len(y)))
-    return [float(value) for value in _within(x, drawn) / pairs - 2 * across / (len(x) * len(y))]
+    to_real = torch.cat([_kernel(rows, y).mean(dim=1) for rows in x.split(CHUNK)])
+    return [float(value) for value in _within(x, drawn) / pairs - 2 * (drawn @ to_real) / len(x)]
 
 
 def _subsets(count: int, real_count: int, size: int) -> tuple[Tensor, Tensor]:

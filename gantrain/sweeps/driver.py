@@ -133,6 +133,8 @@ def prepare(words: list[str]) -> Sweep:
     if optimises:  # which figure does not depend on the pair, and the first one may not exist
         config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
         told += _for_optuna(config, hydra.sweeper, given)
+    if optimises and launcher == SIDE_BY_SIDE and "hydra.sweeper.n_jobs" not in given:
+        told.append(f"hydra.sweeper.n_jobs={hydra.launcher.runs}")  # the sweeper hands out that many at once
     device = str(composed.device)
     gpus = visible_gpus() if launcher == "joblib" and device in ("auto", "cuda") else []
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:

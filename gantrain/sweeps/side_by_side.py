@@ -94,9 +94,9 @@ class SideBySide(Launcher):
         finally:
             before.enter()
         results = [found[number] for number in sorted(found)]
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
+            raise error  # one that is none of the keyboard's has interrupted the others
         if turns.interrupted:
             raise KeyboardInterrupt
         return [result for result in results if isinstance(result, JobReturn)]
@@ -177,7 +177,8 @@ def _join(thread: threading.Thread, turns: Turns) -> None:
 @contextlib.contextmanager
 def _stream(device: str) -> Iterator[None]:
     """A CUDA stream of its own, on CUDA; a device that is not there is the job's to tell."""
-    index = int(device.partition(":")[2] or 0)
+    number = device.partition(":")[2] or "0"
+    index = int(number) if number.isdecimal() else 0
     if device == "cpu" or not torch.cuda.is_available() or index >= torch.cuda.device_count():
         yield
         return

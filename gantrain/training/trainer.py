@@ -403,7 +403,7 @@ class Trainer:
         """
         measured = self.measuring.findings()
         improved = self._note(measured, folder, progress)
-        if self.prune is not None and measured.step < self.plan.steps:
+        if self.prune is not None and self.step < self.plan.steps:
             self.pruned = self.prune(measured.step, dict(self.figures))
         improved, self.pruned = self.processes.first_says((improved, self.pruned))
         self._tell(folder, RUNNING)

@@ -14,7 +14,7 @@ from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY
 from tests.sweeps.test_sweep import figures_of, outcome, sweep, wait_for_rows
 
-STEPS = 300
+STEPS = 150
 EVERY = ("metrics.every_steps=50", "log.every_steps=1", "log.checkpoint_every_steps=100")
 WORDS = (*TINY, *EVERY, f"schedule.steps={STEPS}")
 

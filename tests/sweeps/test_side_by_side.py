@@ -62,7 +62,7 @@ def test_one_that_fails_stops_no_other(tmp_path: Path, command: Any) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_is_taken_up(tmp_path: Path, command: Any) -> None:
-    every = ("schedule.steps=400", "log.every_steps=1", "log.checkpoint_every_steps=5")
+    every = ("schedule.steps=120", "log.every_steps=1", "log.checkpoint_every_steps=5")
     words = (*TINY, "metrics=none", *every, "seed=0,1,2,3")
     process = sweep(tmp_path, "-m", *words, "hydra.sweep.dir=s", *SIDE)
     wait_for_rows(tmp_path / "s" / "001-seed=1", 20, process)
@@ -76,6 +76,13 @@ def test_an_interrupted_sweep_is_taken_up(tmp_path: Path, command: Any) -> None:
     assert code == 0, text
     assert command("-m", *words, "hydra.sweep.dir=alone")[0] == 0
     assert_same_runs(tmp_path / "alone", tmp_path / "s", 4)
+
+
+def test_a_device_that_is_none_is_its_jobs_failure_alone(command: Any) -> None:
+    code, text = command("-m", *TINY, "metrics=none", "device=cpu,cuda:x,cpu", "hydra.sweep.dir=s", *SIDE)
+    assert code == 1
+    assert "3 of 3 jobs: 2 finished, 1 failed" in text, text
+    assert "device='cuda:x' is not known" in text
 
 
 def test_measuring_beside_training_is_not_for_runs_side_by_side(command: Any) -> None:

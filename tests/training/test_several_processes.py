@@ -202,16 +202,58 @@ def test_what_goes_wrong_is_said_once(
         (("schedule.batch_size=9",), "schedule.batch_size=9 is that of all 2 processes together"),
         (("loss.gen=nothing",), "loss.gen"),
         (("-m", "seed=1,2"), "leave torchrun out"),
+        (("experiment=seeds",), "leave torchrun out"),
+        (("sweep.resume=there",), "leave torchrun out"),
         (("theory", "out=there"), "leave torchrun out"),
         (("device=cuda:0",), "device='cuda:0' is one GPU, and 2 processes take one each"),
         (("loss.disc=pearson", "loss.gen=neyman", "optimizer.lr_d=0.5", "schedule.steps=40"), "is not finite"),
     ):
-        commanded = words[0] in ("-m", "theory")
+        commanded = words[0] in ("-m", "theory", "experiment=seeds", "sweep.resume=there")
         ended = torchrun(*(() if commanded else (*TINY, "metrics=none")), *words)
         assert ended.returncode != 0, words
         assert said in ended.stderr
         assert ended.stderr.count("gantrain: error:") == (2 if commanded else 1), ended.stderr
         assert "Traceback" not in ended.stderr.split("ChildFailedError")[0].split("torch/distributed")[0], ended.stderr
+
+
+@pytest.mark.slow
+def test_the_doctors_end_is_written_down_whole(
+    torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """The other process ends too, and nothing that the first one has still to write is cut off."""
+    words = ("data=ring", "model.width=8", "metrics=none", "schedule.steps=400", "device=cpu", "doctor.stop=true")
+    frozen = ("optimizer.lr_d=0.00001", "optimizer.lr_g=0.3", "log.diagnostics_every_steps=20", "log.every_steps=10")
+    ended = torchrun(*words, *frozen, "hydra.run.dir=run")
+    assert ended.returncode == 1
+    assert "the doctor found a" in ended.stderr, ended.stderr
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "stopped"
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == status["step"]
+    assert (tmp_path / "run" / "samples" / "training.gif").is_file()
+
+
+@pytest.mark.slow
+def test_what_one_process_alone_runs_into_is_told(tmp_path: Path) -> None:
+    (tmp_path / "start.py").write_text(
+        "import os, sys\n"
+        "import gantrain.builders.runs as runs\n"
+        "from gantrain.config import ConfigError\n"
+        "def broken(config):\n"
+        "    if os.environ['RANK'] == '1': raise ConfigError('no data on this machine')\n"
+        "runs.prepare_data = broken\n"
+        "from gantrain.__main__ import main\n"
+        "main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "start.py", *TINY, "metrics=none"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode != 0
+    assert "gantrain: error: process 1: no data on this machine" in ended.stderr, ended.stderr
 
 
 def features_of(folder: Path, processes: Processes) -> Tensor:
