@@ -61,7 +61,7 @@ def test_one_that_fails_stops_no_other(tmp_path: Path, command: Any) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_is_taken_up(tmp_path: Path, command: Any) -> None:
+def test_an_interrupted_sweep_is_taken_up(tmp_path: Path) -> None:
     every = ("schedule.steps=120", "log.every_steps=1", "log.checkpoint_every_steps=5")
     words = (*TINY, "metrics=none", *every, "seed=0,1,2,3")
     process = sweep(tmp_path, "-m", *words, "hydra.sweep.dir=s", *SIDE)
@@ -72,9 +72,9 @@ def test_an_interrupted_sweep_is_taken_up(tmp_path: Path, command: Any) -> None:
     assert "Traceback" not in text
     assert "3 interrupted" in text
     assert "1 not begun" in text
-    code, text = command("sweep.resume=s")
+    code, text = outcome(sweep(tmp_path, "sweep.resume=s"))
     assert code == 0, text
-    assert command("-m", *words, "hydra.sweep.dir=alone")[0] == 0
+    assert outcome(sweep(tmp_path, "-m", *words, "hydra.sweep.dir=alone"))[0] == 0
     assert_same_runs(tmp_path / "alone", tmp_path / "s", 4)
 
 
