@@ -10,7 +10,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo theory bench gpu-bench test lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
+.PHONY: help install demo theory bench gpu-bench test test-all lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ gpu-bench: $(READY) ## the same on a GPU, under 9 minutes, without network; resu
 	$(PY) -m gantrain bench size=$(or $(SIZE),gpu) out="$${OUT:-outputs/gpu-bench/$$(date +%Y%m%d-%H%M%S)}" $(ARGS)
 
 test: $(READY) ## the tests; those that need data, weights or a GPU say why they skip
+	$(PY) -m pytest -m "not exhaustive"
+
+test-all: $(READY) ## the tests with those that take many seconds for one more way to the same end
 	$(PY) -m pytest
 
 test-fast: $(READY) ## the tests of under a minute

@@ -30,6 +30,7 @@ from gantrain.processes import Processes, call, present, wait_for_call
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError
+from gantrain.turns import side_by_side
 
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
@@ -171,6 +172,27 @@ def check_shares(config: Config, processes: Processes) -> None:
         )
 
 
+def check_side_by_side(config: Config) -> None:
+    """Refuses what PyTorch has once in a process to runs that share one.
+
+    Raises:
+        ConfigError: a profiler or a compiler is asked for among them.
+    """
+    if side_by_side() == 1:
+        return
+    if config.profile:
+        raise ConfigError(
+            "profile=true is for one run in a process, and under hydra/launcher=side_by_side several would start "
+            "PyTorch's profiler, which then crashes: leave it out, or set hydra.launcher.runs=1"
+        )
+    if config.executor.startswith("compiled"):
+        raise ConfigError(
+            f"executor={config.executor!r} keeps what it has compiled for the whole process, and under "
+            "hydra/launcher=side_by_side runs would soon reach PyTorch's limit and go on eagerly: set executor=auto, "
+            "graph or eager, or hydra.launcher.runs=1"
+        )
+
+
 def _run(
     config: Config,
     folder_path: Path,
@@ -179,6 +201,7 @@ def _run(
     device: torch.device,
     processes: Processes,
 ) -> Outcome:
+    check_side_by_side(config)
     if state is None and processes.is_first:
         check_free(folder_path)
     if device.type == "cuda":

@@ -40,7 +40,12 @@ def last_row(run: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, AGAIN), (signal.SIGUSR1, AGAIN), (signal.SIGINT, INTERRUPTED)]
+    ("number", "code"),
+    [
+        (signal.SIGTERM, AGAIN),
+        pytest.param(signal.SIGUSR1, AGAIN, marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGINT, INTERRUPTED, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_run_saves_its_step_and_goes_on_exactly(
     number: signal.Signals, code: int, undisturbed: Path, tmp_path: Path
@@ -64,6 +69,7 @@ def test_a_run_saves_its_step_and_goes_on_exactly(
     assert_ends_as_undisturbed(run, undisturbed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once_and_loses_nothing_that_was_saved(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -80,6 +86,7 @@ def test_ctrl_c_twice_ends_at_once_and_loses_nothing_that_was_saved(undisturbed:
     assert_ends_as_undisturbed(run, undisturbed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), ("hydra/launcher=side_by_side", "hydra.launcher.runs=2")])
 def test_a_sweep_is_asked_to_end(launcher: tuple[str, ...], undisturbed: Path, tmp_path: Path) -> None:

@@ -38,13 +38,13 @@ def assert_same_runs(one: Path, other: Path, count: int) -> None:
 def test_runs_end_as_they_do_alone(tmp_path: Path, command: Any) -> None:
     """With dropout, which draws from the process's generator, and metrics, and flags that differ."""
     words = (*TINY, "model.d_dropout=0.3", "loss=exact", "metrics.every_steps=4", "log.diagnostics_every_steps=2")
-    swept = ("seed=0,1", "deterministic=true,false", "precision=tf32,bf16")
+    swept = ("deterministic=true,false", "precision=tf32,bf16")
     code, text = command("-m", *words, *swept, "hydra.sweep.dir=turns", *SIDE)
     assert code == 0, text
-    assert "8 of 8 jobs: 8 finished" in text
-    assert "job 5: step 6/6" in text
+    assert "4 of 4 jobs: 4 finished" in text
+    assert "job 3: step 6/6" in text
     assert command("-m", *words, *swept, "hydra.sweep.dir=alone")[0] == 0
-    assert_same_runs(tmp_path / "alone", tmp_path / "turns", 8)
+    assert_same_runs(tmp_path / "alone", tmp_path / "turns", 4)
     starts = [json.loads((folder / "run.json").read_text())[0] for folder in find_runs([tmp_path / "turns"])]
     assert {start["side_by_side"] for start in starts} == {3}
     assert not torch.are_deterministic_algorithms_enabled()
@@ -60,6 +60,7 @@ def test_one_that_fails_stops_no_other(tmp_path: Path, command: Any) -> None:
     assert "003-loss.disc=pearson,loss.gen=neyman: step" in text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_an_interrupted_sweep_is_taken_up(tmp_path: Path) -> None:
     every = ("schedule.steps=120", "log.every_steps=1", "log.checkpoint_every_steps=5")
@@ -90,6 +91,24 @@ def test_measuring_beside_training_is_not_for_runs_side_by_side(command: Any) ->
     assert code == 1
     assert "metrics.asynchronous=true measures under the flags that training has" in text
     assert "2 of 2 jobs: 2 failed" in text
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("profile=true,false", "profile=true is for one run in a process"),
+        ("executor=compiled,eager", "executor='compiled' keeps what it has compiled for the whole process"),
+    ],
+)
+def test_what_pytorch_has_once_in_a_process_fails_its_own_run_alone(
+    word: str, said: str, tmp_path: Path, command: Any
+) -> None:
+    code, text = command("-m", *TINY, "metrics=none", word, "hydra.sweep.dir=s", *SIDE)
+    assert code == 1
+    assert "2 of 2 jobs: 1 finished, 1 failed" in text
+    refused, trained = (read_run(folder) for folder in find_runs([tmp_path / "s"]))
+    assert said in (refused.reason or "")
+    assert trained.state == "finished"
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,7 @@ def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
             torch.testing.assert_close(found[name], wanted[name], rtol=0.05, atol=2e-3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_a_compiled_run_goes_on_exactly(tmp_path: Path) -> None:
