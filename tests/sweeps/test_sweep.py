@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gantrain import builders
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.run_folder import METRICS, read_rows
-from gantrain.training.checkpoint import LAST, load_checkpoint
+from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 from tests.conftest import TINY, compose, python_path
 
 CLOCK = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
@@ -161,7 +161,7 @@ def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path
     folder = tmp_path / "s" / "001-seed=1"
     before = figures_of(folder)
     for inside in folder.iterdir():
-        if inside.name in (LAST, METRICS):
+        if inside.name in (LAST, PREVIOUS, METRICS):
             inside.unlink()
     status = json.loads((folder / "status.json").read_text())
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 0}))
@@ -169,7 +169,8 @@ def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path
     assert code == 0, text
     assert figures_of(folder) == before
     assert len(read_run(folder).starts) == 1
-    (folder / LAST).unlink()
+    for name in (LAST, PREVIOUS):
+        (folder / name).unlink()
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 0}))
     code, text = command("sweep.resume=s")
     assert code == 1
