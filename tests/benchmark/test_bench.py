@@ -21,7 +21,7 @@ Command = Callable[..., tuple[int, str]]
 def test_the_rehearsal_runs_every_cell_and_writes_both_files(
     gantrain: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    done = gantrain("bench", "size=rehearsal", "rounds=2", "out=found", OMP_NUM_THREADS="1")
+    done = gantrain("bench", "size=rehearsal", "rounds=2", "out=found")
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "found" / "bench.json").read_text())
     rows = document["rows"]

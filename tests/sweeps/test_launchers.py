@@ -58,7 +58,7 @@ def test_four_jobs_give_what_one_process_gives(name: str, tmp_path: Path) -> Non
         done = subprocess.run(
             [sys.executable, "-m", "gantrain", *words],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": python_path()},
             capture_output=True,
             text=True,
             timeout=400,

@@ -26,7 +26,7 @@ def sweep(cwd: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "gantrain", *words],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "PYTHONPATH": python_path(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,7 +84,6 @@ def test_a_sweep_killed_twice_ends_with_every_run_once_and_as_if_alone(tmp_path:
         assert len(of_one) == 2
         assert of_one[0] is None
         assert of_one[1] % 7 == 0
-    torch.set_num_threads(1)
     for folder in folders:
         alone = tmp_path / "alone" / folder.name
         gen, seed = (part.partition("=")[2] for part in folder.name[4:].split(","))

@@ -47,7 +47,7 @@ def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
     done = subprocess.run(
         [sys.executable, "-c", KILLED.format(module=module, name=name), "-m", *TWO],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": python_path()},
         capture_output=True,
         timeout=120,
     )

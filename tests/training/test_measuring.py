@@ -22,7 +22,7 @@ from gantrain.data import DataError
 from gantrain.evidence.measurement import Abandoned, Measurement, draw_images, heed, may_be_abandoned
 from gantrain.evidence.modes import ModesMetric
 from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import RunFolder, read_rows
+from gantrain.logs.run_folder import read_rows
 from gantrain.networks import make_networks
 from gantrain.processes import Processes
 from gantrain.training import measuring, trainer
@@ -383,41 +383,6 @@ def test_a_run_that_is_pruned_ends_when_the_figure_is_there(tmp_path: Path, monk
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == outcome.step
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "pruned"
     assert {row["step"] for row in rows_of(tmp_path / "run", "metric")} == {3}
-
-
-def test_runs_that_take_turns_measure_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two courses in one process, each measured beside both."""
-    words = [(*TINY, BESIDE, "metrics.every_steps=2", SELDOM, f"seed={seed}") for seed in (1, 2)]
-    alone = [train(tmp_path / f"alone{k}", *asked[len(TINY) :]) for k, asked in enumerate(words)]
-    together, at_once = threading.Lock(), []
-
-    def measure(own: Measure, metric: ModesMetric, images: Tensor, labels: Tensor | None) -> list[Measurement]:
-        at_once.append(not together.acquire(blocking=False))
-        try:
-            return own(metric, images, labels)
-        finally:
-            together.release()
-
-    monkeypatch.setattr(ModesMetric, "measure", measured_by(measure))
-    device = torch.device("cpu")
-    courses, folders = [], []
-    for k, asked in enumerate(words):
-        config = compose(*asked)
-        training_set = builders.load_data(config, "train")
-        made = builders.build_trainer(
-            config, training_set, builders.build_metrics(config, None, training_set, device), device
-        )
-        folders.append(RunFolder(tmp_path / f"turn{k}", made.config, "cpu"))
-        courses.append(made.course(folders[-1]))
-    while courses:
-        for course in list(courses):
-            if next(course, "over") == "over":
-                courses.remove(course)
-    for folder in folders:
-        folder.close()
-    assert not any(at_once)
-    for k, run in enumerate(alone):
-        assert rows_of(tmp_path / f"turn{k}", "metric") == rows_of(run, "metric")
 
 
 def test_a_graph_is_captured_after_what_is_being_measured(monkeypatch: pytest.MonkeyPatch) -> None:

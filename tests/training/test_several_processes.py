@@ -74,7 +74,6 @@ def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tens
 
 def one_of_the_processes(rank: int, folder: Path) -> None:
     """All of SHARED, and what came of it, to a file."""
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
         assert present() == Processes(rank, PROCESSES)
@@ -119,7 +118,7 @@ def torchrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "-m", "gantrain", *words],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": python_path()},
             capture_output=True,
             text=True,
             timeout=300,
@@ -258,7 +257,7 @@ def test_what_one_process_alone_runs_into_is_told(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "start.py", *TINY, "metrics=none"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": python_path()},
         capture_output=True,
         text=True,
         timeout=120,
@@ -277,7 +276,6 @@ def features_of(folder: Path, processes: Processes) -> Tensor:
 
 def one_that_measures(rank: int, folder: Path) -> None:
     """Its part of the features, and all of them to a file."""
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
         torch.save(features_of(folder, present()), folder / f"{rank}.pt")
