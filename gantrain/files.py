@@ -2,9 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
+import socket
+import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,11 +92,31 @@ def _flush_names(folder: Path) -> None:
             os.close(handle)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes beside the file, then renames over it: never half a file."""
+def replace_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes beside the file, then renames over it: never half a file.
+
+    `durable` waits for the disk, so that it outlives a power cut too.
+    """
     part = path.with_name(f".{path.name}{PART}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged file to NAME.damaged, or NAME.damaged.2 and so on where that is taken; gives the new path."""
+    number, place = 1, path.with_name(f"{path.name}.damaged")
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}.damaged.{number}")
+    return path.rename(place)
 
 
 class UnusableFolderError(ValueError):
@@ -144,17 +168,46 @@ def held(lock: Path, what: str) -> Iterator[None]:
     """Keeps out other processes that ask for the same file; the system lets go when this one ends, however it does.
 
     Args:
-        lock: the file, made if it is not there; it stays.
+        lock: the file, made if it is not there; it stays. Beside it lies who holds it, see `owner_of`.
         what: what is held, for the refusal.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds it; the message names that.
+        UnusableFolderError: the folder cannot be written.
     """
+    ours = FileLock(lock)
     try:
-        with FileLock(lock, timeout=0):
-            yield
+        ours.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"{what} is in use by another process; wait for it, or end it first") from None
+        raise BusyError(f"{what} is in use by {_owner(lock)}; wait for it, or end it first") from None
+    except OSError as error:
+        raise UnusableFolderError(
+            f"{what} cannot be written ({error}); make its folder writable, or copy it to one that is"
+        ) from None
+    owner = owner_of(lock)
+    try:
+        with contextlib.suppress(OSError):  # the disk may be full: then a refusal names nobody
+            content = {"pid": os.getpid(), "host": socket.gethostname(), "command": sys.argv, "since": time.ctime()}
+            replace_text(owner, json.dumps(content) + "\n")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            owner.unlink(missing_ok=True)
+        ours.release()
+
+
+def owner_of(lock: Path) -> Path:
+    """Where it stands who holds a lock; left behind by a process that was killed."""
+    return lock.with_name(f"{lock.name}.owner")
+
+
+def _owner(lock: Path) -> str:
+    try:
+        found = json.loads(owner_of(lock).read_text(encoding="utf-8"))
+        command = " ".join(map(str, found["command"]))[:200]
+        return f"process {found['pid']} on {found['host']} since {found['since']} ({command!r})"
+    except (OSError, ValueError, TypeError, LookupError):
+        return "another process"
 
 
 @contextlib.contextmanager

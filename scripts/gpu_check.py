@@ -26,7 +26,8 @@ from typing import Any
 
 import torch
 
-from gantrain.logs.run_folder import git_commit, read_rows
+from gantrain.logs.rows import read_rows
+from gantrain.logs.run_folder import git_commit
 from gantrain.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]

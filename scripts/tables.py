@@ -111,7 +111,7 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
 
 def course_of(folder: Path, tracked: tuple[str, ...]) -> dict[str, list[list[float]]]:
     """The measurements of a run by name, each as [step, value]."""
-    from gantrain.logs.run_folder import METRICS, read_rows
+    from gantrain.logs.rows import METRICS, read_rows
 
     rows = [row for row in read_rows(folder / METRICS) if row.get("name") in tracked and row["value"] is not None]
     return {name: [[row["step"], round(row["value"], 4)] for row in rows if row["name"] == name] for name in tracked}

@@ -25,7 +25,7 @@ from gantrain.evidence.manifold import density_and_coverage, precision_and_recal
 from gantrain.evidence.measurement import Measurement
 from gantrain.evidence.modes import ModesMetric
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
 from gantrain.sweeps.job import forget

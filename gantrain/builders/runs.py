@@ -22,7 +22,8 @@ from gantrain.config import (
 from gantrain.data import DataError, PointSet
 from gantrain.evidence.inception import WeightsError
 from gantrain.files import BusyError, UnusableFolderError
-from gantrain.logs.run_folder import ANIMATION, METRICS, RunFolder, RunFolderError, check_free
+from gantrain.logs.rows import METRICS, RunFolderError
+from gantrain.logs.run_folder import ANIMATION, RunFolder, check_free
 from gantrain.logs.silent_folder import SilentFolder
 from gantrain.logs.status import FAILED
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
@@ -83,6 +84,38 @@ def warnings_for(config: Config) -> list[str]:
     return found
 
 
+def with_changes(run: Path, tree: dict[str, Any], asked: dict[str, Any]) -> Config:
+    """A run's own configuration with what this start may change.
+
+    Args:
+        run: its folder, for the refusal.
+        tree: its configuration, nested.
+        asked: dotted keys given explicitly with this start.
+
+    Raises:
+        ConfigError: one differs that is not of `MAY_CHANGE_ON_RESUME`.
+    """
+    stored = flatten(tree)
+    differ = [
+        f"{key}: {stored.get(key)!r} in the run, {value!r} now"
+        for key, value in asked.items()
+        if key not in MAY_CHANGE_ON_RESUME and value != stored.get(key)
+    ]
+    if differ:
+        raise ConfigError(
+            f"resume={str(run)!r} goes on with the run's own configuration, and these keys differ: "
+            f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
+        )
+    for key, value in asked.items():
+        if key in MAY_CHANGE_ON_RESUME and key != "resume":
+            *sections, last = key.split(".")
+            branch = tree
+            for section in sections:
+                branch = branch[section]
+            branch[last] = value
+    return from_dict(tree)
+
+
 def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = False) -> tuple[Config, dict[str, Any]]:
     """The configuration of a run to go on with, and its checkpoint.
 
@@ -97,26 +130,7 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
         ConfigError: a key differs, or the run is finished.
     """
     state = load_newest(run)
-    stored = flatten(state["config"])
-    differ = [
-        f"{key}: {stored.get(key)!r} in the run, {value!r} now"
-        for key, value in asked.items()
-        if key not in MAY_CHANGE_ON_RESUME and value != stored.get(key)
-    ]
-    if differ:
-        raise ConfigError(
-            f"resume={str(run)!r} goes on with the run's own configuration, and these keys differ: "
-            f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
-        )
-    tree = state["config"]
-    for key, value in asked.items():
-        if key in MAY_CHANGE_ON_RESUME and key != "resume":
-            *sections, last = key.split(".")
-            branch = tree
-            for section in sections:
-                branch = branch[section]
-            branch[last] = value
-    config = from_dict(tree)
+    config = with_changes(run, state["config"], asked)
     if config.schedule.steps <= state["step"] and not may_be_done:
         raise ConfigError(
             f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
@@ -236,7 +250,8 @@ def _run(
     if processes.is_first:
         if state is not None:
             set_aside_damaged(folder_path, state)
-        folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
+        saved = None if state is None else state.get("logs")
+        folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, saved=saved, warnings=warnings)
     else:
         folder = SilentFolder(folder_path)
     examples = "points" if isinstance(training_set, PointSet) else "images"

@@ -18,7 +18,8 @@ from gantrain.commands.words import words_option
 from gantrain.config import ConfigError, option
 from gantrain.files import written_whole
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import finite, git_commit, installed_versions
+from gantrain.logs.rows import finite
+from gantrain.logs.run_folder import git_commit, installed_versions
 from gantrain.logs.status import SKIPPED
 from gantrain.report import comparison_picture
 from gantrain.report.comparison import BEST, LAST, ComparedFigure, Point, common_steps, compare_figure, figures_of

@@ -14,7 +14,8 @@ from torch import Tensor
 from gantrain.config import ConfigError
 from gantrain.evidence.measurement import Measurement, Metric, Pictured
 from gantrain.files import PART
-from gantrain.logs.run_folder import finite, git_commit, installed_versions
+from gantrain.logs.rows import finite
+from gantrain.logs.run_folder import git_commit, installed_versions
 
 PICTURE_SIZES = {"classes": (8.0, 4.5), "colors": (6.5, 6.0), "neighbors": (10.0, 7.0)}
 IN_OTHER_COLUMNS = ("real", "std", "interval_over", "bootstrap", "halves", "seeds", "kid_std", "inception_score_std")

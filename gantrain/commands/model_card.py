@@ -6,7 +6,7 @@ from typing import Any
 
 import gantrain
 from gantrain.commands.trained import TrainedRun
-from gantrain.logs.run_folder import METRICS, read_rows
+from gantrain.logs.rows import METRICS, read_rows
 from gantrain.networks import count_parameters
 
 DATA_NOTES = {

@@ -14,9 +14,7 @@ from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs import hparams
 from gantrain.logs.account import account_of
 from gantrain.logs.charts import charts_of, layout
-
-END = ".end"
-"""The suffix of the event file that tells how a run ended: of its own, so that it can go when the run goes on."""
+from gantrain.logs.events import END
 
 
 def introduce(

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from gantrain.config import flatten
-from gantrain.logs.run_folder import CONFIG, JOB, METRICS, REASON, RUN, SAMPLES, RunFolderError, read_rows
+from gantrain.logs.rows import METRICS, RunFolderError, read_rows
+from gantrain.logs.run_folder import CONFIG, JOB, REASON, RUN, SAMPLES
 from gantrain.logs.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
 BROKEN = "broken"

@@ -1,5 +1,6 @@
 """The folder of a run: what was run, what came out, never overwritten by another run."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from PIL import Image
@@ -22,28 +24,28 @@ from torchvision.utils import make_grid, save_image
 from gantrain.evidence.diagnostics import Reliability
 from gantrain.evidence.doctor import Finding
 from gantrain.evidence.measurement import Measurement
-from gantrain.files import PART, replace_text
+from gantrain.files import PART, owner_of, replace_text
 from gantrain.logs.charts import with_bands
 from gantrain.logs.dashboard import Best, introduce, take_back_end, tell_end
+from gantrain.logs.events import EventSums, are_whole, put_in_order, set_events_aside
 from gantrain.logs.reliability import draw_reliability
+from gantrain.logs.rows import METRICS, Rows, RunFolderError, finite, read_rows
 from gantrain.logs.status import STATUS, Status, write_status
 from gantrain.turns import side_by_side
 
-CONFIG, METRICS, RUN = "config.yaml", "metrics.jsonl", "run.json"
+CONFIG, RUN = "config.yaml", "run.json"
 CHECKPOINTS = "*.pt"
 SAMPLES, ANIMATION = "samples", Path("training.gif")
+REAL, GENERATED = "samples/real", "samples/generated"
 MOST_FRAMES = 200
 STATUS_SECONDS = 2.0
 JOB, REASON, LOCK = "job.json", "error.txt", ".lock"
 """What was asked for, why it ended, and what keeps a second process out: written around a run, not by it."""
 SWEEP = "sweep.json"
 """What a sweep was asked for: its `words`, and how many `jobs` it has, null where that shows later."""
-AROUND = (JOB, STATUS, REASON, LOCK)
+HOLD = (LOCK, owner_of(Path(LOCK)).name)
+AROUND = (JOB, STATUS, REASON, *HOLD)
 PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
-
-
-class RunFolderError(ValueError):
-    """A run folder that cannot be used, with the way out."""
 
 
 class RunFolder:
@@ -56,6 +58,7 @@ class RunFolder:
         device: str,
         *,
         resume_step: int | None = None,
+        saved: dict[str, Any] | None = None,
         warnings: Sequence[str] = (),
     ) -> None:
         """Starts a new run in `path`, or goes on with the one there after `resume_step`.
@@ -65,6 +68,8 @@ class RunFolder:
             config: nested, as `gantrain.config.to_dict` gives it; keys that are left out have their defaults.
             device: its name.
             resume_step: of the checkpoint; None for a new run.
+            saved: what `saved` gave for the checkpoint; where metrics.jsonl or TensorBoard's files are not what they
+                were then, they are kept under other names and written anew, which is said. None believes them.
             warnings: what is known to go wrong with this configuration.
 
         Raises:
@@ -80,42 +85,45 @@ class RunFolder:
                 with (path / CONFIG).open("x", encoding="utf-8") as file:
                     file.write(text)
             else:
-                _keep_rows_until(path / METRICS, resume_step)
                 replace_text(path / CONFIG, text)
                 _drop_parts(path)
+            packed = None if saved is None else bytes(saved["rows"].numpy())
+            self._rows = Rows(path / METRICS, resume_step=resume_step, packed=packed)
+            commit = _append_start(path / RUN, device, resume_step)
         except FileExistsError:
             raise taken(path) from None
         except OSError as error:
             raise RunFolderError(f"{str(path)!r} cannot be written ({error}); choose another hydra.run.dir") from None
-        commit = _append_start(path / RUN, device, resume_step)
-        purge = None if resume_step is None else resume_step + 1
+        damaged = saved is not None and not are_whole(self.tensorboard, saved["events"])
+        if damaged:
+            set_events_aside(self.tensorboard)
+        put_in_order(self.tensorboard)
+        purge = None if resume_step is None or damaged else resume_step + 1
         self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge)
-        self._rows = (path / METRICS).open("a", encoding="utf-8")
+        self._events = EventSums(self.tensorboard)
         self._last_status = -math.inf
-        if resume_step is None:
-            self._best = Best()
+        self._best = Best()
+        if resume_step is None or damaged:
             asked = {"job": read_content(path / JOB), "sweep": read_content(path.parent / SWEEP)}
             introduce(self._writer, config, **asked, commit=commit, warnings=warnings)
-        else:
-            self._best = Best(read_rows(path / METRICS))
+        if resume_step is not None:
             take_back_end(self.tensorboard)
+            if damaged:
+                self._show_again(resume_step)
+            else:
+                self._best = Best(read_rows(path / METRICS))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """A row of training scalars, after `step` generator steps."""
-        for name, value in (values | with_bands(values)).items():
-            self._writer.add_scalar(name, value, step)
         self._row({"step": step, "kind": "train", **values})
 
     def diagnostics(
         self, step: int, values: dict[str, float], curve: Reliability | None, logits: dict[str, Tensor]
     ) -> None:
         """A row of diagnostics; D's reliability curve and histograms of v in TensorBoard."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
         row: dict[str, Any] = {"step": step, "kind": "diagnostic", **values}
         if curve is not None:
             row["reliability"] = dataclasses.asdict(curve)
-            self._writer.add_image("D/reliability", draw_reliability(curve), step)
         for name, v in logits.items():
             kept = v[v.isfinite()]
             if len(kept):
@@ -124,16 +132,11 @@ class RunFolder:
 
     def finding(self, step: int, finding: Finding) -> None:
         """What the doctor found."""
-        self._writer.add_text(f"doctor/{finding.name}", f"step {finding.step}: {finding.words()}", step)
         self._row({"step": step, "kind": "doctor", **dataclasses.asdict(finding)})
 
     def measurements(self, step: int, network: str, found: list[Measurement]) -> None:
         """Metrics, each row with its protocol; in TensorBoard the best so far of each too."""
         for figure in found:
-            name = f"{figure.name}_{network}"
-            self._writer.add_scalar(f"metric/{name}", figure.value, step)
-            if self._best.improves(figure.name, network, figure.value):
-                self._writer.add_scalar(f"best/{name}", figure.value, step)
             protocol = {**figure.protocol, "network": network, "step": step}
             self._row(
                 {"step": step, "kind": "metric", "name": figure.name, "value": figure.value, "protocol": protocol}
@@ -142,8 +145,10 @@ class RunFolder:
     def grid(self, step: int, picture: Tensor, name: str) -> Path:
         """A picture of floats (3, H, W) in [0, 1] as samples/NAME.png and in TensorBoard."""
         path = self.samples / f"{name}.png"
-        save_image(picture, path)
-        self._writer.add_image("samples/real" if name == "real" else "samples/generated", picture, step)
+        part = self.samples / f".{name}{PART}.png"
+        save_image(picture, part)
+        part.replace(path)
+        self._writer.add_image(REAL if name == "real" else GENERATED, picture, step)
         return path
 
     def animate(self) -> Path | None:
@@ -190,43 +195,56 @@ class RunFolder:
         self._writer.close()
         self._rows.close()
 
+    def saved(self) -> dict[str, Any]:
+        """For a checkpoint: what stands in metrics.jsonl, and what TensorBoard's files are known by."""
+        self.flush()
+        rows = torch.frombuffer(bytearray(self._rows.packed()), dtype=torch.uint8)
+        return {"rows": rows, "events": self._events.now()}
+
     def _row(self, row: dict[str, Any]) -> None:
-        self._rows.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
-        self._rows.flush()
+        self._show(row)
+        self._rows.write(row)
+
+    def _show(self, row: dict[str, Any]) -> None:
+        """A row in TensorBoard."""
+        step, kind = row["step"], row["kind"]
+        if kind == "metric":
+            name, value = f"{row['name']}_{row['protocol']['network']}", row["value"]
+            self._writer.add_scalar(f"metric/{name}", value, step)
+            if self._best.improves(row["name"], row["protocol"]["network"], value):
+                self._writer.add_scalar(f"best/{name}", value, step)
+        elif kind == "doctor":
+            found = Finding(**{f.name: row[f.name] for f in dataclasses.fields(Finding)})
+            self._writer.add_text(f"doctor/{found.name}", f"step {found.step}: {found.words()}", step)
+        else:
+            values = {name: value for name, value in row.items() if name not in ("step", "kind", "reliability")}
+            for name, value in (values | with_bands(values)).items():
+                self._writer.add_scalar(name, value, step)
+            if "reliability" in row:
+                curve = draw_reliability(Reliability(**row["reliability"]))
+                self._writer.add_image("D/reliability", curve, step)
+
+    def _show_again(self, until: int) -> None:
+        """TensorBoard from metrics.jsonl and the pictures; histograms stand nowhere else."""
+        print(
+            f"gantrain: warning: TensorBoard's files in {str(self.tensorboard)!r} are damaged or gone and are written "
+            f"anew from {METRICS} and {SAMPLES}/, without histograms; what was there is kept as *.damaged.*",
+            file=sys.stderr,
+        )
+        for row in read_rows(self.path / METRICS):
+            self._show({name: math.nan if value is None else value for name, value in row.items()})
+        for path in sorted(self.samples.glob("*.png")):
+            if path.stem == "real" or (path.stem.isdigit() and int(path.stem) <= until):
+                with contextlib.suppress(OSError), Image.open(path) as picture:
+                    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+                    step = 0 if path.stem == "real" else int(path.stem)
+                    self._writer.add_image(REAL if path.stem == "real" else GENERATED, pixels, step)
 
 
 def as_grid(images: Tensor, columns: int) -> Tensor:
     """uint8 images (N, 3, H, W) side by side with a white line between them, as floats (3, H', W') in [0, 1]."""
     picture: Tensor = make_grid(images.float() / 255, nrow=columns, padding=2, pad_value=1.0)
     return picture
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line cut off by a kill is left out.
-
-    Raises:
-        RunFolderError: another line is damaged.
-    """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise RunFolderError(
-                    f"{str(path)!r} is damaged in line {number} of {len(lines)}; repair or remove that line"
-                ) from None
-    return rows
 
 
 def check_free(path: Path) -> None:
@@ -262,15 +280,8 @@ def _drop_parts(folder: Path) -> None:
         for left in folder.glob(f".{name}*{PART}"):
             if left.is_file():
                 left.unlink()
-    (folder / SAMPLES / f".{ANIMATION.stem}{PART}.gif").unlink(missing_ok=True)
-
-
-def _keep_rows_until(path: Path, step: int) -> None:
-    """Drops rows after the checkpoint: the resumed run writes them again, so each step stands once."""
-    if not path.is_file():
-        return
-    kept = [json.dumps(row, ensure_ascii=False) + "\n" for row in read_rows(path) if row["step"] <= step]
-    replace_text(path, "".join(kept))
+    for left in (folder / SAMPLES).glob(f".*{PART}.*"):
+        left.unlink()
 
 
 def _append_start(path: Path, device: str, resume_step: int | None) -> str | None:

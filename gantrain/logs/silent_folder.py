@@ -24,6 +24,7 @@ class SilentFolder(RunFolder):
     def status(self, *_: Any, now: bool) -> None: ...  # noqa: D102
     def end(self, *_: Any) -> None: ...  # noqa: D102
     def flush(self) -> None: ...  # noqa: D102
+
     def close(self) -> None: ...  # noqa: D102
     def animate(self) -> None: ...  # noqa: D102
 

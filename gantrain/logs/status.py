@@ -79,7 +79,7 @@ class Status:
 def write_status(folder: Path, status: Status) -> None:
     """Writes status.json with this process and the present time, whole or not at all."""
     present = dataclasses.replace(status, time=time.time(), host=socket.gethostname(), pid=os.getpid())
-    replace_text(folder / STATUS, json.dumps(dataclasses.asdict(present)) + "\n")
+    replace_text(folder / STATUS, json.dumps(dataclasses.asdict(present)) + "\n", durable=False)
 
 
 def read_status(folder: Path) -> Status | None:

@@ -16,7 +16,8 @@ import yaml
 
 from gantrain.config import as_word, flatten
 from gantrain.logs.records import BROKEN, find_runs, read_run, state_of
-from gantrain.logs.run_folder import CONFIG, JOB, METRICS, REASON, SWEEP, RunFolderError, read_content
+from gantrain.logs.rows import METRICS, RunFolderError
+from gantrain.logs.run_folder import CONFIG, JOB, REASON, SWEEP, read_content
 from gantrain.logs.status import FINISHED, INTERRUPTED, PRUNED, RUNNING, STATUS, STOPPED, Status, read_status
 from gantrain.report.variants import is_varied
 

@@ -12,14 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gantrain.builders import resumed_config, run
+from gantrain.builders import resumed_config, run, with_changes
 from gantrain.commandline import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
 from gantrain.failures import BAD_INPUT, FAILED, tell, words_for
 from gantrain.files import PART, BusyError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import AROUND, JOB, LOCK, METRICS, REASON, RunFolderError, read_content, read_rows, taken
+from gantrain.logs.rows import METRICS, RunFolderError, read_rows
+from gantrain.logs.run_folder import AROUND, HOLD, JOB, LOCK, REASON, read_content, taken
 from gantrain.logs.status import Status, mark, read_status
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.stopping import AskedToEnd, exit_code
@@ -88,7 +89,7 @@ class _Attempt:
 
     def __init__(self, folder: Path, composed: DictConfig, words: list[str], number: int | None) -> None:
         self.folder, self.composed, self.words, self.number = folder, composed, words, number
-        free = all(p.name == LOCK or p.name.endswith(PART) for p in folder.iterdir())
+        free = all(p.name in HOLD or p.name.endswith(PART) for p in folder.iterdir())
         self.mine = free and composed.resume is None  # what is in it before a job begins is not its own
         self.begun = number is not None and (folder / JOB).is_file()
         self.resumed = False
@@ -139,14 +140,20 @@ class _Attempt:
         state = None
         prune = make_pruner(config, self.folder) if self.number is not None else None
         key = key_of(config) if self.number is not None and config.metric_names else None
-        if config.resume is not None:
+        if config.resume is not None and self._never_saved():
+            config = with_changes(
+                self.folder, read_content(self.folder / JOB)["config"], asked_keys(self.words, config)
+            )
+            self.resumed = True
+            self._clear()
+            print("it was ended before its first checkpoint, and begins anew", file=sys.stderr)
+        elif config.resume is not None:
             config, state = resumed_config(self.folder, asked_keys(self.words, config))
             self.resumed = True
         elif self.begun and is_begun(self.folder):
             config, state = resumed_config(self.folder, asked_keys(self.words, config), may_be_done=True)
         elif self.begun:
             self._clear()
-            self._write_job()
         run(config, self.folder, state, prune=prune)
         (self.folder / REASON).unlink(missing_ok=True)
         if key is not None:
@@ -204,8 +211,12 @@ class _Attempt:
         replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
         states.write_status(self.folder, Status(state=states.RUNNING, steps=self.composed.schedule.steps))
 
+    def _never_saved(self) -> bool:
+        """Whether a run to go on with has no checkpoint, and tells what it was asked for."""
+        return not is_begun(self.folder) and isinstance(read_content(self.folder / JOB).get("config"), dict)
+
     def _clear(self) -> None:
-        """Removes what a job left that was killed before its first checkpoint.
+        """Removes what a job left that was killed before its first checkpoint; what it was asked for stays.
 
         Raises:
             RunFolderError: it has trained, and its checkpoint is gone.
@@ -217,7 +228,7 @@ class _Attempt:
                 "overwrite: move the folder away to train that run anew"
             )
         for inside in self.folder.iterdir():
-            if inside.name != LOCK:
+            if inside.name not in (*HOLD, JOB):
                 shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
 
     def _mark(self, state: str) -> None:

@@ -1,11 +1,10 @@
 """Checkpoints: one file with everything that a run needs to go on exactly."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from gantrain.files import UnreadableFileError, load_safely, save_atomically
+from gantrain.files import UnreadableFileError, load_safely, save_atomically, set_aside
 
 FORMAT = 2
 PARTS = {
@@ -69,7 +68,7 @@ def set_aside_damaged(folder: Path, state: dict[str, Any]) -> None:
     """
     damaged = folder / LAST
     if state.get(READ_FROM) == PREVIOUS and damaged.is_file():
-        os.replace(damaged, damaged.with_name(f"{LAST}.damaged"))
+        set_aside(damaged)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -436,8 +436,8 @@ class Trainer:
 
     def _save(self, folder: RunFolder, state: dict[str, Any], step: int, *names: str) -> None:
         """Checkpoints of a step, after what was written down until then."""
-        folder.flush()
-        for name in names:
-            if self.processes.is_first:
+        if self.processes.is_first:
+            state = {**state, "logs": folder.saved()}
+            for name in names:
                 save_checkpoint(state, folder.path / name)
         self.saved_step = step

@@ -14,7 +14,7 @@ from gantrain.commands.compare import Options, run
 from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import RunFolderError
+from gantrain.logs.rows import RunFolderError
 from gantrain.report import comparison_picture
 from gantrain.report.comparison import compare_figure
 from gantrain.report.variants import Variant, gather

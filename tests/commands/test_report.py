@@ -10,7 +10,7 @@ from gantrain.commands.report import Options, run
 from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.files import UnusableFolderError
-from gantrain.logs.run_folder import RunFolderError
+from gantrain.logs.rows import RunFolderError
 from gantrain.logs.status import FAILED, mark
 from tests.written_runs import write_run
 

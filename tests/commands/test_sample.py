@@ -21,7 +21,7 @@ from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.data import to_uint8
 from gantrain.evidence.measurement import generate_images
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.networks import sample_latent
 from gantrain.training.checkpoint import CheckpointError
 from tests.commands.saved_runs import CLASSES, save_run

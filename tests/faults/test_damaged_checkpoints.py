@@ -9,7 +9,7 @@ import torch
 
 from gantrain import builders
 from gantrain.files import UnreadableFileError, load_safely, save_atomically
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
 from tests.sweeps.test_sweep import figures_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.stopping import AGAIN, INTERRUPTED
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY

@@ -14,7 +14,8 @@ from scipy import stats
 from gantrain.commands.report import Options, run
 from gantrain.evidence.measurement import LOWER_IS_BETTER
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import JOB, METRICS, RUN
+from gantrain.logs.rows import METRICS
+from gantrain.logs.run_folder import JOB, RUN
 from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED, mark
 from gantrain.report.page import make_page
 from gantrain.report.variants import gather

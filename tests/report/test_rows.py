@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gantrain.commands.report import Options, run
-from gantrain.logs.run_folder import METRICS
+from gantrain.logs.rows import METRICS
 from gantrain.report.rows import rows_of
 from gantrain.report.variants import gather
 from tests.report.made_records import record

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gantrain.logs.records import RunRecord, find_runs, read_run
-from gantrain.logs.run_folder import RunFolderError
+from gantrain.logs.rows import RunFolderError
 from gantrain.report.variants import common_config, gather, spread, varied_keys
 from tests.report.made_records import record
 from tests.written_runs import write_run

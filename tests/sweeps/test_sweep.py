@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gantrain import builders
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import METRICS, read_rows
+from gantrain.logs.rows import METRICS, read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 from tests.conftest import TINY, compose, python_path
 

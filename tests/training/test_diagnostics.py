@@ -15,7 +15,8 @@ from gantrain import builders
 from gantrain.config import Config, ConfigError
 from gantrain.data import ImageSet, to_range
 from gantrain.evidence.doctor import Doctor
-from gantrain.logs.run_folder import RunFolder, read_rows
+from gantrain.logs.rows import read_rows
+from gantrain.logs.run_folder import RunFolder
 from gantrain.networks import NetworkPair
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.trainer import StoppedByDoctorError, Trainer

@@ -22,7 +22,7 @@ from gantrain.data import DataError
 from gantrain.evidence.measurement import Abandoned, Measurement, draw_images, heed, may_be_abandoned
 from gantrain.evidence.modes import ModesMetric
 from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.networks import make_networks
 from gantrain.processes import Processes
 from gantrain.training import measuring, trainer
@@ -44,7 +44,7 @@ Measure = Callable[[ModesMetric, Tensor, Tensor | None], list[Measurement]]
 
 def state_of(run: Path, name: str) -> dict[str, Any]:
     state = load_checkpoint(run / name)
-    del state["seconds"]
+    del state["seconds"], state["logs"]
     del state["config"]["metrics"]["asynchronous"]
     return state
 

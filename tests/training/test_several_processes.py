@@ -18,7 +18,7 @@ from gantrain.config import ConfigError
 from gantrain.data import BatchSampler
 from gantrain.evidence.features import InceptionFeatures
 from gantrain.evidence.inception import find_inception_weights
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.processes import ALONE, Processes, present, rand, shared_generator, standard_deviation
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose, python_path

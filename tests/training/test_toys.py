@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from gantrain import builders
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.rows import read_rows
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import compose
 

@@ -1,0 +1,117 @@
+"""metrics.jsonl: a JSON object a line, appended while a run goes on; and the same compressed, for checkpoints."""
+
+import json
+import math
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+from gantrain.files import replace_text, set_aside
+
+METRICS = "metrics.jsonl"
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used, with the way out."""
+
+
+class Rows:
+    """Writes metrics.jsonl."""
+
+    def __init__(self, path: Path, *, resume_step: int | None = None, packed: bytes | None = None) -> None:
+        """Begins the file, or goes on with it.
+
+        Args:
+            path: of the file.
+            resume_step: later rows are dropped, since they come again; None begins.
+            packed: what `packed` gave for the checkpoint; a file that does not hold that is kept under another name
+                and written anew. None believes the file.
+
+        Raises:
+            RunFolderError: `packed` is None and the file is damaged.
+        """
+        self._compressor, self._packed = zlib.compressobj(), bytearray()
+        if resume_step is not None:
+            text = _recovered(path, packed)
+            kept = "".join(f"{line}\n" for line, row in _parsed(path, text) if row["step"] <= resume_step)
+            if path.is_file() or kept:
+                replace_text(path, kept)
+            self._pack(kept)
+        self._file = path.open("a", encoding="utf-8", newline="\n")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends a row; what is not finite becomes null."""
+        line = json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+        self._file.write(line)
+        self._file.flush()
+        self._pack(line)
+
+    def packed(self) -> bytes:
+        """All that is in the file, compressed by zlib."""
+        return bytes(self._packed) + self._compressor.copy().flush()
+
+    def flush(self) -> None:
+        """Everything written is on its way to disk."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def _pack(self, text: str) -> None:
+        self._packed += self._compressor.compress(text.encode("utf-8"))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line cut off by a kill is left out.
+
+    Raises:
+        RunFolderError: another line is damaged.
+    """
+    return [row for _, row in _parsed(path, path.read_text(encoding="utf-8", errors="replace"))]
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parsed(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or type(row.get("step")) is not int or not isinstance(row.get("kind"), str):
+                raise ValueError("no row")
+        except (ValueError, RecursionError):
+            if number < len(lines):
+                raise RunFolderError(
+                    f"{str(path)!r} is damaged in line {number} of {len(lines)}; repair or remove that line, or have "
+                    "it written anew from the checkpoint: resume=RUN"
+                ) from None
+        else:
+            found.append((line, row))
+    return found
+
+
+def _recovered(path: Path, packed: bytes | None) -> str:
+    """The text of the file, or of the checkpoint where the file does not begin with that."""
+    there = path.read_bytes() if path.is_file() else b""
+    saved = b"" if packed is None else zlib.decompress(packed)
+    if there.startswith(saved):
+        text = there if packed is None else saved
+        return text.decode("utf-8", errors="replace")
+    kept = f"; what is there is kept as {set_aside(path).name}" if there else ""
+    print(
+        f"gantrain: warning: {str(path)!r} is damaged or gone and is written anew from the checkpoint{kept}",
+        file=sys.stderr,
+    )
+    return saved.decode("utf-8")
