@@ -1,7 +1,5 @@
 """A last.pt that is damaged or gone costs the steps since the one before it, and nothing else."""
 
-import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,35 +10,10 @@ from gantrain.files import UnreadableFileError, load_safely, save_atomically
 from gantrain.logs.rows import read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
+from tests.faults.damages import DAMAGES, truncate
 from tests.sweeps.test_sweep import figures_of
 
 WORDS = (*TINY, "metrics=none", "log.checkpoint_every_steps=2", "log.every_steps=1")
-
-
-def flip_bits(path: Path, seed: int) -> None:
-    content = bytearray(path.read_bytes())
-    chosen = random.Random(seed)
-    for _ in range(8):  # in the middle of the file, where tensors lie
-        content[chosen.randrange(len(content) // 4, 3 * len(content) // 4)] ^= 1 << chosen.randrange(8)
-    path.write_bytes(content)
-
-
-def truncate(path: Path, seed: int) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: random.Random(seed).randrange(len(content))])
-
-
-def fill_with_zeros(path: Path, _: int) -> None:
-    path.write_bytes(bytes(path.stat().st_size))
-
-
-DAMAGES: dict[str, Callable[[Path, int], None]] = {
-    "flipped bits": flip_bits,
-    "truncated": truncate,
-    "zeros, as a power cut leaves them": fill_with_zeros,
-    "deleted": lambda path, _: path.unlink(),
-    "emptied": lambda path, _: path.write_bytes(b""),
-}
 
 
 @pytest.fixture(scope="module")

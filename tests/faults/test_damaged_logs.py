@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from gantrain.logs.events import are_whole, event_files
 from gantrain.logs.rows import METRICS, read_rows
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose
-from tests.faults.test_damaged_checkpoints import DAMAGES
+from tests.faults.damages import DAMAGES, Damage
 from tests.sweeps.test_sweep import CLOCK, figures_of
 
 WORDS = (
@@ -65,7 +64,7 @@ def test_metrics_are_written_anew(
 ) -> None:
     run = begun(tmp_path / "run")
     whole = (run / METRICS).read_bytes()
-    damage: Callable[[Path, int], None] = {**DAMAGES, "a digit changed": change_a_digit}[name]
+    damage: Damage = {**DAMAGES, "a digit changed": change_a_digit}[name]
     damage(run / METRICS, 3)
     damaged = (run / METRICS).read_bytes() if (run / METRICS).exists() else b""
     assert damaged != whole
