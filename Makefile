@@ -13,7 +13,7 @@ endif
 SHARED_OUT := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo theory bench gpu-bench test test-all lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
+.PHONY: help install demo theory bench gpu-bench faults gpu-faults test test-all lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ test-all: $(READY) ## the tests with those that take many seconds for one more w
 
 test-fast: $(READY) ## the tests of under a minute
 	$(PY) -m pytest -m "not slow and not gpu and not inception" $(SHARED_OUT)
+
+faults: $(READY) ## real runs killed, starved and damaged at random moments, each compared with an undisturbed one (20 minutes on two cores)
+	$(PY) -m tests.faults --out $${OUT:-outputs/faults} $(ARGS)
+
+gpu-faults: $(READY) ## the same on a GPU with the fastest step: 20 kills, bit for bit, and a run that loses its GPU for a while
+	$(PY) -m tests.faults --device cuda --faults 20 --jobs 4 --out $${OUT:-outputs/gpu-faults} $(ARGS)
 
 lint: $(READY) ## style and formatting
 	$(PY) -m ruff check .

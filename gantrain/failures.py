@@ -1,6 +1,7 @@
 """What goes wrong in a run or a command, in words, with the exit code that says so."""
 
 import sys
+import threading
 
 import torch
 
@@ -15,6 +16,19 @@ FAILED, BAD_INPUT = 1, 2
 def tell(words: str) -> None:
     """An error as the user reads it."""
     print(f"gantrain: error: {words}", file=sys.stderr)
+
+
+def leave_files_to_the_main_thread() -> None:
+    """Has a thread that cannot write its file end without a traceback.
+
+    TensorBoard's raises the error again in the thread that gives it the next event, where it is told in words.
+    """
+    threading.excepthook = _unless_of_a_file
+
+
+def _unless_of_a_file(ended: threading.ExceptHookArgs) -> None:
+    if not issubclass(ended.exc_type, OSError):
+        threading.__excepthook__(ended)
 
 
 def words_for(error: BaseException) -> tuple[int, str] | None:

@@ -79,18 +79,18 @@ class SideBySide(Launcher):
         before = self._surroundings()
         jobs = iter(list(enumerate(job_overrides, initial_job_idx)))
         found: dict[int, JobReturn | BaseException] = {}
+        ends = [threading.Event() for _ in range(turns.count)]
         threads = [
             threading.Thread(
-                target=self._work, args=(turns, self._surroundings(), jobs, found), name=f"run {k}", daemon=True
+                target=self._work, args=(turns, self._surroundings(), jobs, found, end), name=f"run {k}", daemon=True
             )
-            for k in range(turns.count)
+            for k, end in enumerate(ends)
         ]
         try:
             with heeding():  # signals come to the main thread
                 for thread in threads:
                     thread.start()
-                for thread in threads:
-                    _join(thread, turns)
+                _wait(ends, turns)
         finally:
             before.enter()
         results = [found[number] for number in sorted(found)]
@@ -107,6 +107,7 @@ class SideBySide(Launcher):
         surroundings: Surroundings,
         jobs: Iterator[tuple[int, Sequence[str]]],
         found: dict[int, JobReturn | BaseException],
+        end: threading.Event,
     ) -> None:
         """One job after the other, in turns with the other threads."""
         turns.take(surroundings)
@@ -121,6 +122,7 @@ class SideBySide(Launcher):
                     turns.interrupted = True
         finally:
             turns.leave()
+            end.set()
 
     def _run(self, number: int, overrides: Sequence[str]) -> JobReturn:
         assert self.config is not None
@@ -163,11 +165,16 @@ def _make_importable() -> None:
         setattr(owner, attribute, value)
 
 
-def _join(thread: threading.Thread, turns: Turns) -> None:
-    """Waits for a thread; a second Ctrl-C (the first one was heeded) is told to all of them, a third waits for none."""
-    while thread.is_alive():
+def _wait(ends: Sequence[threading.Event], turns: Turns) -> None:
+    """Waits for all; a second Ctrl-C (the first one was heeded) is told to all of them, a third waits for none.
+
+    Not by Thread.join: of one that is interrupted, Python takes the thread for ended.
+    """
+    while True:
         try:
-            thread.join()
+            for end in ends:
+                end.wait()
+            return
         except KeyboardInterrupt:
             if turns.interrupted:
                 os._exit(130)

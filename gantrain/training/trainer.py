@@ -1,5 +1,6 @@
 """The run: iterations, and what is written down between them."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -161,7 +162,8 @@ class Trainer:
                 with heeding():
                     self._iterate(folder, progress, profile)
             except BaseException:
-                self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
+                with contextlib.suppress(OSError):  # the disk may be what is full
+                    self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
             finally:
                 self.measuring.abandon()

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,12 @@ from gantrain.config import ConfigError
 from gantrain.report.live import LiveRuns
 from tests.conftest import TINY, python_path
 from tests.report.test_live import write
+
+
+def _heed_ctrl_c() -> None:
+    """In the new process; what a shell has begun in the background ignores it, and so would all that it begins."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -42,7 +49,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+            preexec_fn=_heed_ctrl_c,
         )
         os.close(slave)
 
@@ -53,9 +60,11 @@ class Terminal:
                 break
         assert re.search(words, self.text), self.text
 
-    def exit_code(self) -> int:
+    def exit_code(self, seconds: float = 60) -> int:
+        end = time.monotonic() + seconds
         while self._read():
-            pass
+            if time.monotonic() > end:
+                self.process.kill()
         return self.process.wait(60)
 
     @property

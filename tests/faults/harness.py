@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ class _Living:
         self.log = place / "log.txt"
         self.process: subprocess.Popen[bytes] | None = None
         self.more: dict[str, str] = {}
+        self.before: tuple[int, int] | None = None
         if "data=folder" in self.way.words and not (place / "images").exists():
             make_images(place / "images")
 
@@ -261,6 +263,7 @@ class _Living:
             **self.more,
         }
         self.more = {}
+        self.before = _identity(self.runs[0] / METRICS)
         with self.log.open("ab") as log:
             log.write(f"\n$ {' '.join(given)}\n".encode())
             log.flush()
@@ -272,7 +275,7 @@ class _Living:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_as_a_user if self.way is ON_A_SMALL_DISK else None,
+                preexec_fn=partial(_become, a_user=self.way is ON_A_SMALL_DISK),
             )
 
     def befall(self, kind: str, target: int) -> str:
@@ -299,10 +302,15 @@ class _Living:
         }[kind]()
 
     def wait_for(self, target: int) -> None:
-        """Until the first run has that row, and two whole checkpoints to fall back on."""
+        """Until this process has written that row of the first run, and there are two checkpoints to fall back on."""
         deadline = time.monotonic() + PATIENCE
         run = self.runs[0]
-        while last_step(run) < target or not (run / PREVIOUS).exists() or not (run / LAST).exists():
+        while (
+            _identity(run / METRICS) == self.before
+            or last_step(run) < target
+            or not (run / PREVIOUS).exists()
+            or not (run / LAST).exists()
+        ):
             if self.process is None or self.process.poll() is not None:
                 raise LostError(f"ended before step {target}, code {self.process and self.process.returncode}")
             if time.monotonic() > deadline:
@@ -313,8 +321,9 @@ class _Living:
         assert self.process is not None
         if not at_once:
             time.sleep(0.2 * self.random.random())
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in [self.process.pid, *self.workers()]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         code = self.process.wait()
         self.process = None
         if code not in (-signal.SIGKILL, 0):
@@ -382,14 +391,13 @@ class _Living:
 
     def fill_disk(self) -> str:
         filler = self.place / "run" / "filler"
-        with filler.open("wb") as file, suppress(OSError):
-            while True:
-                file.write(bytes(1 << 12))
-                file.flush()
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(1 << 12)):
+                pass
         self.ends_with(1)
+        filler.unlink()
         if b"No space left" not in self.log.read_bytes()[-3000:]:
             raise LostError("the full disk is not told")
-        filler.unlink()
         return "code 1"
 
     def make_read_only(self) -> str:
@@ -426,11 +434,18 @@ class _Living:
         self.process = first
         return "refused by name"
 
+    def workers(self) -> list[int]:
+        """What torchrun has started, which outlives it."""
+        if self.process is None or self.way.processes == 1:
+            return []
+        pid = self.process.pid
+        with suppress(OSError):
+            return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
+
     def kill_one_of_two(self) -> str:
         assert self.process is not None
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
-        workers = [int(pid) for pid in listed.stdout.split()]
-        os.kill(self.random.choice(workers), signal.SIGKILL)
+        os.kill(self.random.choice(self.workers()), signal.SIGKILL)
         self.ends_with(*range(-64, 256))
         return "ended"
 
@@ -514,6 +529,13 @@ def last_step(run: Path) -> int:
     return 0
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
 def make_images(folder: Path, count: int = 24) -> None:
     """Small pictures of noise."""
     folder.mkdir()
@@ -552,10 +574,11 @@ def _disk(place: Path, small: bool) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(place / "run")], check=False)
 
 
-def _as_a_user() -> None:
-    """Gives up what lets root write where permissions forbid it, from the next exec on."""
-    if os.geteuid() == 0:
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+def _become(*, a_user: bool) -> None:
+    """In the new process: Ctrl-C is heeded, which a shell's background switches off, and permissions hold for root."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if a_user and os.geteuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH; gone from the exec on
             ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
