@@ -44,6 +44,7 @@ def heeding() -> Iterator[None]:
     """Inside, `asked` tells of signals, which would otherwise end the process at once.
 
     In the main thread, where Python handles signals, and for the outermost of several; elsewhere it changes nothing.
+    A second Ctrl-C that comes while Python is in a destructor is lost to it, without a word: the first one holds.
     """
     if threading.current_thread() is not threading.main_thread() or _inside:
         yield
@@ -51,9 +52,12 @@ def heeding() -> Iterator[None]:
     _asked.clear()
     _inside.append(True)
     before = {number: signal.signal(number, _note) for number in SIGNALS}
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda ignored: None if ignored.exc_type is KeyboardInterrupt else hook(ignored)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
         _inside.clear()

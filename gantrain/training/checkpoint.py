@@ -55,7 +55,8 @@ def load_newest(folder: Path) -> dict[str, Any]:
             found = load_checkpoint(folder / PREVIOUS)
         except CheckpointError:
             raise error from None
-        print(f"gantrain: warning: {error}. Going on from {PREVIOUS}, step {found['step']}", file=sys.stderr)
+        what = str(error).split("; ")[0]
+        print(f"gantrain: warning: {what}. Going on from {PREVIOUS}, step {found['step']}", file=sys.stderr)
         return found | {READ_FROM: PREVIOUS}
 
 
