@@ -1,8 +1,10 @@
 """Several runs in one process: each is what it is alone, whatever the others set, fail at or draw."""
 
 import json
+import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from gantrain.logs.records import find_runs, read_run
+from gantrain.sweeps.side_by_side import _wait
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from gantrain.turns import Surroundings, Turns, call_it, give_way, label, side_by_side
 from tests.conftest import TINY
@@ -186,3 +189,24 @@ def test_an_interruption_reaches_every_thread_at_its_next_turn() -> None:
     for each in threads:
         each.join(timeout=60)
     assert sorted(ended) == ["a", "b"]
+
+
+def test_a_second_ctrl_c_waits_until_every_run_has_ended() -> None:
+    """An interrupted Thread.join would take a thread that is at work for ended."""
+    ends, turns = [threading.Event(), threading.Event()], Turns(2)
+    seen: list[bool] = []
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        deadline = time.monotonic() + 30
+        while not turns.interrupted and time.monotonic() < deadline:
+            time.sleep(0.001)
+        seen.append(turns.interrupted)
+        for end in ends:
+            end.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    _wait(ends, turns)
+    assert seen == [True]
+    thread.join()
