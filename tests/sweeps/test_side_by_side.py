@@ -197,6 +197,7 @@ def test_a_second_ctrl_c_waits_until_every_run_has_ended() -> None:
     seen: list[bool] = []
 
     def work() -> None:
+        time.sleep(0.3)  # until the main thread waits
         os.kill(os.getpid(), signal.SIGINT)
         deadline = time.monotonic() + 30
         while not turns.interrupted and time.monotonic() < deadline:
