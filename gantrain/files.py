@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -246,6 +246,43 @@ def expect_tensor(value: object, shape: tuple[int, ...], dtype: torch.dtype, wha
     if not bool(value.isfinite().all()):
         raise UnreadableFileError(f"{what} holds what is not finite")
     return value
+
+
+def expect_state(state: object, wanted: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """A network's state dict that was read from a file, as it should be.
+
+    Raises:
+        UnreadableFileError: it has other names, or tensors that are not as `wanted` has them.
+    """
+    if not isinstance(state, Mapping):
+        raise UnreadableFileError(f"{what} is no state dict")
+    wrong = [name for name in wanted if name not in state] + [str(name) for name in state if name not in wanted]
+    if wrong:
+        raise UnreadableFileError(f"{what}: {len(wrong)} entries are missing or unknown, {wrong[0][:100]!r} first")
+    return {
+        name: expect_tensor(state[name], tuple(value.shape), value.dtype, f"{what}'s {name}")
+        for name, value in wanted.items()
+    }
+
+
+def as_count(saved: object, most: int, what: str) -> int:
+    """A count that was read from a file.
+
+    Raises:
+        UnreadableFileError: it is none between 0 and `most`.
+    """
+    if type(saved) is not int or not 0 <= saved <= most:
+        raise UnreadableFileError(f"{what} is no count between 0 and {most}")
+    return saved
+
+
+def put(saved: object, place: Tensor, what: str) -> None:
+    """Copies a tensor that was read from a file to where one of its shape and type lies.
+
+    Raises:
+        UnreadableFileError: it is none such.
+    """
+    place.copy_(expect_tensor(saved, tuple(place.shape), place.dtype, what))
 
 
 class BusyError(ValueError):

@@ -97,7 +97,8 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
         ConfigError: a key differs, or the run is finished.
     """
     state = load_newest(run)
-    stored = flatten(state["config"])
+    tree = to_dict(stored_config(state, run))
+    stored = flatten(tree)
     differ = [
         f"{key}: {stored.get(key)!r} in the run, {value!r} now"
         for key, value in asked.items()
@@ -108,7 +109,6 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
             f"resume={str(run)!r} goes on with the run's own configuration, and these keys differ: "
             f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
         )
-    tree = state["config"]
     for key, value in asked.items():
         if key in MAY_CHANGE_ON_RESUME and key != "resume":
             *sections, last = key.split(".")
@@ -122,6 +122,25 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
             f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
         )
     return config, state
+
+
+def stored_config(state: dict[str, Any], folder: Path) -> Config:
+    """The configuration that a checkpoint holds.
+
+    Args:
+        state: what was read of it.
+        folder: of the run, for the refusal.
+
+    Raises:
+        CheckpointError: it is none of this gantrain.
+    """
+    try:
+        return from_dict(state["config"])
+    except ConfigError as error:
+        raise CheckpointError(
+            f"the checkpoint in {str(folder)!r} holds a configuration that this gantrain does not take "
+            f"({str(error)[:500]}); use the version that wrote it (run.json names it)"
+        ) from None
 
 
 def run(

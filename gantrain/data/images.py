@@ -73,7 +73,12 @@ def restore_generator(generator: torch.Generator, state: Tensor, *, seed: int) -
 
     Returns:
         Whether the draws go on exactly.
+
+    Raises:
+        TypeError: it is no generator's state.
     """
+    if not isinstance(state, Tensor) or state.dtype != torch.uint8 or state.ndim != 1:
+        raise TypeError("the state of a generator is a row of bytes")
     same_kind = state.numel() == generator.get_state().numel()
     if same_kind:
         generator.set_state(state.cpu())

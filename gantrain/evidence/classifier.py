@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gantrain.data import ImageSet
-from gantrain.files import UnreadableFileError, cached_path, expect_tensor, load_cached, save_cached, tensor_digest
+from gantrain.files import (
+    UnreadableFileError,
+    cached_path,
+    expect_state,
+    expect_tensor,
+    load_cached,
+    save_cached,
+    tensor_digest,
+)
 
 RECIPE = "cnn-1"  # part of the cache's names: another network or training is another recipe
 WIDTHS = (64, 128, 256)
@@ -153,11 +161,7 @@ def _checked(state: dict[str, Any], network: nn.Module, classes: int, held_out: 
     Raises:
         UnreadableFileError: it is not one of this network and these images.
     """
-    wanted = network.state_dict()
-    if not isinstance(state["network"], dict) or state["network"].keys() != wanted.keys():
-        raise UnreadableFileError("it holds other layers")
-    for name, value in wanted.items():
-        expect_tensor(state["network"][name], tuple(value.shape), value.dtype, name)
+    expect_state(state["network"], network.state_dict(), "the classifier")
     counts = expect_tensor(state["counts"], (classes,), torch.int64, "counts")
     right = state["right"]
     if type(right) is not int or not 0 <= right <= held_out or int(counts.sum()) != held_out or int(counts.min()) < 0:

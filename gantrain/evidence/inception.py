@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from gantrain.evidence.folded import blank_extractor
-from gantrain.files import UnreadableFileError, cache_folder, expect_tensor, load_safely, save_atomically
+from gantrain.files import UnreadableFileError, cache_folder, expect_state, load_safely, save_atomically
 
 TORCHSCRIPT_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 LARGEST = 2**29
@@ -88,7 +87,7 @@ def _converted(source: Path, origin: str) -> InceptionWeights:
     state = None
     if target.is_file():
         try:
-            state = _checked(load_safely(target))
+            state = expect_state(load_safely(target), _blank_state_dict(), "the Inception")
         except UnreadableFileError as error:
             print(f"the cached {str(target)!r} is damaged ({error}); converting it anew", file=sys.stderr)
     if state is None:
@@ -132,26 +131,11 @@ def _from_state_dict(source: Path, origin: str) -> dict[str, Tensor]:
     except UnreadableFileError as error:
         raise WeightsError(f"{origin}: {str(source)!r} cannot be read as weights ({error}); {_ways_out()}") from None
     try:
-        return _checked(state)
+        return expect_state(state, _blank_state_dict(), "the Inception")
     except UnreadableFileError as error:
         raise WeightsError(
-            f"{origin}: {str(source)!r} is not torch-fidelity's Inception: {error}; {_ways_out()}"
+            f"{origin}: {str(source)!r} is not torch-fidelity's Inception ({error}); {_ways_out()}"
         ) from None
-
-
-def _checked(state: object) -> dict[str, Tensor]:
-    """torch-fidelity's state dict.
-
-    Raises:
-        UnreadableFileError: it is none.
-    """
-    wanted = _blank_state_dict()
-    if not isinstance(state, Mapping):
-        raise UnreadableFileError("it is no state dict")
-    wrong = [name for name in wanted if name not in state] + [str(name) for name in state if name not in wanted]
-    if wrong:
-        raise UnreadableFileError(f"{len(wrong)} entries are missing or unknown, {wrong[0][:100]!r} first")
-    return {name: expect_tensor(state[name], tuple(value.shape), value.dtype, name) for name, value in wanted.items()}
 
 
 def _blank_state_dict() -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from gantrain.files import put
+
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -72,7 +74,7 @@ def load_adam(optimizer: Optimizer, state: dict[str, Any]) -> None:
     for number, p in enumerate(parameters):
         for name in MOMENTS:
             if saved:
-                optimizer.state[p][name].copy_(saved[number][name])
+                put(saved[number][name], optimizer.state[p][name], f"{name} of parameter {number}")
             else:
                 optimizer.state[p][name].zero_()
 
