@@ -328,18 +328,20 @@ def test_a_file_that_changes_after_the_listing(tmp_path: Path, monkeypatch: pyte
         load_folder(tmp_path, 32)
 
 
-def test_folders_nested_beyond_pythons_recursion(tmp_path: Path) -> None:
+def test_folders_nested_beyond_pythons_recursion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good(tmp_path, "a.png", "b.png")
-    here = Path.cwd()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1_100):
+        os.mkdir("d")
+        os.chdir("d")
+    Image.new("RGB", (40, 40)).save("deep.png")
     try:
-        for _ in range(1_100):
-            os.mkdir("d")
-            os.chdir("d")
-        Image.new("RGB", (40, 40)).save("deep.png")
+        assert len(load_folder(tmp_path, 32)) == 3
     finally:
-        os.chdir(here)
-    assert len(load_folder(tmp_path, 32)) == 3
+        os.unlink("deep.png")  # pytest's own cleaning would go as deep as Python's recursion
+        for _ in range(1_100):
+            os.chdir("..")
+            os.rmdir("d")
 
 
 # --- what is read of each kind ------------------------------------------------------------------
