@@ -57,7 +57,7 @@ def replace_by_a_folder(file: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "truncated": lambda file: file.write_bytes(file.read_bytes()[:1000]),
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-9]),
     "empty": lambda file: file.write_bytes(b""),
     "a flipped bit": flip,
     "deleted": Path.unlink,
