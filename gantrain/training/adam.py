@@ -69,7 +69,7 @@ def load_adam(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     parameters = _parameters(optimizer)
     saved: dict[int, dict[str, Tensor]] = state["state"]
-    if saved and len(saved) != len(parameters):
+    if not isinstance(saved, dict) or (saved and len(saved) != len(parameters)):
         raise ValueError(f"moments of {len(saved)} parameters, and there are {len(parameters)}")
     for number, p in enumerate(parameters):
         for name in MOMENTS:

@@ -88,10 +88,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{str(path)!r} cannot be read as a checkpoint ({error}); copy {BEST} of the same folder "
             f"over {LAST} to go on from there, or start the run anew"
         ) from None
-    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    found = content.get("format") if isinstance(content, dict) else content
+    if type(found) is not int:
+        found = type(found).__name__
     if not isinstance(content, dict) or found != FORMAT:
         raise CheckpointError(
-            f"{str(path)!r} has checkpoint format {found!r}, and this gantrain reads {FORMAT}; use the version "
+            f"{str(path)!r} has checkpoint format {found!r:.50}, and this gantrain reads {FORMAT}; use the version "
             "that wrote it (run.json names it)"
         )
     lacks = [key for key, fits in PARTS.items() if not fits(content.get(key))]
