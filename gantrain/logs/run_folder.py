@@ -220,13 +220,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            rows.append(_as_row(json.loads(line)))
+        except (ValueError, RecursionError):
             if number < len(lines):
                 raise RunFolderError(
                     f"{str(path)!r} is damaged in line {number} of {len(lines)}; repair or remove that line"
                 ) from None
     return rows
+
+
+def _as_row(content: object) -> dict[str, Any]:
+    if not isinstance(content, dict) or type(content.get("step")) is not int or "kind" not in content:
+        raise ValueError("every row has a step and a kind")
+    return content
 
 
 def check_free(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from gantrain import builders
 from gantrain.commands.trained import load_run
 from gantrain.failures import words_for
 from gantrain.files import UnreadableFileError, load_safely, save_atomically
-from gantrain.logs.run_folder import read_rows
+from gantrain.logs.run_folder import RunFolderError, read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
 from tests.sweeps.test_sweep import figures_of
@@ -283,3 +284,20 @@ def config_of(key: str) -> object:
     """A key's default."""
     section, name = key.split(".")
     return getattr(getattr(compose(*WORDS), section), name)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["3", "[]", "null", '{"kind": "train"}', '{"step": "x", "kind": "train"}', '{"step": 1}', "[" * 20_000, "{", "\0"],
+)
+def test_a_line_that_is_no_row_is_named_before_the_run_goes_on(line: str, undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path / "run")
+    file = tmp_path / "run" / "metrics.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:3], line, *lines[3:]]) + "\n")
+    before = {path: path.read_bytes() for path in (file, tmp_path / "run" / LAST)}
+    with pytest.raises(RunFolderError, match=rf"is damaged in line 4 of {len(lines) + 1}; repair or remove that line"):
+        go_on(tmp_path / "run")
+    assert {path: path.read_bytes() for path in before} == before
+    file.write_text("\n".join([*lines, line]) + "\n")
+    assert len(read_rows(file)) == len(lines), "the last line may be a write that was cut off"
