@@ -102,7 +102,7 @@ def test_rows_are_json_and_resuming_drops_what_came_after_the_checkpoint(tmp_pat
     assert rows[1]["protocol"] == {"samples": 10, "network": "ema", "step": 2}
     assert len(rows) == 2 + 1
     damaged = tmp_path / "damaged.jsonl"
-    damaged.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    damaged.write_text('{"step": 1, "kind": "train"}\n{"st\n{"step": 3, "kind": "train"}\n')
     with pytest.raises(RunFolderError, match="damaged in line 2 of 3"):
         read_rows(damaged)
     resumed = RunFolder(tmp_path / "run", {"seed": 0}, "cpu", resume_step=2)
