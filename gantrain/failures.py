@@ -11,6 +11,8 @@ from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
 
 FAILED, BAD_INPUT = 1, 2
+LONGEST = 1_900
+"""Characters of an error: what a value has more of is left out, in the middle."""
 
 
 def tell(words: str) -> None:
@@ -34,15 +36,23 @@ def _unless_of_a_file(ended: threading.ExceptHookArgs) -> None:
 def words_for(error: BaseException) -> tuple[int, str] | None:
     """Exit code and words of a failure; None for one that is a defect of ours and deserves its traceback."""
     if isinstance(error, USER_ERRORS):
-        return BAD_INPUT, str(error)
+        return BAD_INPUT, _shortened(str(error))
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     if is_parting(error):
         return FAILED, f"another process of the run has ended, and what it says tells why ({first[:120]})"
     if isinstance(error, NotFiniteError | StoppedByDoctorError):
-        return FAILED, str(error)
+        return FAILED, _shortened(str(error))
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         hint = "lower schedule.batch_size, model.width or metrics.samples"
         return FAILED, f"memory does not suffice ({first}); {hint}"
     if isinstance(error, OSError):
-        return FAILED, f"a file cannot be read or written ({error}); what was saved before is whole"
+        return FAILED, _shortened(f"a file cannot be read or written ({error}); what was saved before is whole")
     return None
+
+
+def _shortened(words: str) -> str:
+    """What goes wrong stands at the beginning, the way out at the end."""
+    if len(words) <= LONGEST:
+        return words
+    half = LONGEST // 2
+    return f"{words[:half]} [… {len(words) - 2 * half:,} characters …] {words[-half:]}"

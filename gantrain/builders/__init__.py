@@ -11,7 +11,16 @@ from gantrain.builders.measuring import (
     measures_asynchronously,
     measuring_protocol,
 )
-from gantrain.builders.runs import USER_ERRORS, follow, report, resumed_config, run, warnings_for, with_changes
+from gantrain.builders.runs import (
+    USER_ERRORS,
+    follow,
+    report,
+    resumed_config,
+    run,
+    stored_config,
+    warnings_for,
+    with_changes,
+)
 from gantrain.builders.training import (
     CLASSES_IN_A_GRID,
     EXAMPLES_LOOKED_AT,
@@ -49,6 +58,7 @@ __all__ = [
     "report",
     "resumed_config",
     "run",
+    "stored_config",
     "stream_seed",
     "warnings_for",
     "with_changes",

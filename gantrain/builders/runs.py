@@ -30,7 +30,7 @@ from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
 from gantrain.processes import Processes, call, present, wait_for_call
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
-from gantrain.training.trainer import Prune, StoppedByDoctorError
+from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer
 from gantrain.turns import side_by_side
 
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
@@ -130,12 +130,31 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
         ConfigError: a key differs, or the run is finished.
     """
     state = load_newest(run)
-    config = with_changes(run, state["config"], asked)
+    config = with_changes(run, to_dict(stored_config(state, run)), asked)
     if config.schedule.steps <= state["step"] and not may_be_done:
         raise ConfigError(
             f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
         )
     return config, state
+
+
+def stored_config(state: dict[str, Any], folder: Path) -> Config:
+    """The configuration that a checkpoint holds.
+
+    Args:
+        state: what was read of it.
+        folder: of the run, for the refusal.
+
+    Raises:
+        CheckpointError: it is none of this gantrain.
+    """
+    try:
+        return from_dict(state["config"])
+    except ConfigError as error:
+        raise CheckpointError(
+            f"the checkpoint in {str(folder)!r} holds a configuration that this gantrain does not take "
+            f"({str(error)[:500]}); use the version that wrote it (run.json names it)"
+        ) from None
 
 
 def run(
@@ -234,14 +253,7 @@ def _run(
     trainer = build_trainer(config, training_set, metrics, device, processes)
     trainer.prune = prune
     if state is not None:
-        try:
-            trainer.load_state_dict(state)
-        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise CheckpointError(
-                f"the checkpoint in {str(folder_path)!r} does not fit its configuration ({reason}); copy {BEST} over "
-                f"{LAST} if there is one, or start the run anew"
-            ) from None
+        take_up(trainer, state, folder_path)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     resume_step = None if state is None else trainer.step
     if processes.count > 1:
@@ -278,6 +290,22 @@ def _run(
             f"{METRICS} as kind doctor. resume={folder_path} goes on all the same"
         )
     return outcome
+
+
+def take_up(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
+    """Has a trainer go on where a checkpoint was taken.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    try:
+        trainer.load_state_dict(state)
+    except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CheckpointError(
+            f"the checkpoint in {str(folder)!r} does not fit its configuration ({reason}); copy {BEST} over "
+            f"{LAST} if there is one, or start the run anew"
+        ) from None
 
 
 def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.device) -> str:

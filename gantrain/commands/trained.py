@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from gantrain.builders import build_networks
-from gantrain.config import Config, ConfigError, from_dict
+from gantrain.builders import build_networks, stored_config
+from gantrain.config import Config, ConfigError
+from gantrain.files import UnreadableFileError
 from gantrain.networks import NetworkPair
-from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint
+from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, load_network
 
 CHECKPOINTS = {"last": LAST, "best": BEST}
 
@@ -79,17 +80,16 @@ def load_run(
         hint = "; its error.txt says why it ended" if (folder / "error.txt").is_file() else ""
         raise CheckpointError(f"{str(file)!r} does not exist; give a run's folder, or another checkpoint{hint}")
     state = load_checkpoint(file)
-    config = from_dict(state["config"])
+    config = stored_config(state, folder)
     if network == "ema" and "ema" not in state:
         raise ConfigError(f"{str(folder)!r} was trained with schedule.ema_decay=0 and has no EMA; take network=raw")
     classes = tuple(str(name) for name in state["classes"])
     networks = build_networks(config, len(classes))
     try:
-        networks.generator.load_state_dict(state["ema" if network == "ema" else "generator"])
-        networks.discriminator.load_state_dict(state["discriminator"])
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"the checkpoint in {str(folder)!r} does not fit its configuration ({reason})") from None
+        load_network(networks.generator, state["ema" if network == "ema" else "generator"], "the generator")
+        load_network(networks.discriminator, state["discriminator"], "the discriminator")
+    except UnreadableFileError as error:
+        raise CheckpointError(f"the checkpoint in {str(folder)!r} does not fit its configuration ({error})") from None
     for module in (networks.generator, networks.discriminator):
         module.to(device or torch.device("cpu")).eval()
     figures = {str(name): float(value) for name, value in state.get("figures", {}).items()}

@@ -166,17 +166,26 @@ class BatchSampler:
 
         Generators of the CPU and of CUDA do not understand each other's states: restore_generator says what
         happens then.
+
+        Raises:
+            DataError: the set has another number of images.
+            TypeError, ValueError: it is no such state.
         """
         order, rng = state["order"], state["generator"]
-        assert isinstance(order, Tensor)
-        assert isinstance(rng, Tensor)
+        if not isinstance(order, Tensor) or order.dtype != torch.long or order.ndim != 1 or not isinstance(rng, Tensor):
+            raise TypeError("the order of the examples is no row of numbers")
         if len(order) != len(self.images):
             raise DataError(
                 f"the checkpoint was trained on {len(order)} images and the data set now has {len(self.images)}; "
                 "point data.root at the set of the run"
             )
+        if not torch.equal(order.sort().values, torch.arange(len(order))):
+            raise ValueError("the order of the examples has not each of them once")
+        cursor, epoch = state["cursor"], state["epoch"]
+        if not (type(cursor) is int and type(epoch) is int and 0 <= cursor <= len(order) and 0 <= epoch < 2**31):
+            raise ValueError("the place in the order of the examples is none")
         self.order = order.to(self.images.device)
-        self.cursor, self.epoch = int(state["cursor"]), int(state["epoch"])
+        self.cursor, self.epoch = cursor, epoch
         seen = self.epoch * len(order) + self.cursor
         restore_generator(self.generator, rng, seed=seen)
         permutations = state.get("permutations")

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from gantrain.processes import rand
 
+STATE_BYTES = (5056, 16)
+"""Of a generator's state, on the CPU and on CUDA."""
+
 
 class DataError(ValueError):
     """Data that are missing, damaged or unusable, with the way out."""
@@ -73,7 +76,14 @@ def restore_generator(generator: torch.Generator, state: Tensor, *, seed: int) -
 
     Returns:
         Whether the draws go on exactly.
+
+    Raises:
+        TypeError, ValueError: it is no generator's state.
     """
+    if not isinstance(state, Tensor) or state.dtype != torch.uint8 or state.ndim != 1:
+        raise TypeError("the state of a generator is a row of bytes")
+    if state.numel() not in (generator.get_state().numel(), *STATE_BYTES):
+        raise ValueError(f"the state of a generator has not {state.numel()} bytes")
     same_kind = state.numel() == generator.get_state().numel()
     if same_kind:
         generator.set_state(state.cpu())

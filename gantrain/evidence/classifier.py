@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gantrain.data import ImageSet
-from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically, tensor_digest
+from gantrain.files import (
+    UnreadableFileError,
+    cached_path,
+    expect_state,
+    expect_tensor,
+    load_cached,
+    save_cached,
+    tensor_digest,
+)
 
 RECIPE = "cnn-1"  # part of the cache's names: another network or training is another recipe
 WIDTHS = (64, 128, 256)
@@ -65,9 +72,9 @@ def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) 
         train, test = _part(train, order[~held]), _part(train, order[held])
     digest = tensor_digest(torch.cat((train.images.flatten(), test.images.flatten())))
     labels = tensor_digest(torch.cat((train.labels, test.labels)))
-    path = cache_folder() / f"classifier-{RECIPE}-{name}-{len(train)}-{digest}-{labels}.pt"
+    path = cached_path("classifier", RECIPE, name, str(len(train)), digest, labels)
     network = _network(classes, tuple(train.images.shape[2:]))
-    state = _read(path, network)
+    state = load_cached(path, lambda entry: _checked(entry, network, classes, len(test)))
     if state is None:
         print(
             f"a classifier of {name}, trained once on its {len(train):,} images; kept in {path}",
@@ -82,7 +89,9 @@ def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) 
             "right": int((found == test.labels.cpu()).sum()),
             "counts": torch.bincount(found, minlength=classes),
         }
-        save_atomically(state, path)
+        save_cached(state, path)
+    else:
+        network.load_state_dict(state["network"])
     weights = torch.cat([value.flatten().float() for value in state["network"].values()])
     return ImageClassifier(
         network.to(device).eval(),
@@ -146,16 +155,15 @@ def _part(images: ImageSet, chosen: Tensor) -> ImageSet:
     return ImageSet(images.name, images.images[chosen], images.labels[chosen], images.classes)
 
 
-def _read(path: Path, network: nn.Module) -> dict[str, Any] | None:
-    """A kept classifier, its weights loaded into the network; None where there is none or it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        state: dict[str, Any] = load_safely(path)
-        network.load_state_dict(state["network"])
-        state["counts"].sum(), int(state["right"])
-    except (UnreadableFileError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        print(f"the cached {path} is damaged ({reason}); training it anew", file=sys.stderr)
-        return None
+def _checked(state: dict[str, Any], network: nn.Module, classes: int, held_out: int) -> dict[str, Any]:
+    """A kept classifier.
+
+    Raises:
+        UnreadableFileError: it is not one of this network and these images.
+    """
+    expect_state(state["network"], network.state_dict(), "the classifier")
+    counts = expect_tensor(state["counts"], (classes,), torch.int64, "counts")
+    right = state["right"]
+    if type(right) is not int or not 0 <= right <= held_out or int(counts.sum()) != held_out or int(counts.min()) < 0:
+        raise UnreadableFileError("its counts are not of the held-out images")
     return state

@@ -16,7 +16,7 @@ from gantrain.evidence.frechet import Reference, moments_of, reference_of
 from gantrain.evidence.inception import InceptionWeights
 from gantrain.evidence.measurement import heed, usual_batch_size
 from gantrain.evidence.replay import Replayed
-from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically, tensor_digest
+from gantrain.files import cached_path, expect_tensor, load_cached, save_cached, tensor_digest
 from gantrain.processes import ALONE, Processes
 
 
@@ -101,12 +101,12 @@ class InceptionFeatures:
         features: Tensor | None = self._references.get(images)
         if features is None:
             path = self._cached("reference", images, name)
-            (features,) = self._read(path, features=(len(images), int(FEATURES))) or (None,)
+            (features,) = self._read(path, torch.float32, features=(len(images), int(FEATURES))) or (None,)
             if features is None:
                 print(f"features of {len(images):,} real images of {name}, once; kept in {path}", file=sys.stderr)
                 found = self._known.get(images) or self._computed(images)  # each process all: one may have it cached
                 features = found[FEATURES]
-                save_atomically({"features": features.cpu()}, path)
+                save_cached({"features": features.cpu()}, path)
             self._references[images] = features
         return features
 
@@ -114,35 +114,26 @@ class InceptionFeatures:
         """What FID reads of such a set, from the cache if it is there; the features are then not needed."""
         path = self._cached("statistics", images, name)
         size = int(FEATURES)
-        known = self._read(path, mean=(size,), root=(size, size))
+        known = self._read(path, torch.float64, mean=(size,), root=(size, size))
         if known is not None:
             return Reference(*known)
         reference = reference_of(moments_of(self.of_reference(images, name)))
-        save_atomically({"mean": reference.mean.cpu(), "root": reference.root.cpu()}, path)
+        save_cached({"mean": reference.mean.cpu(), "root": reference.root.cpu()}, path)
         return reference
 
     def _cached(self, what: str, images: Tensor, name: str) -> Path:
         digest: str | None = self._digests.get(images)
         if digest is None:
             digest = self._digests[images] = tensor_digest(images)
-        entry = (what, name, str(len(images)), digest, self._weights.digest, self.protocol["precision"])
-        return cache_folder() / f"{'-'.join(entry)}.pt"
+        return cached_path(what, name, str(len(images)), digest, self._weights.digest, self.protocol["precision"])
 
-    def _read(self, path: Path, **shapes: tuple[int, ...]) -> tuple[Tensor, ...] | None:
+    def _read(self, path: Path, dtype: torch.dtype, **shapes: tuple[int, ...]) -> tuple[Tensor, ...] | None:
         """Cached tensors of these names and shapes, on the device; None where there are none or they are damaged."""
-        if not path.is_file():
-            return None
-        try:
-            entry = load_safely(path)
-            found = tuple(entry[name] for name in shapes)
-        except (UnreadableFileError, KeyError, TypeError) as error:
-            print(f"the cached {path} is damaged ({error}); computing it anew", file=sys.stderr)
-            return None
-        for (name, shape), value in zip(shapes.items(), found, strict=True):
-            if not (isinstance(value, Tensor) and value.shape == shape and bool(value.isfinite().all())):
-                print(f"the cached {path} holds no {name} of shape {shape}; computing it anew", file=sys.stderr)
-                return None
-        return tuple(value.to(self.device) for value in found)
+        found = load_cached(
+            path,
+            lambda entry: [expect_tensor(entry[name], shape, dtype, name) for name, shape in shapes.items()],
+        )
+        return None if found is None else tuple(value.to(self.device) for value in found)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,16 @@
 """The FID Inception as it is run here: torch-fidelity's layers in channels_last, batch norm folded in."""
 
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
+
+from gantrain.files import load_safely
 
 EXTRACTOR = "inception-v3-compat"
 FEATURES, LOGITS = "2048", "logits_unbiased"
@@ -48,13 +52,14 @@ class FoldedInception(nn.Module):
         """Reads the weights.
 
         Args:
-            weights: torch-fidelity's state dict.
+            weights: torch-fidelity's state dict, as `find_inception_weights` leaves it.
             logits: whether the classifier's logits are wanted besides the features.
             dtype: of the convolutions and what lies between them, as autocast would have it; features are averaged
                 in float32 all the same.
         """
         super().__init__()
-        extractor = FeatureExtractorInceptionV3(EXTRACTOR, [FEATURES], feature_extractor_weights_path=str(weights))
+        extractor = blank_extractor()
+        nn.Module.load_state_dict(extractor, load_safely(weights))
         *layers, _, classifier = extractor.children()  # in the order of its forward; the last but one is the average
         self.layers = nn.Sequential(*layers)
         _fold(self.layers)
@@ -99,6 +104,19 @@ class FoldedInception(nn.Module):
         for block in self.modules():
             if isinstance(block, ConvolutionReLU):
                 block.fused = fused
+
+
+def blank_extractor() -> FeatureExtractorInceptionV3:
+    """torch-fidelity's network without its weights: its class reads a file of them and would run code in it."""
+
+    class Blank(FeatureExtractorInceptionV3):  # type: ignore[misc]
+        def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+            assert not state_dict
+
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "empty.pth"
+        torch.save({}, empty)
+        return Blank(EXTRACTOR, [FEATURES], feature_extractor_weights_path=str(empty))
 
 
 def enlarged(images: Tensor, size: int) -> Tensor:

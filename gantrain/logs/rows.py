@@ -10,6 +10,8 @@ from typing import Any
 from gantrain.files import replace_text, set_aside
 
 METRICS = "metrics.jsonl"
+MOST_ROWS = 1 << 30
+"""Bytes that packed rows may have."""
 
 
 class RunFolderError(ValueError):
@@ -29,12 +31,12 @@ class Rows:
                 and written anew. None believes the file.
 
         Raises:
-            RunFolderError: `packed` is None and the file is damaged.
+            RunFolderError: `packed` is None and the file is damaged, or `packed` was not given by `packed`.
         """
         self._compressor, self._packed = zlib.compressobj(), bytearray()
         if resume_step is not None:
-            text = _recovered(path, packed)
-            kept = "".join(f"{line}\n" for line, row in _parsed(path, text) if row["step"] <= resume_step)
+            rows = _parsed(path, _text(path)) if packed is None else _recovered(path, packed)
+            kept = "".join(f"{line}\n" for line, row in rows if row["step"] <= resume_step)
             if path.is_file() or kept:
                 replace_text(path, kept)
             self._pack(kept)
@@ -69,7 +71,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunFolderError: another line is damaged.
     """
-    return [row for _, row in _parsed(path, path.read_text(encoding="utf-8", errors="replace"))]
+    return [row for _, row in _parsed(path, _text(path))]
 
 
 def finite(value: Any) -> Any:
@@ -102,16 +104,28 @@ def _parsed(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def _recovered(path: Path, packed: bytes | None) -> str:
-    """The text of the file, or of the checkpoint where the file does not begin with that."""
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else ""
+
+
+def _recovered(path: Path, packed: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a checkpoint, which the file begins with; where it does not, it is set aside."""
+    try:
+        unpacker = zlib.decompressobj()
+        saved = unpacker.decompress(packed, MOST_ROWS)
+        rows = _parsed(path, saved.decode("utf-8"))
+        if not unpacker.eof or (saved and not saved.endswith(b"\n")) or saved.count(b"\n") != len(rows):
+            raise ValueError("they do not end as rows do")
+    except (ValueError, zlib.error) as error:
+        raise RunFolderError(
+            f"the rows in the checkpoint cannot be read ({str(error)[:200]}): {str(path)!r} stays as it is; start the "
+            "run anew, or go on from another checkpoint of it"
+        ) from None
     there = path.read_bytes() if path.is_file() else b""
-    saved = b"" if packed is None else zlib.decompress(packed)
-    if there.startswith(saved):
-        text = there if packed is None else saved
-        return text.decode("utf-8", errors="replace")
-    kept = f"; what is there is kept as {set_aside(path).name}" if there else ""
-    print(
-        f"gantrain: warning: {str(path)!r} is damaged or gone and is written anew from the checkpoint{kept}",
-        file=sys.stderr,
-    )
-    return saved.decode("utf-8")
+    if not there.startswith(saved):
+        kept = f"; what is there is kept as {set_aside(path).name}" if there else ""
+        print(
+            f"gantrain: warning: {str(path)!r} is damaged or gone and is written anew from the checkpoint{kept}",
+            file=sys.stderr,
+        )
+    return rows

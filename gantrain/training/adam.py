@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from gantrain.files import put
+
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -67,12 +69,12 @@ def load_adam(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     parameters = _parameters(optimizer)
     saved: dict[int, dict[str, Tensor]] = state["state"]
-    if saved and len(saved) != len(parameters):
+    if not isinstance(saved, dict) or (saved and len(saved) != len(parameters)):
         raise ValueError(f"moments of {len(saved)} parameters, and there are {len(parameters)}")
     for number, p in enumerate(parameters):
         for name in MOMENTS:
             if saved:
-                optimizer.state[p][name].copy_(saved[number][name])
+                put(saved[number][name], optimizer.state[p][name], f"{name} of parameter {number}")
             else:
                 optimizer.state[p][name].zero_()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gantrain.files import as_count, put
 from gantrain.processes import rand, randint
 
 
@@ -124,8 +125,6 @@ class Augment:
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Goes on where `state_dict` was taken."""
-        assert isinstance(state["p"], Tensor)
-        assert isinstance(state["signs"], Tensor)
-        self.p.copy_(state["p"])
-        self._signs.copy_(state["signs"])
-        self._seen.fill_(int(state["seen"]))
+        put(state["p"], self.p, "augment.p")
+        put(state["signs"], self._signs, "augment's signs")
+        self._seen.fill_(as_count(state["seen"], self.WINDOW, "augment's batches seen"))

@@ -23,6 +23,7 @@ from gantrain.evidence.diagnostics import (
     swings,
 )
 from gantrain.evidence.measurement import evaluating
+from gantrain.files import expect_tensor
 from gantrain.training.iteration import Iteration
 
 EXAMPLES = 64  # of each kind that D judges anew, and that are compared
@@ -143,7 +144,10 @@ class Diagnostics:
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
         """Goes on where `state_dict` was taken."""
         gradient = state["gradient"]
-        self._before = None if gradient is None else gradient.to(self.iteration.device)
+        if gradient is not None:
+            count = sum(p.numel() for p in self.iteration.networks.generator.parameters())
+            gradient = expect_tensor(gradient, (count,), torch.float32, "the gradient kept").to(self.iteration.device)
+        self._before = gradient
 
     def _gradient(self) -> Tensor:
         """The generator's last gradient, which stands in its parameters until its next step."""

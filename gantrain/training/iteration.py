@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from gantrain.data import BatchSampler, restore_generator
+from gantrain.files import as_count
 from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
 from gantrain.objectives import Objective
 from gantrain.processes import ALONE, Processes
@@ -244,7 +245,7 @@ class Iteration:
 
     def load_state_dict(self, state: dict[str, Any], *, step: int) -> bool:
         """Goes on where `state_dict` was taken, after `step` steps; whether the random draws do so exactly."""
-        self.step, self.d_updates = step, int(state["d_updates"])
+        self.step, self.d_updates = step, as_count(state["d_updates"], 2**62, "the discriminator's steps")
         for name, part in (("augment", self.augment), ("history", self.history)):
             if part is not None:
                 part.load_state_dict(state[name])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.files import as_count, put
 from gantrain.processes import randn
 
 
@@ -123,13 +124,10 @@ class History:
 
     def load_state_dict(self, state: dict[str, Tensor | int | None]) -> None:
         """Goes on where `state_dict` was taken."""
-        assert isinstance(state["images"], Tensor)
-        self.images.copy_(state["images"])
+        put(state["images"], self.images, "the history")
         if self.labels is not None:
-            assert isinstance(state["labels"], Tensor)
-            self.labels.copy_(state["labels"])
-        assert isinstance(state["filled"], int)
-        self.filled = state["filled"]
+            put(state["labels"], self.labels, "the history's labels")
+        self.filled = as_count(state["filled"], len(self.images), "the history's length")
 
 
 @dataclass(frozen=True, slots=True)

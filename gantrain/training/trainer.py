@@ -20,7 +20,7 @@ from gantrain.logs.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
 from gantrain.processes import Processes
 from gantrain.stopping import AskedToEnd, asked, heeding
 from gantrain.training.adam import learning_rate
-from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
+from gantrain.training.checkpoint import BEST, LAST, load_network, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.finite import NotFiniteError, refuse_not_finite
 from gantrain.training.iteration import Iteration
@@ -265,10 +265,14 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
+        """Goes on where `state_dict` was taken.
+
+        Raises:
+            LookupError, RuntimeError, TypeError, ValueError: it is not one of such a trainer.
+        """
         iteration = self.iteration
-        iteration.networks.generator.load_state_dict(state["generator"])
-        iteration.networks.discriminator.load_state_dict(state["discriminator"])
+        load_network(iteration.networks.generator, state["generator"], "the generator")
+        load_network(iteration.networks.discriminator, state["discriminator"], "the discriminator")
         iteration.load_optimizers(state["optimizer_g"], state["optimizer_d"])
         iteration.batches.load_state_dict(state["batches"])
         if not iteration.load_state_dict(state["iteration"], step=state["step"]):
@@ -279,7 +283,7 @@ class Trainer:
             )
         self._load_rng(state)
         if iteration.ema is not None:
-            iteration.ema.network.load_state_dict(state["ema"])
+            load_network(iteration.ema.network, state["ema"], "the EMA")
             iteration.ema.go_on_after(state["ema_updates"])
         if self.diagnostics is not None and "doctor" in state:
             self.diagnostics.load_state_dict(state["diagnostics"])

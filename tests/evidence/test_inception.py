@@ -217,7 +217,7 @@ def test_what_is_read_of_the_reference_is_cached_and_a_damaged_cache_is_made_ane
             damaged.write_bytes(b"damaged")
         capsys.readouterr()
         again = metric_of(weights, reference, names)
-        assert f"the cached {damaged} " in capsys.readouterr().err
+        assert f"the cached {str(damaged)!r} " in capsys.readouterr().err
         assert first._statistics is not None
         assert again._statistics is not None
         torch.testing.assert_close(again._reference, first._reference)

