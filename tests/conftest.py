@@ -17,9 +17,7 @@ from gantrain.config import Config, from_omegaconf
 from gantrain.data.cifar10 import _is_intact
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # in subprocesses too: more threads round sums differently
-)
+os.environ["OMP_NUM_THREADS"] = "1"  # in subprocesses too: more threads round sums differently
 torch.set_num_threads(1)
 
 RESTORER = REPOSITORY.parent / "shared" / "tools" / "cifar10"
