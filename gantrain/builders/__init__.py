@@ -21,6 +21,7 @@ from gantrain.builders.training import (
     build_networks,
     build_noise,
     build_trainer,
+    make_plan,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "load_images",
     "make_density",
     "make_device",
+    "make_plan",
     "measures_asynchronously",
     "measuring_protocol",
     "prepare_data",

@@ -1,5 +1,6 @@
 """How much a run writes into its folder, told from its configuration, and whether there is room for it."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,7 @@ CHECKPOINTS = 3
 """last.pt, previous.pt, and the one that is being written; best.pt where something is measured."""
 MOMENTS = 2
 """Adam's, each as large as the parameters."""
-TENSOR = 700
+TENSOR = 900
 """Bytes that a tensor of a checkpoint takes beside its content."""
 RNG_STATES = 5 * 5_056
 ROW = 3_500
@@ -109,7 +110,7 @@ def check_room(config: Config, folder: Path, device: torch.device, *, resumed: b
         else f"make room, choose another folder with hydra.run.dir (of a sweep hydra.sweep.dir), or lower {shrinks}"
     )
     raise ConfigError(
-        f"the run writes up to {_words(need)}, and {str(place)!r} has {_words(free)} free for {str(folder)!r}: {way_out}"
+        f"{str(folder)!r}: the run writes up to {_words(need)}, and {str(place)!r} has {_words(free)} free; {way_out}"
     )
 
 
@@ -131,7 +132,7 @@ def _picture_bytes(config: Config) -> int:
     if config.data.name in TOYS:
         width, height = PICTURE
         return 3 * width * height // 10
-    columns = rows = round(config.log.grid_images**0.5)
+    columns = rows = math.isqrt(config.log.grid_images)
     if config.cond.name != "none":
         rows = min(_examples(config)[1], max(columns, CLASSES_IN_A_GRID))
     side = config.data.image_size + 2
