@@ -1,5 +1,6 @@
-"""No words run code that was not installed: each way is refused before anything is written, and would work unrefused."""
+"""No words run code that was not installed: each way is refused before anything is written, and works unrefused."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -12,7 +13,7 @@ import pytest
 
 from gantrain import __main__ as entry
 from gantrain import trusted
-from gantrain.commandline import compose_with_hydra, experiment_names
+from gantrain.commandline import compose_with_hydra
 from gantrain.sweeps.job import Job
 from tests.conftest import TINY
 
@@ -70,13 +71,17 @@ WAYS = {
     "callback": Way(building("callbacks.x"), "hydra.callbacks.x._target_", live=True),
     "callback of a sweep": Way(("-m", "seed=0,1", *building("callbacks.x")), "hydra.callbacks.x._target_", live=True),
     "callback by reference": Way(
-        (f"hydra.job.env_set={{_target_:{TOUCH},self:{CANARY}}}", "+hydra.callbacks.x=${hydra.job.env_set}"),
+        (
+            f"+hydra.job.env_set._target_={TOUCH}",
+            f"+hydra.job.env_set.self={CANARY}",
+            "+hydra.callbacks.x=${hydra.job.env_set}",
+        ),
         "hydra.callbacks.x='${hydra.job.env_set}'",
         live=True,
     ),
     "class of a handler": Way(
-        (ROOT, f"+hydra.job_logging.handlers.x={{class:{TOUCH},self:{CANARY}}}"),
-        f"hydra.job_logging.handlers.x.class='{TOUCH}'",
+        (ROOT, f"+hydra.job_logging.handlers.x={{class:zipfile.ZipFile,file:{CANARY},mode:w}}"),
+        "hydra.job_logging.handlers.x.class='zipfile.ZipFile'",
         live=True,
     ),
     "factory of a filter": Way(
@@ -102,8 +107,12 @@ WAYS = {
         live=True,
     ),
     "stream by a name": Way(
-        (ROOT, "name='ext://evil.x'", "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:'${name}'}"),
-        "hydra.job_logging.handlers.x.stream='${name}'",
+        (
+            ROOT,
+            "hydra.job.id='ext://evil.x'",
+            "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:'${hydra.job.id}'}",
+        ),
+        "hydra.job_logging.handlers.x.stream='${hydra.job.id}'",
         MODULE,
         live=True,
     ),
@@ -206,6 +215,7 @@ def test_is_refused(
     assert written(tmp_path) == before
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name, way in WAYS.items() if way.live])
 def test_would_run_unrefused(
     name: str, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -215,10 +225,8 @@ def test_would_run_unrefused(
     monkeypatch.setattr(trusted, "check_hydra", lambda settings: None)
     monkeypatch.setattr(entry, "check_flags", lambda words: None)
     monkeypatch.delattr(trusted.TrustedLoader, "_process_config_searchpath")
-    try:
-        command(*words)
-    except Exception:  # of a part that is none; what it was to run, it has run
-        pass
+    with contextlib.suppress(Exception):  # of a part that is none; what it was to run, it has run
+        print(command(*words))
     assert (tmp_path / CANARY).exists()
 
 
@@ -263,7 +271,7 @@ HONEST = {
     },
     **{f"a log: {name}": (f"hydra/job_logging={name}",) for name in ("default", "stdout", "disabled", "none")},
     **{f"Hydra's log: {name}": (f"hydra/hydra_logging={name}",) for name in ("default", "hydra_debug", "disabled")},
-    **{f"experiment {name}": (f"experiment={name}",) for name in experiment_names()},
+    **{f"experiment {name}": (f"experiment={name}",) for name in ("seeds", "grid_divergences")},
 }
 PLUGINS = {
     "hydra/launcher=joblib": "hydra_joblib_launcher",
@@ -286,7 +294,7 @@ def test_a_folder_of_ones_own_trains(command: Callable[..., tuple[int, str]], tm
     (tmp_path / "own" / "experiment").mkdir(parents=True)
     (tmp_path / "own" / "experiment" / "mine.yaml").write_text(
         GLOBAL + "{run: {dir: here}, job_logging: {root: {level: INFO, handlers: [f]}, handlers: {f: {class: "
-        "logging.FileHandler, filename: '${hydra.runtime.output_dir}/${hydra.job.name}.log'}}}}\nschedule: {steps: 1}\n"
+        "logging.StreamHandler, stream: ext://sys.stderr}}}}\nschedule: {steps: 1}\n"
     )
     words = [word for word in TINY if not word.startswith("schedule.steps")]
     code, text = command("--config-dir=own", *words, "metrics=none", "experiment=mine")
