@@ -305,6 +305,7 @@ def test_a_folder_of_ones_own_trains(command: Callable[..., tuple[int, str]], tm
     ("words", "told"),
     [
         (("--cfg=job", "--run"), "--run and --cfg ask for different things"),
+        (("--config-dir=.", "+mine=x", "hydra.run.dir=."), "'mine' is not a key"),
         (("--resolve",), "--resolve goes with --cfg or --help"),
         (("--config-dir=nowhere",), "nowhere' not found"),
         (("--config-name=nothing",), "nothing"),
