@@ -6,9 +6,11 @@ import importlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.builders import follow
@@ -16,6 +18,7 @@ from gantrain.commandline import (
     CONFIGS,
     MULTIRUN_FLAGS,
     check_command_line,
+    explain,
     register,
     remember_defaults,
     with_literal_resume,
@@ -30,9 +33,11 @@ from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, ta
 from gantrain.sweeps.job import Job
 from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
+from gantrain.trusted import check_flags
 
 PATIENCE = 10.0
 """Seconds that the first process has to tell of an error that all have."""
+FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def main() -> None:
@@ -142,19 +147,45 @@ def _sweep(sweep: Sweep, job: Job) -> int:
         _run_hydra(["--multirun", *sweep.words], job)
     except KeyboardInterrupt as interruption:
         broken = exit_code(interruption)
-    except SystemExit as error:  # Hydra has told of a launcher that failed
-        broken = FAILED if error.code else 0
+    except Exception as error:  # of a launcher: jobs tell their own
+        found = words_for(error)
+        if found is None:
+            traceback.print_exception(error)
+        else:
+            tell(found[1])
+        broken = found[0] if found else FAILED
     code, words = summary(sweep)
     print(words, file=sys.stderr)
     return broken or code or FAILED * any(job.codes)
 
 
 def _run_hydra(words: list[str], job: Job) -> None:
+    """Has Hydra read the words and call the job.
+
+    Raises:
+        ConfigError: what Hydra cannot read or compose, or what would run code that was not installed.
+    """
+    check_flags(words)
     sys.argv[1:] = words
     try:
-        hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(job)()
-    except OmegaConfBaseException as error:  # of Hydra's own keys, which no schema of ours covers
-        raise ConfigError(str(error).splitlines()[0]) from None
+        with _errors_of_hydra():
+            hydra.main(config_path=str(CONFIGS), config_name="config", version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException) as error:  # of its own keys, which no schema of ours covers
+        raise ConfigError(explain(error)) from None
+
+
+@contextlib.contextmanager
+def _errors_of_hydra() -> Iterator[None]:
+    """Has Hydra raise its errors, which it would print in many lines before it exits."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(FULL_ERROR, None)
+        else:
+            os.environ[FULL_ERROR] = before
 
 
 def _check_first_word(words: list[str]) -> None:

@@ -21,6 +21,7 @@ from gantrain import config as schema
 from gantrain.config import Config, ConfigError
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
 from gantrain.objectives.table import as_text
+from gantrain.trusted import trust_what_is_installed
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIGS = next(folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir())
@@ -34,8 +35,9 @@ MULTIRUN_FLAGS = ("-m", "--multirun")
 
 
 def register() -> None:
-    """Registers the schema and what configs/ refers to; safe to call again."""
+    """Registers the schema and what configs/ refers to, and what Hydra may build; safe to call again."""
     schema.register()
+    trust_what_is_installed()
     for name, resolver in (
         ("run_folder", lambda resume, new: resume or new),
         ("help_keys", _help_keys),
@@ -157,7 +159,7 @@ def _check_each_value(overrides: list[Override]) -> None:
             try:
                 OmegaConf.update(composed, name, parse_overrides([word])[0].value())
             except OmegaConfBaseException as error:
-                raise ConfigError(f"{word}: {_explain(error)}") from None
+                raise ConfigError(f"{word}: {explain(error)}") from None
 
 
 def first_value(override: Override) -> str:
@@ -204,7 +206,7 @@ def _compose(overrides: list[str], *, with_hydra: bool) -> DictConfig:
                 OmegaConf.resolve(composed)
             return composed
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error)) from None
 
 
 def asked_keys(overrides: list[str], composed: Config) -> dict[str, Any]:
@@ -232,7 +234,7 @@ def parse_overrides(words: list[str]) -> list[Override]:
         globs = any("glob(" in word for word in words)  # which only the folder of configurations can tell
         return list(OverridesParser.create(_config_loader() if globs else None).parse_overrides(words))
     except HydraException as error:
-        raise ConfigError(f"{' '.join(words)}: {_explain(error)}") from None
+        raise ConfigError(f"{' '.join(words)}: {explain(error)}") from None
 
 
 def _config_loader() -> ConfigLoader:
@@ -276,7 +278,7 @@ def _check_experiment(overrides: list[Override]) -> None:
                 )
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Hydra's own words without its search path, with the cause that it wraps."""
     lines = []
     for part in (error, error.__cause__):

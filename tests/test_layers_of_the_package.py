@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "evidence": {"files", "processes", "networks", "data", "objectives"},
     "logs": {"files", "turns", "config", "evidence", "networks", "data", "objectives"},
     "training": {"files", "processes", "stopping", "turns", "logs", "evidence", "networks", "data", "objectives"},
-    "commandline": {"config", "objectives"},
+    "trusted": {"config"},
+    "commandline": {"config", "objectives", "trusted"},
     "failures": {"builders", "processes", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
     "builders": BELOW_BUILD,
@@ -54,6 +55,7 @@ MAY_IMPORT = {
         "failures",
         "sweeps",
         "training",
+        "trusted",
     },
 }
 

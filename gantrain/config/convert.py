@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -29,8 +30,11 @@ def from_omegaconf(composed: DictConfig) -> Config:
     """A composed configuration, checked.
 
     Raises:
-        ConfigError: a value out of its range, an unknown name, an impossible pair.
+        ConfigError: a value out of its range, an unknown name, an impossible pair, a key that is none.
     """
+    unknown = sorted({str(key) for key in composed} - {field.name for field in fields(Config)})
+    if unknown:  # with + or from a folder of the user's own: the schema is closed for other ways
+        raise ConfigError(f"{unknown[0]!r} is not a key: leave it out; python -m gantrain --help lists them all")
     with _readable_errors():
         return cast(Config, OmegaConf.to_object(composed))
 

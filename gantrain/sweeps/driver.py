@@ -73,6 +73,12 @@ def taken_up(words: list[str]) -> list[str]:
             f"{RESUME}={str(folder)!r} is no sweep's folder: {SWEEP} cannot be read there ({error}); give the folder "
             "that holds the jobs' folders, e.g. outputs/DATE/TIME-sweep; one run goes on with resume=RUN"
         ) from None
+    flags = [word for word in stored if word.startswith("-")]
+    if flags:
+        raise ConfigError(
+            f"{str(file)!r} holds {flags[0][:80]!r}, and a sweep's words are key=value alone: take it out of the "
+            "file, or begin the sweep anew in another folder"
+        )
     now = [word for word in words if word not in places and word not in MULTIRUN_FLAGS]
     changed = {_key(word): word for word in now}
     for key, word in changed.items():
@@ -83,7 +89,7 @@ def taken_up(words: list[str]) -> list[str]:
                 f"({shlex.join(stored)}); may change: hydra/launcher and its keys, {', '.join(MAY_CHANGE_ON_RESUME)}"
             )
     kept = [word for word in stored if _key(word) not in (*changed, "hydra.sweep.dir")]
-    if changed.get("hydra/launcher", stored[0]) not in stored:  # another one has other keys
+    if "hydra/launcher" in changed and changed["hydra/launcher"] not in stored:  # another one has other keys
         kept = [word for word in kept if not _key(word).startswith("hydra.launcher.")]
     return ["--multirun", *kept, *now, f"hydra.sweep.dir={quoted(str(folder))}", f"{RESUME}={quoted(str(folder))}"]
 
