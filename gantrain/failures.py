@@ -5,6 +5,7 @@ import sys
 import torch
 
 from gantrain.builders import USER_ERRORS
+from gantrain.config import printable
 from gantrain.processes import is_parting
 from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
@@ -14,7 +15,7 @@ FAILED, BAD_INPUT = 1, 2
 
 def tell(words: str) -> None:
     """An error as the user reads it."""
-    print(f"gantrain: error: {words}", file=sys.stderr)
+    print(f"gantrain: error: {printable(words)}", file=sys.stderr)
 
 
 def words_for(error: BaseException) -> tuple[int, str] | None:

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "logs": {"files", "turns", "config", "evidence", "networks", "data", "objectives"},
     "training": {"files", "processes", "stopping", "turns", "logs", "evidence", "networks", "data", "objectives"},
     "commandline": {"config", "objectives"},
-    "failures": {"builders", "processes", "training"},
+    "failures": {"builders", "config", "processes", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
     "builders": BELOW_BUILD,
     "benchmark": {*BELOW_BUILD, "builders", "commandline"},
