@@ -1,4 +1,4 @@
-"""Trains a very small model, and writes down what the process holds: `python -m tests.faults.long_run FOLDER STEPS LEAKS_FROM`."""
+"""Trains a very small model and tells what the process holds: `python -m tests.faults.long_run FOLDER STEPS LEAK_FROM`."""
 
 import ctypes
 import gc
