@@ -1,4 +1,4 @@
-"""Trains a very small model and tells what the process holds: `python -m tests.faults.long_run FOLDER STEPS LEAK_FROM`."""
+"""Trains a very small model and tells what the process holds: `long_run FOLDER STEPS LEAKS_FROM DEVICE`."""
 
 import ctypes
 import gc
@@ -16,8 +16,9 @@ from gantrain.training.iteration import Iteration
 from tests.conftest import TINY, compose
 
 SAMPLES, SAMPLED = 30, "samples.json"
+OTHERWISE = ("model.width", "schedule.steps", "schedule.batch_size", "device")
 WORDS = (
-    *(word for word in TINY if not word.startswith(("model.width", "schedule.steps", "schedule.batch_size"))),
+    *(word for word in TINY if word.partition("=")[0] not in OTHERWISE),
     *("model.width=1", "schedule.batch_size=2", "practice.history=8", "augment=ada", "metrics.asynchronous=true"),
 )
 
@@ -62,12 +63,13 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def sample(step: int) -> dict[str, int | None]:
+def sample(step: int, device: str) -> dict[str, int | None]:
     gc.collect()
     return {
         "step": step,
         "allocated": allocated(),
         "resident": resident(),
+        "on the device": torch.cuda.memory_allocated() if device == "cuda" else None,
         "blocks": sys.getallocatedblocks(),
         "objects": len(gc.get_objects()),
         "files": len(os.listdir("/proc/self/fd")),
@@ -76,15 +78,15 @@ def sample(step: int) -> dict[str, int | None]:
     }
 
 
-def leak(kept: list[object], step: int, often: int) -> None:
+def leak(kept: list[object], step: int, often: int, device: str) -> None:
     """What a careless loop keeps at each step: 1 kB and an object, and now and then an open file and a thread."""
-    kept += [bytes(1024), []]
+    kept += [bytes(1024), [], *([torch.zeros(256, device=device)] if device == "cuda" else [])]
     if step % often == 0:
         kept.append(os.open(os.devnull, os.O_RDONLY))
         threading.Thread(target=time.sleep, args=(999,), daemon=True).start()
 
 
-def main(folder: Path, steps: int, leaks_from: int) -> None:
+def main(folder: Path, steps: int, leaks_from: int, device: str) -> None:
     """Trains; samples are taken in the second half, and something is kept at each step after `leaks_from`."""
     torch.set_num_threads(1)
     inner = Iteration.run
@@ -94,17 +96,17 @@ def main(folder: Path, steps: int, leaks_from: int) -> None:
     def run(self: Iteration) -> None:
         inner(self)
         if self.step > leaks_from:
-            leak(kept, self.step, steps // 60)
+            leak(kept, self.step, steps // 60, device)
         if self.step == steps // 2:
             gc.collect()
             gc.freeze()  # what is there by now is not looked through again
         if self.step > steps // 2 and self.step % (steps // 2 // SAMPLES) == 0:
-            samples.append(sample(self.step))
+            samples.append(sample(self.step, device))
 
     Iteration.run = run  # type: ignore[method-assign]
-    builders.run(compose(*words_for(steps)), folder)
+    builders.run(compose(*words_for(steps), f"device={device}"), folder)
     (folder / SAMPLED).write_text(json.dumps(samples))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
