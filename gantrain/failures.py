@@ -6,6 +6,7 @@ import threading
 import torch
 
 from gantrain.builders import USER_ERRORS
+from gantrain.config import printable
 from gantrain.processes import is_parting
 from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
@@ -17,7 +18,7 @@ LONGEST = 1_900
 
 def tell(words: str) -> None:
     """An error as the user reads it."""
-    print(f"gantrain: error: {words}", file=sys.stderr)
+    print(f"gantrain: error: {printable(words)}", file=sys.stderr)
 
 
 def leave_files_to_the_main_thread() -> None:

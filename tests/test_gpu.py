@@ -34,6 +34,7 @@ from gantrain.training.executors import Graphed
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
 from tests.evidence.test_inception import Images, some_images
+from tests.faults.test_long_runs import MOST, growth, train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -512,3 +513,12 @@ def test_runs_side_by_side_are_what_they_are_alone(tmp_path: Path, command: Call
         one, other = (load_checkpoint(place / "last.pt") for place in (folder, tmp_path / "turns" / folder.name))
         for network in ("generator", "discriminator", "ema"):
             assert all(torch.equal(value, other[network][key]) for key, value in one[network].items())
+
+
+def test_what_a_run_holds_on_the_device_is_flat_and_a_leak_is_seen(tmp_path: Path) -> None:
+    """From half the run on; in its last quarter 1 kB a step is kept. The host's own memory is the CPU's test."""
+    steps = 1200
+    samples = train(tmp_path / "run", steps, leaks_from=3 * steps // 4, device="cuda")
+    flat, leaking = growth(samples, steps // 2, 3 * steps // 4), growth(samples, 3 * steps // 4, steps)
+    for name in ("on the device", "objects", "files", "threads"):
+        assert flat[name] <= MOST[name] < leaking[name], name

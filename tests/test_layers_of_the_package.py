@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "training": {"files", "processes", "stopping", "turns", "logs", "evidence", "networks", "data", "objectives"},
     "trusted": {"config"},
     "commandline": {"config", "objectives", "trusted"},
-    "failures": {"builders", "processes", "training"},
+    "failures": {"builders", "config", "processes", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "commandline", "failures"},
     "builders": BELOW_BUILD,
     "benchmark": {*BELOW_BUILD, "builders", "commandline"},

@@ -18,6 +18,7 @@ from gantrain.config import (
     ConfigError,
     flatten,
     from_dict,
+    printable,
     to_dict,
 )
 from gantrain.data import DataError, PointSet
@@ -283,7 +284,7 @@ def _run(
         raise
     finally:
         folder.close()
-    print(report(config, folder, outcome, device), flush=True)
+    print(printable(report(config, folder, outcome, device)), flush=True)
     if trainer.trace is not None:
         print(f"  trace        {trainer.trace} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)")
         print(f"               {trainer.traced_seconds:.1f} s of the training time went into it", flush=True)

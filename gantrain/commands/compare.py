@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from gantrain.commands.words import words_option
@@ -25,6 +24,7 @@ from gantrain.report import comparison_picture
 from gantrain.report.comparison import BEST, LAST, ComparedFigure, Point, common_steps, compare_figure, figures_of
 from gantrain.report.comparison_notes import notes
 from gantrain.report.comparison_table import figure_table, overview
+from gantrain.report.terminal import PlainConsole
 from gantrain.report.variants import Variant, common_config, gather, seed_of
 from gantrain.report.wording import counted
 
@@ -122,7 +122,7 @@ def _check_step(point: Point, names: Sequence[str], variants: Sequence[Variant])
 
 def _print(figures: Sequence[ComparedFigure], variants: Sequence[Variant], told: Sequence[str]) -> None:
     width = max(100, shutil.get_terminal_size((150, 40)).columns)
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console = PlainConsole(width=width, markup=False, emoji=False, highlight=False)
     console.print(overview(variants))
     for figure in figures:
         console.print(figure_table(figure, variants))
@@ -141,7 +141,8 @@ def _write_picture(path: Path, figures: Sequence[ComparedFigure], variants: Sequ
     size = comparison_picture.size_of(variants, first)
     if size is None:
         return False
-    with matplotlib.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25}), written_whole(path) as place:
+    look = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "text.parse_math": False}  # a $ in a label is a $
+    with matplotlib.rc_context(look), written_whole(path) as place:
         picture = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(picture)
         comparison_picture.draw(picture, variants, first, point)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gantrain.commands.words import words_option
-from gantrain.config import ConfigError, option
+from gantrain.config import ConfigError, option, printable
 from gantrain.files import PART, UnusableFolderError
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED
@@ -68,8 +68,8 @@ def run(options: Options) -> None:
         page: lambda path: path.write_text(words, encoding="utf-8"),
     }
     _write(writers)
-    print(_summary(variants))
-    print("\n".join(str(path) for path in (page, *tables)))
+    print(printable(_summary(variants)))
+    print(printable("\n".join(str(path) for path in (page, *tables))))
     if not has_parquet():
         print(f"no {TABLES}{PARQUET}: pyarrow is not installed (pip install 'gantrain[parquet]')")
 

@@ -14,6 +14,7 @@ from gantrain.commands.words import words_option
 from gantrain.config import ConfigError, option
 from gantrain.report.live import LIVE, LiveRun, LiveRuns, LiveSweep
 from gantrain.report.live_table import view
+from gantrain.report.terminal import PlainConsole
 
 BETWEEN_JOBS = 15.0
 """Seconds after the last run's end from which on no other is expected."""
@@ -46,9 +47,9 @@ class Options:
 def run(options: Options) -> None:
     """Shows the table once or again and again."""
     seen = LiveRuns([Path(folder) for folder in options.folders])
-    console = Console()
+    console = PlainConsole()
     if not sys.stdout.isatty():
-        console = Console(width=shutil.get_terminal_size((WIDTH, 40)).columns)
+        console = PlainConsole(width=shutil.get_terminal_size((WIDTH, 40)).columns)
     if options.once or not sys.stdout.isatty():
         runs, sweeps = seen.look()
         console.print(_waiting(options) if not runs else view(runs, sweeps, console))

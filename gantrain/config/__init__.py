@@ -26,7 +26,7 @@ from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
 from gantrain.config.practice import AUGMENT_POLICIES, AugmentConfig, PracticeConfig
 from gantrain.config.sweep import SweepConfig
 from gantrain.config.whole import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, options
-from gantrain.config.words import as_word, flatten
+from gantrain.config.words import as_word, flatten, printable
 
 __all__ = [
     "AUGMENT_POLICIES",
@@ -73,6 +73,7 @@ __all__ = [
     "from_omegaconf",
     "option",
     "options",
+    "printable",
     "register",
     "to_dict",
 ]

@@ -1,6 +1,9 @@
 """A configuration in words: values as a command line has them, keys with their dots."""
 
+import re
 from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def as_word(value: object) -> str:
@@ -12,6 +15,11 @@ def as_word(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(as_word(part) for part in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def printable(text: str) -> str:
+    """Text as a terminal may be given it: what would move its cursor, name its window or turn its lines becomes �."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

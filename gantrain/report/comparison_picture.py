@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from gantrain.config import printable
 from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
 from gantrain.report.comparison_table import numbered
@@ -131,7 +132,7 @@ def _draw_grid(place: Any, k: int, run: RunRecord | None, figure: ComparedFigure
         place.imshow(imread(path), interpolation="antialiased")
     except (OSError, SyntaxError):  # a run on its way may be writing it
         place.text(0.5, 0.5, "this grid cannot be read", ha="center", va="center", color=GREY)
-    place.set_xlabel("\n".join([f"seed {seed_of(run)}, step {step:,}", *_below(k, run, figure)]), fontsize=9)
+    place.set_xlabel(printable("\n".join([f"seed {seed_of(run)}, step {step:,}", *_below(k, run, figure)])), fontsize=9)
 
 
 def _pixels(run: RunRecord) -> tuple[int, int]:
@@ -181,7 +182,7 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
     if seen and min(seen) > 0 and max(seen) > LOG_FROM * min(seen):
         axes.set_yscale("log")
     axes.set_xlabel("generator steps")
-    axes.set_ylabel(f"{named(figure.name)}\n{direction(figure.lower_is_better)}")
+    axes.set_ylabel(printable(f"{named(figure.name)}\n{direction(figure.lower_is_better)}"))
     lines = ", thin: single seeds" if len(variants) <= SINGLE_SEEDS else ""
     axes.set_title(f"mean over seeds{', band: ± 1 standard deviation' + lines if spreads else ''}", fontsize=9)
     axes.legend(
@@ -203,4 +204,4 @@ def _course(run: RunRecord, name: str) -> list[tuple[int, float]]:
 
 
 def _title(k: int, variant: Variant, width: int) -> str:
-    return "\n".join(textwrap.wrap(f"{numbered(k)}  {variant.label}", width, break_on_hyphens=False))
+    return "\n".join(textwrap.wrap(printable(f"{numbered(k)}  {variant.label}"), width, break_on_hyphens=False))

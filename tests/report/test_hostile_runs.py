@@ -1,0 +1,204 @@
+"""Runs that someone else wrote put no element, attribute or script into a page, and move no cursor of a terminal."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gantrain.commands import compare, report, watch
+from gantrain.config import printable
+from gantrain.logs.run_folder import CONFIG, JOB, METRICS, REASON, RUN
+from gantrain.logs.status import STATUS
+from gantrain.theory.index import as_html
+from gantrain.theory.page import TheoryFigure
+from tests.written_runs import write_run
+
+HARMLESS = "w-harmless"
+HOSTILE = (
+    "w-pwn\"'><x-pwn onerror=pwn()><img src=x onerror=pwn()></script><script>pwn()</script></style></title>"
+    "<!--{{7*7}}{% raw %}$\\nope{$\u2028javascript:pwn()&lt;\x1b]0;pwn\x07\x1b[2J\x9b2J\r\x08"
+)
+OF_FOLDERS = "w-pwn\"'><x-pwn onerror=pwn()><img src=x onerror=pwn()>{{7*7}}$\\nope{$\x1b]0;pwn\x07\u2028"  # no slash
+KEPT = ("state", "kind", "network", "time", "host")
+"""What says what a row or a status is, of which any other word is a damaged file."""
+
+
+def tainted(value: Any, word: str, key: str = "") -> Any:
+    """Every text of a file with the word at its end, and the word as one key more of each dictionary."""
+    if isinstance(value, dict):
+        return {k: tainted(inner, word, str(k)) for k, inner in value.items()}
+    if isinstance(value, list):
+        return [tainted(inner, word, key) for inner in value]
+    return value + word if isinstance(value, str) and key not in KEPT else value
+
+
+def write(place: Path, word: str, of_folder: str) -> None:
+    """Three runs that differ in a text and in a key of that name; one has failed, one has a finding."""
+    for number in range(3):
+        folder = write_run(
+            place / f"{number}{of_folder}",
+            f"seed={number % 2}",
+            f"model.prior={('normal', 'uniform', 'sphere')[number]}",
+            steps=20,
+            every=10,
+            measured={"fid": lambda step, number=number: 30.0 + number + step},  # type: ignore[misc]
+            state="failed" if number == 2 else "finished",
+            grids=2,
+        )
+        tree = yaml.safe_load((folder / CONFIG).read_text())
+        loss = tree.pop("loss")  # another name is no objective
+        tree = tainted(tree, word) | {"loss": loss, word: f"{word}{number}"}
+        tree["about"]["source"] = f"{word}{number}"
+        (folder / CONFIG).write_text(yaml.safe_dump(tree, allow_unicode=True))
+        (folder / JOB).write_text(json.dumps({"job": number, "overrides": [f"{word}={word}"], "config": tree}))
+        (folder / RUN).write_text(json.dumps(tainted(json.loads((folder / RUN).read_text()), word)))
+        status = tainted(json.loads((folder / STATUS).read_text()), word)
+        status |= {"reason": word, "findings": [word], "best": {"headline": f"fid{word}_ema", "value": 1.0, "step": 1}}
+        status["figures"] = {f"fid{word}_ema": 1.0}
+        (folder / STATUS).write_text(json.dumps(status))
+        rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+        rows = [tainted(row, word) | ({f"loss/{word}": 1.0} if row["kind"] == "train" else {}) for row in rows]
+        rows += [
+            {**row, "name": "fid", "protocol": {**row["protocol"], word: word}}
+            for row in rows
+            if row["kind"] == "metric"
+        ]
+        rows.append({"step": 10, "kind": "doctor", "name": word, "evidence": word, "advice": word, "value": 1.0})
+        (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if number == 2:
+            (folder / REASON).write_text(f"{word}\n{word}\n")
+
+
+class Parsed(HTMLParser):
+    """The elements with the names of their attributes, in order; the scripts, and where URLs stand."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.urls: list[str] = []
+        self.texts: list[str] = []
+        self.comments: list[str] = []
+        self._in_script = False
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attributes)))
+        self.urls += [str(value) for name, value in attributes if name in ("href", "src", "action", "style")]
+        self._in_script = tag == "script"
+        if self._in_script:
+            self.scripts.append((dict(attributes), ""))
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script:
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = attributes, text + data
+        else:
+            self.texts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
+
+
+def faults_of(page: str, like: str) -> list[str]:
+    """What of a page came from its runs as more than text; `like` is the page of harmless runs."""
+    parsed, harmless = Parsed(page), Parsed(like)
+    found = []
+    if parsed.elements != harmless.elements:
+        found.append("its elements are others")
+    if parsed.comments != harmless.comments:
+        found.append("its comments are others")
+    found += [f"an address: {url[:80]}" for url in parsed.urls if "pwn" in url]
+    for attributes, text in parsed.scripts:
+        if attributes.get("type") == "application/json":
+            json.loads(text)
+        elif "pwn" in text and "pwn" in re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', text):
+            found.append("a script outside of its strings")
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    places = {name: tmp_path_factory.mktemp("runs") for name in ("harmless", "hostile")}
+    write(places["harmless"], HARMLESS, HARMLESS)
+    write(places["hostile"], HOSTILE, OF_FOLDERS)
+    return places
+
+
+def test_what_is_looked_for_is_found() -> None:
+    like = "<p>word</p><script>f(\"word\")</script><a href='#x'>x</a>"
+    assert faults_of(like.replace("word", "pwn()"), like) == []
+    for page in (
+        '<p><x-pwn></p><script>f("")</script><a href="#x">x</a>',
+        '<p>w</p><script>f(""); pwn()</script><a href="#x">x</a>',
+        '<p>w</p><script>f("")</script><a href="javascript:pwn()">x</a>',
+        '<p onclick="pwn()">w</p><script>f("")</script><a href="#x">x</a>',
+        '<p>w<!--pwn--></p><script>f("")</script><a href="#x">x</a>',
+    ):
+        assert faults_of(page, like) != [], page
+
+
+def test_the_report_escapes_all_that_runs_say(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages, told = {}, {}
+    for name, place in runs.items():
+        title = HOSTILE if name == "hostile" else HARMLESS
+        out = tmp_path / f"{name}.html"
+        report.run(report.Options(folders=[str(place)], out=str(out), title=title))
+        pages[name], told[name] = out.read_text(encoding="utf-8"), capsys.readouterr().out
+    assert faults_of(pages["hostile"], pages["harmless"]) == []
+    texts = "".join(Parsed(pages["hostile"]).texts)
+    assert texts.count("<x-pwn onerror=pwn()>") >= 20, "what they say stands there, as text"
+    assert "{{7*7}}" in texts
+    assert told["hostile"].count("pwn") > 3
+    assert_moves_no_cursor(told["hostile"])
+
+
+def assert_moves_no_cursor(text: str) -> None:
+    assert re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]", text) == []
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # words of 200 characters have no room
+def test_watch_and_compare_leave_the_terminal_alone(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    watch.run(watch.Options(folders=[str(runs["hostile"])], once=True))
+    told = capsys.readouterr().out
+    assert told.count("pwn") >= 3
+    assert_moves_no_cursor(told)
+    compare.run(compare.Options(run=[str(runs["hostile"])]))
+    told = capsys.readouterr().out
+    assert told.count("pwn") >= 3
+    assert_moves_no_cursor(told)
+
+
+def test_control_characters_become_visible_and_nothing_else_changes() -> None:
+    assert printable("a\x1b]0;title\x07b\x9b2J\r\x00\u202e") == "a\ufffd]0;title\ufffdb\ufffd2J\ufffd\ufffd\ufffd"
+    plain = "σ(log r) ≥ 0,5\n\t日本語 – ✓ \U0001f600"
+    assert printable(plain) == plain
+
+
+def test_the_page_of_the_theory_escapes_its_command() -> None:
+    """Its figures' words are gantrain's own but for the divergences' names, which are looked up, and the mixture."""
+
+    def page(word: str) -> str:
+        figure = TheoryFigure("1-x", word, word, word, {"": {}}, lambda _: None)
+        return as_html([figure], word)
+
+    assert faults_of(page(HOSTILE), page(HARMLESS)) == []
+
+
+def test_an_error_that_quotes_a_word_leaves_the_terminal_alone(command: Any) -> None:
+    code, words = command("loss.gen=\x1b]0;pwn\x07")
+    assert code == 2
+    assert_moves_no_cursor(words)
