@@ -11,6 +11,8 @@ from gantrain.training.finite import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
 
 FAILED, BAD_INPUT = 1, 2
+LONGEST = 1_900
+"""Characters of an error's words; of a longer one the middle is left out."""
 
 
 def tell(words: str) -> None:
@@ -31,8 +33,22 @@ def _unless_of_a_file(ended: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(ended)
 
 
+def readable(words: str) -> str:
+    """The words with what no terminal shows escaped (`\\x1b`), and of a long text the beginning and the end."""
+    if len(words) > LONGEST:
+        kept = LONGEST // 2
+        words = f"{words[:kept]} ... ({len(words) - 2 * kept} characters left out) ... {words[-kept:]}"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return shown if len(shown) <= LONGEST + 60 else readable(shown)
+
+
 def words_for(error: BaseException) -> tuple[int, str] | None:
-    """Exit code and words of a failure; None for one that is a defect of ours and deserves its traceback."""
+    """Exit code and readable words of a failure; None for one that is a defect of ours and deserves its traceback."""
+    found = _words_for(error)
+    return None if found is None else (found[0], readable(found[1]))
+
+
+def _words_for(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, USER_ERRORS):
         return BAD_INPUT, str(error)
     first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from gantrain.commandline import GROUPS, experiment_names
@@ -22,6 +22,8 @@ def examples(count: int) -> settings:
         derandomize=True,
         deadline=None,
         database=None,
+        phases=[Phase.explicit, Phase.generate],  # an example is short already, and shrinking one takes minutes
+        print_blob=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
     )
 
@@ -44,12 +46,29 @@ ODD = (
 SWEPT = (
     *("a,b", "1,2", "1,2,", "1,,2", "choice(1,2)", "choice()", "choice(a)", "range(3)", "range(0,3)", "range(3,0)"),
     *("range(0,1000000000000)", "range(0,1,1e-12)", "range(0,10,0)", "range(1,2,-1)", "range(0,3,0.5)", "range(a)"),
-    *("range(0,1e400)", "range(0,nan)", "range(nan,1)", "range(0,1,nan)", "range(-1e308,1e308,1e300)", "range(0,3,inf)"),
+    *(
+        "range(0,1e400)",
+        "range(0,nan)",
+        "range(nan,1)",
+        "range(0,1,nan)",
+        "range(-1e308,1e308,1e300)",
+        "range(0,3,inf)",
+    ),
     *("interval(0,1)", "interval(1,0)", "interval(0,inf)", "interval(nan,1)", "interval(a,b)", "glob(*)", "glob(x*)"),
     *("glob([a*,d*])", "glob(*,exclude=d*)", "glob('[')", "glob()", "shuffle(1,2)", "sort(3,1)", "tag(t,choice(1,2))"),
     *("shuffle(range(0,1000000000000))", "sort(range(0,3))", "sort(1,a)", "cast(1)", "int(a)", "int('1'),2", "str(1)"),
     *("float(range(0,3))", "int(range(0,3))", "int(nan)", "int(inf)", "bool(maybe)", "json_str([1])", "extend_list(1)"),
-    *("gan,kl", "dcgan,poole", "[a],[b]", "{a:1},{b:2}", "null,1", "nan,inf", "'\x1b',a", "nope(1)", "choice(choice(1))"),
+    *(
+        "gan,kl",
+        "dcgan,poole",
+        "[a],[b]",
+        "{a:1},{b:2}",
+        "null,1",
+        "nan,inf",
+        "'\x1b',a",
+        "nope(1)",
+        "choice(choice(1))",
+    ),
 )
 
 
@@ -61,8 +80,31 @@ def _near(key: str, place: int, letter: str) -> str:
 def keys() -> st.SearchStrategy[str]:
     """Names of keys and groups, most of them known."""
     known = st.sampled_from(sorted(KNOWN))
-    odd = ("", ".", "..", "a.", ".a", "a..b", "model.", "model.name.x", "/", "a/b", "@", "loss@x", "loss@:x", "hydra", "=")
-    hydra = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra/launcher", "hydra.x", "hydra.sweeper.params")
+    odd = (
+        "",
+        ".",
+        "..",
+        "a.",
+        ".a",
+        "a..b",
+        "model.",
+        "model.name.x",
+        "/",
+        "a/b",
+        "@",
+        "loss@x",
+        "loss@:x",
+        "hydra",
+        "=",
+    )
+    hydra = (
+        "hydra.run.dir",
+        "hydra.sweep.dir",
+        "hydra.sweep.subdir",
+        "hydra/launcher",
+        "hydra.x",
+        "hydra.sweeper.params",
+    )
     name = st.one_of(
         known,
         known,
@@ -116,8 +158,19 @@ def fitting_words() -> st.SearchStrategy[list[str]]:
     word = st.sampled_from(sorted(KNOWN)).flatmap(lambda key: fitting(key).map(lambda value: f"{key}={value}"))
     groups = st.sampled_from(
         (
-            *([], ["data=digits"], ["data=ring", "model=mlp"], ["model=sngan"], ["experiment=demo"], ["cond=projection"]),
-            *(["data=mixture", "model=mlp", "data.stds=[1]", "data.means=[[0,1e-320]]"], ["augment=ada"], ["loss=exact"]),
+            *(
+                [],
+                ["data=digits"],
+                ["data=ring", "model=mlp"],
+                ["model=sngan"],
+                ["experiment=demo"],
+                ["cond=projection"],
+            ),
+            *(
+                ["data=mixture", "model=mlp", "data.stds=[1]", "data.means=[[0,1e-320]]"],
+                ["augment=ada"],
+                ["loss=exact"],
+            ),
         )
     )
     return st.builds(lambda group, words: [*group, *words], groups, st.lists(word, max_size=2))
@@ -131,7 +184,9 @@ def words() -> st.SearchStrategy[list[str]]:
 
 def swept_words() -> st.SearchStrategy[list[str]]:
     """The same, where one or two keys have several values."""
-    key = st.one_of(st.sampled_from(("seed", "loss.gen", "model.width", "optimizer.lr_g", "model", "experiment")), keys())
+    key = st.one_of(
+        st.sampled_from(("seed", "loss.gen", "model.width", "optimizer.lr_g", "model", "experiment")), keys()
+    )
     pair = st.builds(lambda key, value: f"{key}={value}", key, st.sampled_from(SWEPT))
     return st.lists(pair, min_size=1, max_size=2)
 
@@ -174,8 +229,31 @@ def _nested(flat: dict[str, Any]) -> dict[Any, Any]:
 
 
 BROKEN_TEXTS = (
-    *("", " ", "{", "[", "null", "0", '"a"', "[]", "{}", "NaN", "[NaN]", "1e400", "9" * 5000, '{"a": ' + "9" * 5000 + "}"),
-    *("[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, "{a: " * 2000, "- " * 20_000, "\x00", "\ufeff{}"),
+    *(
+        "",
+        " ",
+        "{",
+        "[",
+        "null",
+        "0",
+        '"a"',
+        "[]",
+        "{}",
+        "NaN",
+        "[NaN]",
+        "1e400",
+        "9" * 5000,
+        '{"a": ' + "9" * 5000 + "}",
+    ),
+    *(
+        "[" * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 100_000,
+        "{a: " * 2000,
+        "- " * 20_000,
+        "\x00",
+        "\ufeff{}",
+    ),
     *("a: *b", "a: &a [*a]", "&a {a: *a}", "&a [*a]", "!!python/object/apply:os.getcwd []", "2020-13-45", "? [a]\n: 1"),
     *("1: 2", "null: 1", "a: 2020-01-01", "a: !!binary aGk=", "a: .nan", "a: !!set {b}", "<<: 1", "a: 1\na: 2", "\t"),
 )

@@ -157,7 +157,9 @@ def trained(given_words: list[str]) -> Config:
 
 
 def test_every_number_has_its_range_here() -> None:
-    kinds = {key for key, default in KNOWN.items() if isinstance(default, int | float) and not isinstance(default, bool)}
+    kinds = {
+        key for key, default in KNOWN.items() if isinstance(default, int | float) and not isinstance(default, bool)
+    }
     assert kinds <= set(RANGES) <= set(KNOWN)
 
 
@@ -193,7 +195,9 @@ def command_words(draw: st.DrawFn) -> tuple[str, list[str]]:
     command = draw(st.sampled_from(sorted(COMMANDS)))
     names = [key_of(f.name) for f in dataclasses.fields(options_of(command))]
     pair = st.builds(lambda key, value: f"{key}={value}", st.sampled_from((*names, *names, "x", "")), values())
-    wanted = [f"{key_of(f.name)}=x" for f in dataclasses.fields(options_of(command)) if f.default is dataclasses.MISSING]
+    wanted = [
+        f"{key_of(f.name)}=x" for f in dataclasses.fields(options_of(command)) if f.default is dataclasses.MISSING
+    ]
     return command, [*draw(st.sampled_from(([], wanted))), *draw(st.lists(st.one_of(pair, values()), max_size=3))]
 
 
