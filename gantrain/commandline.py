@@ -126,6 +126,8 @@ def _check_writable(overrides: list[Override]) -> None:
     places = {str(o.key_or_group): str(o.value()) for o in overrides}
     chosen = [key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in places]
     for key, place in [(key, places[key]) for key in chosen] or [("hydra.run.dir", "outputs")]:
+        if "\0" in place or not _is_encodable(place):
+            raise ConfigError(f"{key}={place!r} cannot be made: no file system takes such a name")
         folder = Path(place).absolute()
         try:
             while not folder.exists():
@@ -134,6 +136,14 @@ def _check_writable(overrides: list[Override]) -> None:
             raise ConfigError(f"{key}={place[:80]!r} cannot be made: {error.strerror}") from None
         if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or _is_system(folder):
             raise ConfigError(f"{key}={place!r} cannot be made: {str(folder)!r} is no folder that can be written")
+
+
+def _is_encodable(place: str) -> bool:
+    try:
+        os.fsencode(place)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_system(folder: Path) -> bool:
@@ -190,6 +200,8 @@ def count_values(override: Override) -> int:
     word, value = str(override.input_line), override.value()
     if isinstance(value, RangeSweep):
         start, stop, step = value.start, value.stop, value.step
+        assert start is not None
+        assert stop is not None
         if not all(isinstance(number, int) or math.isfinite(number) for number in (start, stop, step)) or step == 0:
             raise ConfigError(f"{word} does not end: a range goes from one finite number to another in steps beside 0")
         count = max(0, math.ceil((Fraction(stop) - Fraction(start)) / Fraction(step)))

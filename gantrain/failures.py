@@ -34,7 +34,7 @@ def _unless_of_a_file(ended: threading.ExceptHookArgs) -> None:
 
 
 def readable(words: str) -> str:
-    """The words with what no terminal shows escaped (`\\x1b`), and of a long text the beginning and the end."""
+    """The words with what no terminal shows escaped as Python does, and of a long text the beginning and the end."""
     if len(words) > LONGEST:
         kept = LONGEST // 2
         words = f"{words[:kept]} ... ({len(words) - 2 * kept} characters left out) ... {words[-kept:]}"

@@ -88,7 +88,7 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     places = list(places)
     for place in places:
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise RunFolderError(f"{str(place)!r} is no folder; give a run's, a sweep's, or one that holds some")
         inside = []
         for folder, folders, files in os.walk(place):

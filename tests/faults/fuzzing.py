@@ -43,6 +43,47 @@ ODD = (
     *("a" * 300, "a" * 100_000, "'" + "a b" * 30_000 + "'", "[" + "1," * 5_000 + "1]"),
     *("[" * 500, "[" * 300 + "]" * 300, "[" * 3000 + "]" * 3000, "{a:" * 200 + "1" + "}" * 200, "${" * 300, "(" * 500),
 )
+READ_BY_HYDRA = (
+    *(
+        "-0.0",
+        "1e400",
+        "-1e400",
+        "nan",
+        "-inf",
+        "9" * 30,
+        "9" * 400,
+        "1_0",
+        str(2**63),
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "[1,2]",
+    ),
+    *("{a:1}", "[null]", "[nan,1e400]", "[[a,b],[1,2]]", "''", "'\x1b[31m'", "'\ud800'", "'a\nb'", "'\x00'", "a" * 300),
+    *(
+        "${seed}",
+        "${name}",
+        "${model}",
+        "${nothing.here}",
+        "${oc.env:HOME}",
+        "${oc.env:NOT_THERE}",
+        "${nope:1}",
+        "é",
+        "..",
+    ),
+    *("${oc.select:seed}", "${oc.create:{a:1}}", "${job_folder:a,b}", "${run_folder:a}", "${hydra:run.dir}", "'${'"),
+    *(
+        "${oc.decode:'{'}",
+        "${.a}",
+        "${model.name}",
+        "'${oc.env:'",
+        "../..",
+        "/etc/passwd",
+        "a" * 100_000,
+        "[" * 50 + "]" * 50,
+    ),
+)
 SWEPT = (
     *("a,b", "1,2", "1,2,", "1,,2", "choice(1,2)", "choice()", "choice(a)", "range(3)", "range(0,3)", "range(3,0)"),
     *("range(0,1000000000000)", "range(0,1,1e-12)", "range(0,10,0)", "range(1,2,-1)", "range(0,3,0.5)", "range(a)"),
@@ -70,6 +111,11 @@ SWEPT = (
         "choice(choice(1))",
     ),
 )
+
+
+def _mostly(often: st.SearchStrategy[Any], *seldom: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Two times in three the first."""
+    return st.integers(0, 2).flatmap(lambda draw: often if draw else st.one_of(*seldom))
 
 
 def _near(key: str, place: int, letter: str) -> str:
@@ -105,21 +151,20 @@ def keys() -> st.SearchStrategy[str]:
         "hydra.x",
         "hydra.sweeper.params",
     )
-    name = st.one_of(
-        known,
-        known,
+    name = _mostly(
         known,
         st.sampled_from((*GROUPS, "experiment", "resume", "sweep", "about", "log", "doctor")),
         st.builds(_near, known, st.integers(0, 20), TEXT),
         st.sampled_from((*odd, *hydra, "a" * 100_000, "a." * 200 + "a")),
         TEXT,
     )
-    return st.builds(str.__add__, st.sampled_from(("", "", "", "", "", "+", "++", "~", "~~", "+~")), name)
+    return st.builds(str.__add__, st.sampled_from((*[""] * 12, "+", "++", "~", "~~", "+~")), name)
 
 
 def values() -> st.SearchStrategy[str]:
     """What may stand behind the =."""
-    scalar = st.one_of(
+    scalar = _mostly(
+        st.sampled_from(READ_BY_HYDRA),
         st.sampled_from(NUMBERS),
         st.sampled_from(ODD),
         st.integers().map(str),
@@ -138,7 +183,7 @@ def values() -> st.SearchStrategy[str]:
         ),
         max_leaves=5,
     )
-    return st.one_of(scalar, scalar, nested)
+    return _mostly(scalar, nested)
 
 
 def fitting(key: str) -> st.SearchStrategy[str]:
@@ -150,7 +195,7 @@ def fitting(key: str) -> st.SearchStrategy[str]:
         return st.one_of(st.integers(-1, 200), st.integers(-(2**70), 2**70)).map(str)
     if isinstance(default, float):
         return st.one_of(st.floats(0, 1), st.floats()).map(repr)
-    return st.one_of(st.sampled_from(("null", "1", "5", "0.25", "true", str(default))), values())
+    return _mostly(st.sampled_from(("null", "1", "5", "0.25", "true", str(default), "[1]", "[0.5,1]", "[]")), values())
 
 
 def fitting_words() -> st.SearchStrategy[list[str]]:
@@ -179,14 +224,13 @@ def fitting_words() -> st.SearchStrategy[list[str]]:
 def words() -> st.SearchStrategy[list[str]]:
     """What stands behind `python -m gantrain`."""
     pair = st.builds(lambda key, value: f"{key}={value}", keys(), values())
-    return st.lists(st.one_of(pair, pair, pair, pair, keys(), TEXT), min_size=1, max_size=3)
+    one = _mostly(pair, pair, keys(), TEXT)
+    return st.one_of(st.lists(one, min_size=1, max_size=1), st.lists(one, min_size=2, max_size=3))
 
 
 def swept_words() -> st.SearchStrategy[list[str]]:
     """The same, where one or two keys have several values."""
-    key = st.one_of(
-        st.sampled_from(("seed", "loss.gen", "model.width", "optimizer.lr_g", "model", "experiment")), keys()
-    )
+    key = _mostly(st.sampled_from(("seed", "loss.gen", "model.width", "optimizer.lr_g", "model", "experiment")), keys())
     pair = st.builds(lambda key, value: f"{key}={value}", key, st.sampled_from(SWEPT))
     return st.lists(pair, min_size=1, max_size=2)
 

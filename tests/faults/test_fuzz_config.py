@@ -6,7 +6,6 @@ import faulthandler
 import importlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,15 @@ from hypothesis import strategies as st
 from gantrain.commandline import check_command_line, compose_config, with_literal_resume
 from gantrain.commands import COMMANDS
 from gantrain.commands.words import key_of, parse_words
-from gantrain.config import Config, ConfigError, flatten, from_dict, from_omegaconf, options, to_dict
+from gantrain.config import Config, flatten, from_dict, from_omegaconf, to_dict
 from gantrain.failures import words_for
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import METRICS, RunFolderError
+from gantrain.logs.rows import METRICS
 from gantrain.logs.run_folder import CONFIG, JOB, RUN, SWEEP
 from gantrain.logs.status import STATUS
 from gantrain.sweeps.driver import Sweep, is_sweep, prepare, summary, taken_up, under_way
 from tests.faults.fuzzing import (
-    BROKEN_TEXTS,
     KNOWN,
-    ODD,
     broken_text,
     configurations,
     examples,
