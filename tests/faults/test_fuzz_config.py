@@ -15,15 +15,21 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gantrain.commandline import check_command_line, compose_config, with_literal_resume
+from gantrain.commandline import (
+    check_command_line,
+    compose_config,
+    count_values,
+    parse_overrides,
+    with_literal_resume,
+)
 from gantrain.commands import COMMANDS
 from gantrain.commands.words import key_of, parse_words
 from gantrain.config import Config, flatten, from_dict, from_omegaconf, to_dict
-from gantrain.failures import words_for
+from gantrain.failures import readable, words_for
 from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.rows import METRICS
 from gantrain.logs.run_folder import CONFIG, JOB, RUN, SWEEP
-from gantrain.logs.status import STATUS
+from gantrain.logs.status import STATUS, Status, read_status
 from gantrain.sweeps.driver import Sweep, is_sweep, prepare, summary, taken_up, under_way
 from tests.faults.fuzzing import (
     KNOWN,
@@ -190,7 +196,8 @@ def test_words_of_a_sweep(given_words: list[str]) -> None:
 @st.composite
 def command_words(draw: st.DrawFn) -> tuple[str, list[str]]:
     command = draw(st.sampled_from(sorted(COMMANDS)))
-    names = [key_of(f.name) for f in dataclasses.fields(options_of(command))]
+    fields = dataclasses.fields(options_of(command))
+    names = [key_of(f.name) for f in fields]
     pair = st.builds(lambda key, value: f"{key}={value}", st.sampled_from((*names, *names, "x", "")), values())
     wanted = [
         f"{key_of(f.name)}=x" for f in dataclasses.fields(options_of(command)) if f.default is dataclasses.MISSING
@@ -267,3 +274,174 @@ def test_files_of_a_run(tmp_path_factory: pytest.TempPathFactory, drawn: tuple[s
 def begin(place: Path) -> None:
     with under_way(Sweep(place, [], None, []), []):
         pass
+
+
+REFUSED = {
+    "a value nested three thousand deep": (["data.means=" + "[" * 3000 + "]" * 3000], "nested too deep"),
+    "a number of five thousand digits": (["seed=" + "9" * 5000], "digits"),
+    "a mean that no float holds": (
+        ["data=mixture", "model=mlp", f"data.means=[[{'9' * 400},1]]", "data.stds=[1]"],
+        "between -1000 and 1000",
+    ),
+    "a rate that no float holds": (["optimizer.lr_g=" + "9" * 400], "optimizer.lr_g"),
+    "a group that is null": (["model=null"], "model"),
+    "Hydra as a value": (["hydra=1"], "hydra"),
+    "a tree for the name of a group": (["model=[{}]"], "model=[{}]"),
+    "a name of a hundred thousand letters": (["name=" + "a" * 100_000], "characters left out"),
+    "a key of a hundred thousand letters": (["a" * 100_000 + "=1"], "--help lists them all"),
+    "an escape sequence": (["\x1b[2J=1"], "\\x1b[2J"),
+    "a lone surrogate": (["name='\ud800'"], "\\ud800"),
+    "a direction of text turned round": (["\u202e=1"], "\\u202e"),
+    "a place with a NUL in it": (["hydra.run.dir='a\x00b'"], "no file system"),
+    "a place with a surrogate in it": (["hydra.run.dir='a\ud800b'"], "no file system"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    given_words, told = REFUSED[name]
+    found = refusal(lambda: trained(given_words))
+    assert found is not None
+    assert told in found
+
+
+REFUSED_SWEEPS = {
+    "more jobs than anyone waits for": (["seed=range(0,1000000000000)"], "asks for 1,000,000,000,000 jobs"),
+    "as many in small steps": (["optimizer.lr_g=range(0.0,1.0,1e-12)"], "asks for 1,000,000,000,0"),
+    "as many shuffled": (["seed=shuffle(range(0,1000000000000))"], "at most 10,000"),
+    "as many of several keys": (["seed=range(0,200)", "model.width=range(1,200)"], "the sweep asks for 39,800 jobs"),
+    "a range from no number": (["model.width=range(nan,1)"], "does not end"),
+    "a range without an end": (["model.width=range(0,1e400)"], "does not end"),
+    "a range that stands still": (["seed=range(0,10,0)"], "range"),
+    "a range of nothing": (["seed=range(3,0)"], "names no value"),
+    "a pattern that nothing fits": (["model=glob(x*)"], "names no value"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_SWEEPS)
+def test_sweeps_refused(name: str) -> None:
+    given_words, told = REFUSED_SWEEPS[name]
+
+    def sweep() -> None:
+        check_command_line(["--multirun", *given_words])
+        prepare(["--multirun", *given_words])
+
+    found = refusal(sweep)
+    assert found is not None
+    assert told in found
+
+
+def test_a_sweep_of_as_many_jobs_as_there_may_be_is_counted() -> None:
+    ranges = {
+        "range(0,10000)": 10_000,
+        "range(10,0,-3)": 4,
+        "range(0,1,0.25)": 4,
+        "range(0.0,1.0,0.3)": 4,
+        "choice(1,2)": 2,
+    }
+    for swept, count in ranges.items():
+        (override,) = parse_overrides([f"seed={swept}"])
+        assert count_values(override) == count == len(list(override.sweep_string_iterator()))
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+    short = "a plain error, with é and 日本, stays as it is"
+    assert readable(short) == short
+    told = readable("key=" + "\x1b" * 10_000 + " must be short")
+    assert told.startswith("key=\\x1b")
+    assert told.endswith(" must be short")
+    assert len(told) <= LONGEST
+
+
+def test_a_word_of_a_command_longer_than_a_file_name() -> None:
+    found = refusal(lambda: parse_words(options_of("report"), "report", ["x" * 300 + "=1"]))
+    assert found is not None
+    assert "is not a key of report" in found
+
+
+@pytest.mark.parametrize("tree", [{"optimizer": {"lr_g": 10**400}}, {"data": {"stds": [10**400]}}])
+def test_a_saved_number_that_no_float_holds(tree: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="larger than"):
+        from_dict(tree)
+
+
+def folder_with(place: Path, **contents: str) -> Path:
+    """A run's folder with these files."""
+    run = place / "run"
+    run.mkdir()
+    (run / CONFIG).write_text("{}")
+    for name, content in contents.items():
+        (run / name).write_text(content)
+    return run
+
+
+BROKEN_FILES = {
+    "a job that is a tree": (JOB, '{"job": {}}'),
+    "words of a job that are a number": (JOB, '{"overrides": 3}'),
+    "a configuration of a job that is a list": (JOB, '{"config": [1]}'),
+    "starts that are numbers": (RUN, "[1]"),
+    "starts nested deep": (RUN, "[" * 100_000),
+    "a configuration nested deep": (CONFIG, "[" * 5_000),
+    "a configuration that holds itself": (CONFIG, "&a {a: *a}"),
+    "a date that is none": (CONFIG, "a: 2020-13-45"),
+    "a figure without its protocol": (METRICS, '{"step": 1, "kind": "metric", "name": "fid", "value": 1}\n{}\n'),
+    "a step below none": (METRICS, '{"step": -1, "kind": "train"}\n{}\n'),
+    "a finding without a name": (METRICS, '{"step": 1, "kind": "doctor"}\n{}\n'),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FILES)
+def test_a_broken_file_of_a_run(name: str, tmp_path: Path) -> None:
+    file, content = BROKEN_FILES[name]
+    with pytest.raises(RunFolderError, match=file):
+        read_run(folder_with(tmp_path, **{file: content}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            '{"state": 1}',
+            '{"state": "gone"}',
+            '{"state": "running", "step": "1"}',
+            '{"state": "running", "step": true}',
+        ),
+        *('{"state": "running", "figures": [1]}', '{"state": "running", "figures": {"fid": "1"}}', "[" * 100_000),
+        *('{"state": "finished", "best": {"name": "fid"}}', '{"state": "finished", "findings": 3}'),
+        *('{"state": "running", "host": 1}', '{"state": "running", "pid": -1}', '{"state": "running", "pid": 1e9}'),
+    ],
+)
+def test_a_status_of_another_form_is_none(content: str, tmp_path: Path) -> None:
+    assert read_status(folder_with(tmp_path, **{STATUS: content})) is None
+
+
+def test_a_number_that_no_process_has_is_not_alive() -> None:
+    assert not Status(state="running", host=socket.gethostname(), pid=2**62).is_alive
+
+
+def test_the_best_by_a_figure_that_is_unknown_is_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        best = {"name": "x", "headline": "x_ema", "value": 1.0, "step": 1}
+        (tmp_path / name / STATUS).write_text(json.dumps({"state": "finished", "best": best}))
+    code, told = summary(Sweep(tmp_path, [], 2, []))
+    assert code == 0
+    assert "best" not in told
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"words": "abc", "starts": []}', '{"words": [1], "starts": []}', '{"words": []}', "[" * 10**5],
+)
+def test_a_broken_sweep_json(content: str, tmp_path: Path) -> None:
+    (tmp_path / SWEEP).write_text(content)
+    with pytest.raises(ConfigError, match="is no sweep's folder"):
+        taken_up([f"sweep.resume={tmp_path}"])
+    with pytest.raises(ConfigError, match="is no sweep's folder"):
+        begin(tmp_path)
+    assert (tmp_path / SWEEP).read_text() == content
+
+
+def test_a_sweep_of_no_words_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / SWEEP).write_text('{"words": [], "starts": []}')
+    assert taken_up([f"sweep.resume={tmp_path}"])[0] == "--multirun"
