@@ -263,12 +263,10 @@ def _explained(words: list[str], where: str = "") -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, ValueError, ArithmeticError) as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{where}{_explain(error)}") from None
-    except (TypeError, AttributeError) as error:  # Hydra's own, of a group that is given something else than names
-        raise ConfigError(
-            f"{' '.join(words)}: a value has another form than its key or group takes ({error})"
-        ) from None
+    except (ValueError, ArithmeticError, TypeError, AttributeError) as error:  # of another form than they count on
+        raise ConfigError(f"{where or ' '.join(words) + ': '}{_explain(error)}") from None
     except RecursionError:
         deepest = max(words, key=len)
         raise ConfigError(f"{deepest} is nested too deep; no key takes more than two brackets in each other") from None
