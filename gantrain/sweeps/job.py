@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from gantrain.builders import resumed_config, run, with_changes
 from gantrain.commandline import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
-from gantrain.failures import BAD_INPUT, FAILED, tell, words_for
+from gantrain.failures import BAD_INPUT, FAILED, readable, tell, words_for
 from gantrain.files import PART, BusyError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import read_run
@@ -58,7 +58,7 @@ class Job:
             self.codes.append(_Attempt(folder, composed, words, None).code)
             return None
         number = int(settings.job.num)
-        print(f"\njob {number}: {settings.job.override_dirname}", file=sys.stderr)
+        print(f"\njob {number}: {readable(settings.job.override_dirname)}", file=sys.stderr)
         if settings.runtime.choices.get("hydra/launcher") == "joblib":
             take_a_gpu(folder.parent)
         try:
