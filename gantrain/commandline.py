@@ -1,10 +1,14 @@
 """What stands between the command line and Hydra: help texts, resolvers and readable refusals."""
 
+import contextlib
 import difflib
 import hashlib
+import math
 import os
 import re
 import textwrap
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +35,8 @@ OBJECTIVE_NAMES = {"loss.disc": DISCRIMINATOR_NAMES, "loss.gen": ("auto", *GENER
 LONGEST_NAME = 120
 """Characters of a job's folder after its number; file systems allow 255 bytes."""
 GROUPS = tuple(sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name != "hydra"))
+MOST_JOBS = 10_000
+"""Of a sweep: each has a folder, and its words are tried before the first one begins."""
 MULTIRUN_FLAGS = ("-m", "--multirun")
 
 
@@ -122,6 +128,8 @@ def _check_writable(overrides: list[Override]) -> None:
     places = {str(o.key_or_group): str(o.value()) for o in overrides}
     chosen = [key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in places]
     for key, place in [(key, places[key]) for key in chosen] or [("hydra.run.dir", "outputs")]:
+        if "\0" in place or not _is_encodable(place):
+            raise ConfigError(f"{key}={place!r} cannot be made: no file system takes such a name")
         folder = Path(place).absolute()
         try:
             while not folder.exists():
@@ -130,6 +138,14 @@ def _check_writable(overrides: list[Override]) -> None:
             raise ConfigError(f"{key}={place[:80]!r} cannot be made: {error.strerror}") from None
         if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)) or _is_system(folder):
             raise ConfigError(f"{key}={place!r} cannot be made: {str(folder)!r} is no folder that can be written")
+
+
+def _is_encodable(place: str) -> bool:
+    try:
+        os.fsencode(place)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_system(folder: Path) -> bool:
@@ -156,22 +172,58 @@ def _check_each_value(overrides: list[Override]) -> None:
             if OmegaConf.select(composed, name) is None or isinstance(OmegaConf.select(composed, name), DictConfig):
                 compose_config([*plain[:place], word, *plain[place + 1 :]])
                 continue
-            try:
+            with _explained([word], f"{word}: "):
                 OmegaConf.update(composed, name, parse_overrides([word])[0].value())
-            except OmegaConfBaseException as error:
-                raise ConfigError(f"{word}: {explain(error)}") from None
 
 
 def first_value(override: Override) -> str:
-    """The override as a word, of what is swept the first value alone."""
+    """The override as a word, of what is swept the first value alone.
+
+    Raises:
+        ConfigError: as of `count_values`.
+    """
     word = str(override.input_line)
     if not override.is_sweep_override():
         return word
     if override.is_discrete_sweep():
+        count_values(override)
         return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
     interval = override.value()
     assert isinstance(interval, IntervalSweep)
     return f"{override.get_key_element()}={interval.start}"
+
+
+def count_values(override: Override) -> int:
+    """How many values a discrete sweep names; a range is not gone through.
+
+    Raises:
+        ConfigError: none, more than `MOST_JOBS`, or a range that does not end.
+    """
+    word, value = str(override.input_line), override.value()
+    if isinstance(value, RangeSweep):
+        start, stop, step = value.start, value.stop, value.step
+        assert start is not None
+        assert stop is not None
+        if not all(isinstance(number, int) or math.isfinite(number) for number in (start, stop, step)) or step == 0:
+            raise ConfigError(f"{word} does not end: a range goes from one finite number to another in steps beside 0")
+        count = max(0, math.ceil((Fraction(stop) - Fraction(start)) / Fraction(step)))
+    else:
+        count = sum(1 for _ in override.sweep_string_iterator())
+    if count == 0:
+        raise ConfigError(f"{word} names no value; give one at least, or leave it out")
+    refuse_too_many(word, count)
+    return count
+
+
+def refuse_too_many(word: str, count: int) -> None:
+    """Refuses a sweep that no one could wait for.
+
+    Raises:
+        ConfigError: more than `MOST_JOBS`.
+    """
+    if count > MOST_JOBS:
+        shown = f"{count:,}" if count < 10**15 else "more than 10^15"
+        raise ConfigError(f"{word} asks for {shown} jobs, and a sweep has at most {MOST_JOBS:,}: name fewer values")
 
 
 def first_values(words: list[str]) -> list[str]:
@@ -199,14 +251,27 @@ def compose_with_hydra(overrides: list[str]) -> DictConfig:
 
 def _compose(overrides: list[str], *, with_hydra: bool) -> DictConfig:
     register()
+    with _explained(overrides), initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        composed = compose("config", overrides=overrides, return_hydra_config=with_hydra)
+        if not with_hydra:
+            OmegaConf.resolve(composed)
+        return composed
+
+
+@contextlib.contextmanager
+def _explained(words: list[str], where: str = "") -> Iterator[None]:
+    """What Hydra and OmegaConf do not read, in our words."""
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-            composed = compose("config", overrides=overrides, return_hydra_config=with_hydra)
-            if not with_hydra:
-                OmegaConf.resolve(composed)
-            return composed
+        yield
+    except ConfigError:
+        raise
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(f"{where}{explain(error)}") from None
+    except (ValueError, ArithmeticError, TypeError, AttributeError) as error:  # of another form than they count on
+        raise ConfigError(f"{where or ' '.join(words) + ': '}{explain(error)}") from None
+    except RecursionError:
+        deepest = max(words, key=len)
+        raise ConfigError(f"{deepest} is nested too deep; no key takes more than two brackets in each other") from None
 
 
 def asked_keys(overrides: list[str], composed: Config) -> dict[str, Any]:
@@ -230,11 +295,9 @@ def parse_overrides(words: list[str]) -> list[Override]:
     Raises:
         ConfigError: a word that it cannot read.
     """
-    try:
-        globs = any("glob(" in word for word in words)  # which only the folder of configurations can tell
+    globs = any("glob(" in word for word in words)  # which only the folder of configurations can tell
+    with _explained(words, f"{' '.join(words)}: "):
         return list(OverridesParser.create(_config_loader() if globs else None).parse_overrides(words))
-    except HydraException as error:
-        raise ConfigError(f"{' '.join(words)}: {explain(error)}") from None
 
 
 def _config_loader() -> ConfigLoader:

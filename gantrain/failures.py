@@ -13,7 +13,7 @@ from gantrain.training.trainer import StoppedByDoctorError
 
 FAILED, BAD_INPUT = 1, 2
 LONGEST = 1_900
-"""Characters of an error: what a value has more of is left out, in the middle."""
+"""Characters of an error's words; of a longer one the middle is left out."""
 
 
 def tell(words: str) -> None:
@@ -34,26 +34,32 @@ def _unless_of_a_file(ended: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(ended)
 
 
+def readable(words: str) -> str:
+    """The words with what no terminal shows escaped as Python does, and of a long text the beginning and the end."""
+    if len(words) > LONGEST:
+        kept = LONGEST // 2
+        words = f"{words[:kept]} ... ({len(words) - 2 * kept} characters left out) ... {words[-kept:]}"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return shown if len(shown) <= LONGEST + 60 else readable(shown)
+
+
 def words_for(error: BaseException) -> tuple[int, str] | None:
-    """Exit code and words of a failure; None for one that is a defect of ours and deserves its traceback."""
+    """Exit code and readable words of a failure; None for one that is a defect of ours and deserves its traceback."""
+    found = _words_for(error)
+    return None if found is None else (found[0], readable(found[1]))
+
+
+def _words_for(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, USER_ERRORS):
-        return BAD_INPUT, _shortened(str(error))
+        return BAD_INPUT, str(error)
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     if is_parting(error):
         return FAILED, f"another process of the run has ended, and what it says tells why ({first[:120]})"
     if isinstance(error, NotFiniteError | StoppedByDoctorError):
-        return FAILED, _shortened(str(error))
+        return FAILED, str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         hint = "lower schedule.batch_size, model.width or metrics.samples"
         return FAILED, f"memory does not suffice ({first}); {hint}"
     if isinstance(error, OSError):
-        return FAILED, _shortened(f"a file cannot be read or written ({error}); what was saved before is whole")
+        return FAILED, f"a file cannot be read or written ({error}); what was saved before is whole"
     return None
-
-
-def _shortened(words: str) -> str:
-    """What goes wrong stands at the beginning, the way out at the end."""
-    if len(words) <= LONGEST:
-        return words
-    half = LONGEST // 2
-    return f"{words[:half]} [… {len(words) - 2 * half:,} characters …] {words[-half:]}"

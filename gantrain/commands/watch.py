@@ -1,5 +1,6 @@
 """`python -m gantrain watch`: how runs stand, in a terminal, while they run."""
 
+import os
 import shutil
 import sys
 import time
@@ -38,7 +39,7 @@ class Options:
     def __post_init__(self) -> None:
         """Checks folders and ranges."""
         for folder in self.folders:
-            if not Path(folder).is_dir():
+            if not os.path.isdir(folder):
                 raise ConfigError(f"{folder!r} is no folder; give a run's, a sweep's, or one that holds some")
         if not 0.1 <= self.every <= 3600:
             raise ConfigError(f"every={self.every:g} must lie between 0.1 and 3600 seconds")

@@ -1,11 +1,11 @@
 """The words after a command: `key=value`, read into a dataclass of options."""
 
 import difflib
+import os
 import sys
 import textwrap
 import types
 from dataclasses import MISSING, field, fields
-from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gantrain.config import ConfigError, as_word
@@ -37,12 +37,12 @@ def parse_words(options: type[T], command: str, words: list[str]) -> T:
     found: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        is_place = not equals or Path(word).exists()  # a run's folder has = in its name
+        is_place = not equals or os.path.exists(word)  # a run's folder has = in its name
         if places is not None and key not in types_of and is_place:
             found.setdefault(places, []).append(word)
             continue
         if not equals:
-            hint = f"did you mean run={word}? " if "run" in types_of and Path(word).exists() else ""
+            hint = f"did you mean run={word}? " if "run" in types_of and os.path.exists(word) else ""
             raise ConfigError(f"{word!r} is no key=value; {hint}{_way_out(command)}")
         if key not in types_of:
             near = difflib.get_close_matches(key, types_of, n=3, cutoff=0.5)

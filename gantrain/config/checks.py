@@ -48,4 +48,4 @@ def at_least_0(key: str, value: float, what: str) -> None:
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf

@@ -24,6 +24,10 @@ def _readable_errors() -> Iterator[None]:
         yield
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
+    except OverflowError:
+        raise ConfigError("a number is larger than any key takes") from None
+    except RecursionError:
+        raise ConfigError("the configuration is nested too deep") from None
 
 
 def from_omegaconf(composed: DictConfig) -> Config:
@@ -40,7 +44,11 @@ def from_omegaconf(composed: DictConfig) -> Config:
 
 
 def from_dict(tree: dict[str, Any]) -> Config:
-    """A configuration saved with `to_dict`, checked again."""
+    """A configuration saved with `to_dict`, checked again.
+
+    Raises:
+        ConfigError: as of `from_omegaconf`, or another tree.
+    """
     with _readable_errors():
         merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
     return from_omegaconf(cast(DictConfig, merged))

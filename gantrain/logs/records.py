@@ -88,7 +88,7 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     places = list(places)
     for place in places:
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise RunFolderError(f"{str(place)!r} is no folder; give a run's, a sweep's, or one that holds some")
         inside = []
         for folder, folders, files in os.walk(place):
@@ -110,8 +110,15 @@ def read_run(folder: Path) -> RunRecord:
         RunFolderError: a file of it is damaged; the message says which.
     """
     job = _json(folder / JOB, dict) or {}
-    config = flatten(_yaml(folder / CONFIG) or job.get("config", {}))
-    starts = _json(folder / RUN, list)
+    if not _is_job(job):
+        raise _damaged(folder / JOB, TypeError("job is to be a number, overrides a list, config a tree"))
+    try:
+        config = flatten(_yaml(folder / CONFIG) or job.get("config", {}))
+    except RecursionError as error:
+        raise _damaged(folder / CONFIG, error) from None
+    starts = _json(folder / RUN, list) or []
+    if not all(isinstance(start, dict) for start in starts):
+        raise _damaged(folder / RUN, TypeError("it holds something beside starts"))
     rows = read_rows(folder / METRICS) if (folder / METRICS).is_file() else []
     status = read_status(folder) or _status_of_rows(config, rows)
     state = state_of(status)
@@ -123,8 +130,17 @@ def read_run(folder: Path) -> RunRecord:
         status=status,
         state=state,
         reason=_reason(folder / REASON, status) if state != RUNNING else None,
-        starts=tuple(starts or ()),
+        starts=tuple(starts),
         rows=tuple(rows),
+    )
+
+
+def _is_job(job: dict[str, Any]) -> bool:
+    """Whether each field has its type."""
+    return (
+        type(job.get("job")) in (int, type(None))
+        and isinstance(job.get("overrides", []), list)
+        and isinstance(job.get("config", {}), dict)
     )
 
 
@@ -134,12 +150,13 @@ def state_of(status: Status) -> str:
 
 
 def _reason(path: Path, status: Status) -> str | None:
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else status.reason
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else status.reason
 
 
 def _status_of_rows(config: dict[str, Any], rows: list[dict[str, Any]]) -> Status:
     """For a run of a version that wrote no status.json."""
-    steps = int(config.get("schedule.steps", 0))
+    asked = config.get("schedule.steps", 0)
+    steps = asked if type(asked) is int and asked >= 0 else 0
     step = max((row["step"] for row in rows), default=0)
     figures = {f"{row['name']}_{row['protocol']['network']}": row["value"] for row in rows if row["kind"] == "metric"}
     findings = [row["name"] for row in rows if row["kind"] == "doctor"]
@@ -152,7 +169,7 @@ def _yaml(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     return content if isinstance(content, dict) else {}
 
@@ -162,7 +179,7 @@ def _json(path: Path, kind: type) -> Any:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, kind):
         raise _damaged(path, TypeError(f"it holds no {kind.__name__}"))
@@ -170,5 +187,5 @@ def _json(path: Path, kind: type) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> RunFolderError:
-    reason = str(error).splitlines()[0]
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunFolderError(f"{str(path)!r} cannot be read ({reason}); repair it, or leave its folder {path.parent} out")

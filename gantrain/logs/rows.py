@@ -7,11 +7,14 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from gantrain.config.checks import is_number
 from gantrain.files import replace_text, set_aside
 
 METRICS = "metrics.jsonl"
 MOST_ROWS = 1 << 30
 """Bytes that packed rows may have."""
+LARGEST_STEP = 2**53
+"""Beyond it a float skips whole numbers; no run comes near."""
 
 
 class RunFolderError(ValueError):
@@ -91,7 +94,7 @@ def _parsed(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            if not isinstance(row, dict) or type(row.get("step")) is not int or not isinstance(row.get("kind"), str):
+            if not _is_row(row):
                 raise ValueError("no row")
         except (ValueError, RecursionError):
             if number < len(lines):
@@ -102,6 +105,21 @@ def _parsed(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
         else:
             found.append((line, row))
     return found
+
+
+def _is_row(row: Any) -> bool:
+    """Whether it has what readers of rows count on."""
+    if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
+        return False
+    if type(row.get("step")) is not int or not 0 <= row["step"] < LARGEST_STEP:
+        return False
+    if row["kind"] == "doctor":
+        return isinstance(row.get("name"), str)
+    if row["kind"] != "metric":
+        return True
+    protocol = row.get("protocol")
+    named = isinstance(row.get("name"), str) and isinstance(protocol, dict) and isinstance(protocol.get("network"), str)
+    return named and "value" in row and (row["value"] is None or is_number(row["value"]))
 
 
 def _text(path: Path) -> str:

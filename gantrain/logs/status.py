@@ -73,6 +73,8 @@ class Status:
             return False
         except PermissionError:
             return True
+        except OverflowError:  # no number of a process
+            return False
         return True
 
 
@@ -87,9 +89,36 @@ def read_status(folder: Path) -> Status | None:
     try:
         content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
         known = {f.name for f in dataclasses.fields(Status)}
-        return Status(**{name: value for name, value in content.items() if name in known})
-    except (OSError, ValueError, TypeError, AttributeError):
+        status = Status(**{name: value for name, value in content.items() if name in known})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return status if _is_sound(status) else None
+
+
+def _is_sound(status: Status) -> bool:
+    """Whether each field has its type, so that readers need not ask."""
+    counts = (status.step, status.steps, status.images, status.pid)
+    times = (status.seconds, status.images_per_second, status.time)
+    best = status.best
+    return (
+        status.state in STATES
+        and all(type(count) is int and 0 <= count < 2**63 for count in counts)
+        and all(_is_real(number) for number in times)
+        and isinstance(status.figures, dict)
+        and all(value is None or _is_real(value) for value in (status.value, *status.figures.values()))
+        and isinstance(best, dict)
+        and (not best or all(isinstance(best.get(key), str) for key in ("name", "headline")))
+        and (not best or (_is_real(best.get("value")) and type(best.get("step")) is int))
+        and isinstance(status.findings, list)
+        and all(isinstance(name, str) for name in status.findings)
+        and isinstance(status.reason, str | None)
+        and isinstance(status.host, str)
+    )
+
+
+def _is_real(value: object) -> bool:
+    """A number that a float holds, NaN and the infinite ones too."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def mark(folder: Path, state: str, *, value: float | None = None) -> None:

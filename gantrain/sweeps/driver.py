@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 
@@ -18,9 +18,11 @@ from gantrain.commandline import (
     MULTIRUN_FLAGS,
     compose_config,
     compose_with_hydra,
+    count_values,
     first_values,
     parse_overrides,
     quoted,
+    refuse_too_many,
 )
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
 from gantrain.evidence.measurement import LOWER_IS_BETTER
@@ -65,19 +67,12 @@ def taken_up(words: list[str]) -> list[str]:
     if not places:
         return words
     folder = Path(places[-1].partition("=")[2].strip("'\""))
-    file = folder / SWEEP
-    try:
-        stored = [str(word) for word in json.loads(file.read_text(encoding="utf-8"))["words"]]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigError(
-            f"{RESUME}={str(folder)!r} is no sweep's folder: {SWEEP} cannot be read there ({error}); give the folder "
-            "that holds the jobs' folders, e.g. outputs/DATE/TIME-sweep; one run goes on with resume=RUN"
-        ) from None
+    stored: list[str] = _stored(folder)["words"]
     flags = [word for word in stored if word.startswith("-")]
     if flags:
         raise ConfigError(
-            f"{str(file)!r} holds {flags[0][:80]!r}, and a sweep's words are key=value alone: take it out of the "
-            "file, or begin the sweep anew in another folder"
+            f"{str(folder / SWEEP)!r} holds {flags[0][:80]!r}, and a sweep's words are key=value alone: take it out of "
+            "the file, or begin the sweep anew in another folder"
         )
     now = [word for word in words if word not in places and word not in MULTIRUN_FLAGS]
     changed = {_key(word): word for word in now}
@@ -92,6 +87,26 @@ def taken_up(words: list[str]) -> list[str]:
     if "hydra/launcher" in changed and changed["hydra/launcher"] not in stored:  # another one has other keys
         kept = [word for word in kept if not _key(word).startswith("hydra.launcher.")]
     return ["--multirun", *kept, *now, f"hydra.sweep.dir={quoted(str(folder))}", f"{RESUME}={quoted(str(folder))}"]
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """A sweep's sweep.json: its words, the number of its jobs and its starts.
+
+    Raises:
+        ConfigError: it is not there, or something else.
+    """
+    try:
+        content = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+        if not (isinstance(content["words"], list) and all(isinstance(word, str) for word in content["words"])):
+            raise TypeError("its words are no list of words")
+        if not isinstance(content["starts"], list):
+            raise TypeError("its starts are no list")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"{RESUME}={str(folder)!r} is no sweep's folder: {SWEEP} cannot be read there ({error}); give the folder "
+            "that holds the jobs' folders, e.g. outputs/DATE/TIME-sweep; one run goes on with resume=RUN"
+        ) from None
+    return cast(dict[str, Any], content)
 
 
 def is_sweep(words: list[str]) -> bool:
@@ -176,7 +191,7 @@ def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
         file = sweep.folder / SWEEP
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = _stored(sweep.folder)
         passing = (RESUME, "sweep.retry", *MULTIRUN_FLAGS)  # what was said for one start alone
         content["words"] = [word for word in words if _key(word) not in passing]
         content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
@@ -200,7 +215,9 @@ def summary(sweep: Sweep) -> tuple[int, str]:
     lines = [f"\n{len(found)} of {sweep.jobs or len(found)} jobs: {words or 'none begun'}"]
     for place, end in ends.items():
         if end not in (states.FINISHED, states.PRUNED, states.SKIPPED):
-            reason = (place / REASON).read_text(encoding="utf-8") if (place / REASON).is_file() else ""
+            reason = (
+                (place / REASON).read_text(encoding="utf-8", errors="replace") if (place / REASON).is_file() else ""
+            )
             last = reason.strip().splitlines()[-1:] or [f"at step {found[place].step} of {found[place].steps}"]
             lines.append(f"  {end}: {place}: {last[0][:300]}")
     unfinished = missing > 0 or any(end in (BROKEN, states.INTERRUPTED, states.RUNNING) for end in ends.values())
@@ -217,7 +234,7 @@ def _best(found: dict[Path, Status]) -> list[str]:
     """The best of the finished jobs by the figure that chooses their checkpoints; [] where that is not one figure."""
     reached = {place: status.best for place, status in found.items() if status.state == states.FINISHED and status.best}
     names = {best["name"] for best in reached.values()}
-    if len(names) != 1 or len(reached) < 2:
+    if len(names) != 1 or len(reached) < 2 or not names <= set(LOWER_IS_BETTER):
         return []
     sign = 1 if LOWER_IS_BETTER[names.pop()] else -1
     place, best = min(reached.items(), key=lambda item: sign * item[1]["value"])
@@ -250,7 +267,8 @@ def _count(overrides: list[Override], params: dict[str, str]) -> int | None:
         if override.is_sweep_override():
             if not override.is_discrete_sweep():
                 return None
-            count *= sum(1 for _ in override.sweep_string_iterator())
+            count *= count_values(override)
+    refuse_too_many("the sweep", count)
     return count
 
 
