@@ -141,7 +141,12 @@ def _write_picture(path: Path, figures: Sequence[ComparedFigure], variants: Sequ
     size = comparison_picture.size_of(variants, first)
     if size is None:
         return False
-    look = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "text.parse_math": False}  # a $ in a label is a $
+    look: dict[Any, Any] = {
+        "font.size": 9,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "text.parse_math": False,
+    }  # a $ in a label is a $
     with matplotlib.rc_context(look), written_whole(path) as place:
         picture = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(picture)
