@@ -167,7 +167,8 @@ def test_every_number_has_its_range_here() -> None:
     assert kinds <= set(RANGES) <= set(KNOWN)
 
 
-@examples(90)
+@pytest.mark.slow
+@examples(75)
 @given(words())
 def test_words_of_training(given_words: list[str]) -> None:
     accepted: list[Config] = []
@@ -175,7 +176,8 @@ def test_words_of_training(given_words: list[str]) -> None:
         holds(accepted[0])
 
 
-@examples(50)
+@pytest.mark.slow
+@examples(35)
 @given(fitting_words())
 def test_words_that_fit(given_words: list[str]) -> None:
     accepted: list[Config] = []
@@ -211,7 +213,7 @@ def options_of(command: str) -> type:
     return found
 
 
-@examples(80)
+@examples(95)
 @given(command_words())
 def test_words_of_a_command(drawn: tuple[str, list[str]]) -> None:
     command, given_words = drawn
@@ -228,7 +230,7 @@ def test_words_of_a_command(drawn: tuple[str, list[str]]) -> None:
     refusal(read)
 
 
-@examples(50)
+@examples(60)
 @given(configurations())
 def test_a_configuration_of_a_hostile_checkpoint(tree: dict[Any, Any]) -> None:
     accepted: list[Config] = []
@@ -255,7 +257,7 @@ def read_all(place: Path) -> None:
         record.series("loss/g")
 
 
-@examples(40)
+@examples(45)
 @given(st.sampled_from(sorted(FILES)).flatmap(lambda name: st.tuples(st.just(name), broken_text(FILES[name]))))
 def test_files_of_a_run(tmp_path_factory: pytest.TempPathFactory, drawn: tuple[str, bytes]) -> None:
     name, content = drawn
