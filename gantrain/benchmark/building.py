@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from gantrain.benchmark.peers import PEERS, Parts, plain_adam
 from gantrain.benchmark.session import Session
 from gantrain.builders import build_networks, build_trainer
+from gantrain.builders.device import arithmetic
 from gantrain.commandline import compose_config
 from gantrain.config import Config, from_omegaconf
 from gantrain.data import BatchSampler, ImageSet
@@ -59,9 +60,18 @@ class Iterating:
     def __init__(self, trainer: Trainer) -> None:
         """Takes a trainer that writes nothing down."""
         self.trainer = trainer
+        self._deterministic = bool(trainer.config["deterministic"])
+        self._precision = str(trainer.config["precision"])
 
     def __call__(self) -> None:
-        """Runs it."""
+        """Runs it, with deterministic kernels where the configuration has them."""
+        if not self._deterministic:
+            self._run()
+            return
+        with arithmetic(self._precision, deterministic=True, device=self.trainer.iteration.device):
+            self._run()
+
+    def _run(self) -> None:
         iteration = self.trainer.iteration
         if iteration.records.count == LOG_EVERY:
             iteration.records.clear()

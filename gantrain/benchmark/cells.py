@@ -23,6 +23,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "ours": (),
     "ours, NCHW": ("channels_last=false", "joint_batch=false"),
     "ours, fakes reused": ("schedule.reuse_fakes=true",),
+    "ours, deterministic": ("deterministic=true",),
     "ours, eager": EAGER,
     "ours, graph": GRAPH,
     "ours, graph bf16": (*GRAPH, *BF16),
@@ -34,6 +35,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 """`ours` is what `python -m gantrain` does without further keys; bf16 goes with channels_last."""
 SN_A_STEP = "SN a step"
 """In the name of every variant whose spectral norm is not evaluated as often as its peer's."""
+
+VARIANTS_ON_A_CPU = ("ours", "ours, fakes reused", "ours, NCHW", "ours, deterministic")
 
 ALL_PEERS = ("examples", "fidelity", "mimicry", "collections")
 WITH_K = ("fidelity", "mimicry", "collections")
@@ -85,7 +88,7 @@ class Contest:
 
 LOOPS: dict[str, tuple[Contest, ...]] = {
     "gpu": (
-        Contest("A", 64, 1, ALL_PEERS, "examples", (*PLAIN, "ours, compiled graph bf16")),
+        Contest("A", 64, 1, ALL_PEERS, "examples", (*PLAIN, "ours, deterministic", "ours, compiled graph bf16")),
         Contest("D", 64, 5, WITH_K, "fidelity", (*FOR_SN, "ours, compiled graph bf16, SN a step")),
         Contest("E", 64, 1, ("mimicry",), "mimicry", ("ours", "ours, graph bf16")),
         Contest("A", 128, 1, ("examples",), "examples", ("ours, graph bf16",)),
@@ -93,7 +96,7 @@ LOOPS: dict[str, tuple[Contest, ...]] = {
         Contest("D", 64, 1, ALL_PEERS, "examples", FOR_SN),
         Contest("D", 256, 1, ("examples", "mimicry"), "examples", FOR_SN[1:]),
     ),
-    "cpu": (Contest("small", 32, 1, ALL_PEERS, "examples", ("ours", "ours, fakes reused", "ours, NCHW")),),
+    "cpu": (Contest("small", 32, 1, ALL_PEERS, "examples", VARIANTS_ON_A_CPU),),
 }
 FED: dict[str, tuple[Contest, ...]] = {
     "gpu": (
