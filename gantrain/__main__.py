@@ -28,7 +28,7 @@ from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.failures import FAILED, leave_files_to_the_main_thread, tell, words_for
 from gantrain.processes import Processes, joined, part, started
-from gantrain.stopping import AskedToEnd, exit_code
+from gantrain.stopping import AskedToEnd, end_quietly, exit_code
 from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, taken_up, under_way
 from gantrain.sweeps.job import Job
 from gantrain.training.finite import NotFiniteError
@@ -44,6 +44,7 @@ def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input), 75 (asked to end, can go on) or 130 (interrupted)."""
     words = sys.argv[1:]
     leave_files_to_the_main_thread()
+    end_quietly()
     try:
         if started(os.environ) > 1:
             sys.exit(_train_together(words, started(os.environ)))

@@ -4,6 +4,7 @@ SIGTERM is what Slurm's preemption, Kubernetes and torchrun send before SIGKILL,
 --signal=USR1@60` sends. SIGINT is Ctrl-C: the first one is heeded at the next step too, a second one at once.
 """
 
+import atexit
 import contextlib
 import signal
 import sys
@@ -62,6 +63,11 @@ def heeding() -> Iterator[None]:
             signal.signal(number, handler)
         _inside.clear()
         _asked.clear()
+
+
+def end_quietly() -> None:
+    """From here on Python's own clearing up at the end is not interrupted by a late Ctrl-C, with a traceback."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last one registered is the first one called
 
 
 def asked() -> str | None:

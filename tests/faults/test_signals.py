@@ -1,6 +1,9 @@
 """What asks a run to end gets a checkpoint of the step under way and a code that says whether to start it again."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from gantrain.logs.records import find_runs, read_run
 from gantrain.logs.rows import read_rows
 from gantrain.stopping import AGAIN, INTERRUPTED
 from gantrain.training.checkpoint import LAST, load_checkpoint
-from tests.conftest import TINY
+from tests.conftest import TINY, python_path
 from tests.sweeps.test_sweep import figures_of, outcome, sweep, wait_for_rows
 
 STEPS = 150
@@ -108,3 +111,24 @@ def test_a_signal_before_training_ends_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert outcome(process)[0] == -signal.SIGTERM
     assert not (tmp_path / "run" / LAST).exists()
+
+
+def test_a_late_ctrl_c_does_not_interrupt_pythons_own_end(tmp_path: Path) -> None:
+    """torch has something done at the end of the process, where a KeyboardInterrupt would be a traceback."""
+    code = (
+        "import atexit, os, signal\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "from gantrain.stopping import end_quietly\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    )
+    for more, shown in (("", True), ("end_quietly()\n", False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code + more],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": python_path()},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0
+        assert ("KeyboardInterrupt" in done.stderr) == shown
