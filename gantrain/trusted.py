@@ -239,7 +239,7 @@ def _check_environment(job: dict[str, Any]) -> None:
     copied = job.get("env_copy") or []
     for path, value in _leaves(("hydra", "job", "env_set"), job.get("env_set")):
         if len(path) == 3 or (FINDING_CODE.fullmatch(path[-1]) and path[-1] not in copied):
-            raise _refused(path, value, "would change which code is found", "set it before you start python")
+            raise _refused(path, value, "may change which code is found", "set it before you start python")
 
 
 def _check_search(sweeper: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ ROW = 3_500
 """Bytes of a row of scalars: up to 1,100 in metrics.jsonl, and 57 a scalar in TensorBoard."""
 LOOK = 9_000
 """Bytes of a row of diagnostics: 1,200 in metrics.jsonl, then scalars, a small picture and four histograms."""
+PACKED = 450
+"""Bytes of a row in a checkpoint, compressed."""
 FIGURES, FIGURE = 3, 400
 """What a metric tells at most, and bytes of each with its protocol, in metrics.jsonl and in TensorBoard."""
 TEXTS = 40_000
@@ -43,17 +45,22 @@ TRACE = 30_000_000
 def disk_need(config: Config, device: torch.device) -> int:
     """Bytes that a run of this configuration takes in its folder at most, its logs and all checkpoints together.
 
-    Checkpoints do not grow with `schedule.steps`. What does, by the row: scalars each `log.every_steps`, diagnostics
-    each `log.diagnostics_every_steps`, figures each `metrics.every_steps`, and grids each `log.grids_every_steps`,
-    each once as a file and once in TensorBoard. The default intervals of all but the diagnostics are shares of
-    the run, so that there only these and the rows of scalars, each 100 steps, grow.
+    What grows with `schedule.steps`, by the row, which checkpoints hold packed: scalars each `log.every_steps`, looks
+    of diagnostics each `log.diagnostics_every_steps`, figures each `metrics.every_steps`; and grids each
+    `log.grids_every_steps`, each once as a file and once in TensorBoard. The default intervals of all but the
+    diagnostics are shares of the run, so that there only these and the rows of scalars, each 100 steps, grow.
 
     Raises:
         DataError: a folder of images that is not there.
     """
+    kept = CHECKPOINTS + bool(measuring_protocol(config, device).names)
+    return kept * checkpoint_bytes(config) + _logs_need(config, device) + TEXTS + (TRACE if config.profile else 0)
+
+
+def _logs_need(config: Config, device: torch.device) -> int:
+    """Of what grows with the steps: rows, in the logs and packed in checkpoints, and grids."""
     plan, protocol = make_plan(config, device), measuring_protocol(config, device)
     steps = plan.steps
-    kept = CHECKPOINTS + bool(protocol.names)
     scalars = (steps // plan.log_every + 1) * ROW
     every = diagnostics_every(config, plan.log_every, device)
     looks = (steps // every) * LOOK if every else 0
@@ -63,9 +70,8 @@ def disk_need(config: Config, device: torch.device) -> int:
     grids = 2 * picture * (steps // plan.grids_every + 3)  # also the real ones, the first and the last
     if config.data.name in TOYS:
         grids += picture // 3 * min(MOST_FRAMES, steps // plan.grids_every + 2)  # the animation has a byte a pixel
-    return (
-        kept * checkpoint_bytes(config) + scalars + looks + figures + grids + TEXTS + (TRACE if config.profile else 0)
-    )
+    rows = scalars // ROW + looks // LOOK + figures // FIGURE
+    return scalars + looks + figures + grids + (CHECKPOINTS + 1) * rows * PACKED
 
 
 def checkpoint_bytes(config: Config) -> int:
@@ -87,15 +93,22 @@ def checkpoint_bytes(config: Config) -> int:
     return total
 
 
-def check_room(config: Config, folder: Path, device: torch.device, *, resumed: bool = False) -> None:
-    """Refuses a run that its folder's file system has no room for; what lies in the folder of a resumed one counts.
+def check_room(config: Config, folder: Path, device: torch.device, *, done: int | None = None) -> None:
+    """Refuses a run that its folder's file system has no room for.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        device: where it trains.
+        done: generator steps of the checkpoint that it goes on from, so that the rest counts alone; None for a new run.
 
     Raises:
         ConfigError: there is less.
     """
     need = disk_need(config, device)
-    if resumed:  # at least one checkpoint more, while it is written
-        need = max(need - _bytes_in(folder), checkpoint_bytes(config))
+    if done is not None:  # the old checkpoints lie there; one more is being written
+        left = 1 - min(done / config.schedule.steps, 1.0)
+        need = checkpoint_bytes(config) + TEXTS + int(left * _logs_need(config, device))
     place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
     try:
         total, _, free = shutil.disk_usage(place)
@@ -106,7 +119,7 @@ def check_room(config: Config, folder: Path, device: torch.device, *, resumed: b
     shrinks = "model.width, practice.history, log.grid_images, or longer log.*_every_steps"
     way_out = (
         f"make room, or move the folder to another file system and give resume=THERE/{folder.name}"
-        if resumed
+        if done is not None
         else f"make room, choose another folder with hydra.run.dir (of a sweep hydra.sweep.dir), or lower {shrinks}"
     )
     raise ConfigError(
@@ -137,10 +150,6 @@ def _picture_bytes(config: Config) -> int:
         rows = min(_examples(config)[1], max(columns, CLASSES_IN_A_GRID))
     side = config.data.image_size + 2
     return 3 * (side * columns + 2) * (side * rows + 2)
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _words(size: int) -> str:

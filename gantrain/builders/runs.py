@@ -240,7 +240,7 @@ def _run(
     if processes.is_first:
         if state is None:
             check_free(folder_path)
-        check_room(config, folder_path, device, resumed=state is not None)
+        check_room(config, folder_path, device, done=None if state is None else state["step"])
     if device.type == "cuda":
         torch.cuda.set_device(device)
     reset_peak_memory(device)

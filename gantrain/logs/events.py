@@ -64,6 +64,8 @@ def put_in_order(folder: Path) -> None:
         if not seconds.isdigit():
             continue
         limit = min(int(seconds), limit - 1)
+        while limit != int(seconds) and (folder / f"{before}{MARK}.{limit:010d}.{rest}").exists():
+            limit -= 1
         if limit != int(seconds):
             path.rename(folder / f"{before}{MARK}.{limit:010d}.{rest}")
 

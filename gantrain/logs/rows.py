@@ -11,8 +11,8 @@ from gantrain.config.checks import is_number
 from gantrain.files import replace_text, set_aside
 
 METRICS = "metrics.jsonl"
-MOST_ROWS = 1 << 30
-"""Bytes that packed rows may have."""
+MOST_ROWS, MOST_RATIO = 1 << 30, 64
+"""Bytes that packed rows may have, or how many for a packed one: JSON has some ten, a bomb a thousand."""
 LARGEST_STEP = 2**53
 """Beyond it a float skips whole numbers; no run comes near."""
 
@@ -38,8 +38,10 @@ class Rows:
         """
         self._compressor, self._packed = zlib.compressobj(), bytearray()
         if resume_step is not None:
-            rows = _parsed(path, _text(path)) if packed is None else _recovered(path, packed)
-            kept = "".join(f"{line}\n" for line, row in rows if row["step"] <= resume_step)
+            if packed is None:
+                kept = _until(resume_step, _parsed(path, _text(path)))
+            else:
+                kept = _recovered(path, packed, resume_step)
             if path.is_file() or kept:
                 replace_text(path, kept)
             self._pack(kept)
@@ -99,8 +101,7 @@ def _parsed(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
         except (ValueError, RecursionError):
             if number < len(lines):
                 raise RunFolderError(
-                    f"{str(path)!r} is damaged in line {number} of {len(lines)}; repair or remove that line, or have "
-                    "it written anew from the checkpoint: resume=RUN"
+                    f"{str(path)!r} is damaged in line {number} of {len(lines)}; repair or remove that line"
                 ) from None
         else:
             found.append((line, row))
@@ -126,11 +127,18 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else ""
 
 
-def _recovered(path: Path, packed: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of a checkpoint, which the file begins with; where it does not, it is set aside."""
+def _until(step: int, rows: list[tuple[str, dict[str, Any]]]) -> str:
+    return "".join(f"{line}\n" for line, row in rows if row["step"] <= step)
+
+
+def _recovered(path: Path, packed: bytes, step: int) -> str:
+    """The rows of a checkpoint up to its step, which the file begins with; where it does not, it is set aside.
+
+    A checkpoint that has waited for what was measured has later rows too, which an earlier start may have dropped.
+    """
     try:
         unpacker = zlib.decompressobj()
-        saved = unpacker.decompress(packed, MOST_ROWS)
+        saved = unpacker.decompress(packed, max(MOST_ROWS, MOST_RATIO * len(packed)))
         rows = _parsed(path, saved.decode("utf-8"))
         if not unpacker.eof or (saved and not saved.endswith(b"\n")) or saved.count(b"\n") != len(rows):
             raise ValueError("they do not end as rows do")
@@ -140,10 +148,11 @@ def _recovered(path: Path, packed: bytes) -> list[tuple[str, dict[str, Any]]]:
             "run anew, or go on from another checkpoint of it"
         ) from None
     there = path.read_bytes() if path.is_file() else b""
-    if not there.startswith(saved):
+    kept_rows = _until(step, rows)
+    if not there.startswith(saved) and not there.startswith(kept_rows.encode("utf-8")):
         kept = f"; what is there is kept as {set_aside(path).name}" if there else ""
         print(
             f"gantrain: warning: {str(path)!r} is damaged or gone and is written anew from the checkpoint{kept}",
             file=sys.stderr,
         )
-    return rows
+    return kept_rows

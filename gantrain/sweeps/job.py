@@ -19,7 +19,7 @@ from gantrain.failures import BAD_INPUT, FAILED, tell, words_for
 from gantrain.files import PART, BusyError, held, replace_text
 from gantrain.logs import status as states
 from gantrain.logs.records import read_run
-from gantrain.logs.rows import METRICS, RunFolderError, read_rows
+from gantrain.logs.rows import METRICS, RunFolderError
 from gantrain.logs.run_folder import AROUND, HOLD, JOB, LOCK, REASON, read_content, taken
 from gantrain.logs.status import Status, mark, read_status
 from gantrain.objectives import ObjectiveError, make_objective
@@ -27,7 +27,7 @@ from gantrain.stopping import AskedToEnd, exit_code
 from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimising import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
-from gantrain.training.checkpoint import LAST, is_begun
+from gantrain.training.checkpoint import BEST, LAST, is_begun
 from gantrain.turns import side_by_side
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
@@ -222,10 +222,12 @@ class _Attempt:
             RunFolderError: it has trained, and its checkpoint is gone.
         """
         rows = self.folder / METRICS
-        if rows.is_file() and read_rows(rows):
+        trained = [path.name for path in self.folder.iterdir() if path.name == BEST or "damaged" in path.name]
+        trained += [f"rows in {METRICS}"] if rows.is_file() and rows.stat().st_size else []
+        if trained:
             raise RunFolderError(
-                f"{str(self.folder)!r} has no {LAST} to go on from, and rows in {METRICS} that a new start would "
-                "overwrite: move the folder away to train that run anew"
+                f"{str(self.folder)!r} has no {LAST} to go on from, and {', '.join(trained)} that a new start would "
+                f"overwrite: copy {BEST} over {LAST} where there is one, or move the folder away to train anew"
             )
         for inside in self.folder.iterdir():
             if inside.name not in (*HOLD, JOB):

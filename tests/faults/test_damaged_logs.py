@@ -8,8 +8,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gantrain import builders
-from gantrain.logs.events import are_whole, event_files
-from gantrain.logs.rows import METRICS, read_rows
+from gantrain.logs.events import are_whole, event_files, put_in_order
+from gantrain.logs.rows import METRICS, Rows, read_rows
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose
 from tests.faults.damages import DAMAGES, Damage
@@ -120,3 +120,33 @@ def test_a_clock_put_back_changes_nothing_in_tensorboard(
     assert len(event_files(run / "tensorboard")) == 3
     assert shown(run) == shown(undisturbed)
     assert figures_of(run) == figures_of(undisturbed)
+
+
+def test_a_checkpoint_that_knows_later_rows_is_gone_on_from_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that waited for what was measured: the first start drops those rows, a second one finds them gone."""
+    path = tmp_path / METRICS
+    first = Rows(path)
+    for step in (1, 2, 3):
+        first.write({"step": step, "kind": "train"})
+    packed = first.packed()
+    first.close()
+    for step in (3, 4):  # the rows of another course, killed before the next checkpoint
+        again = Rows(path, resume_step=2, packed=packed)
+        again.write({"step": step, "kind": "train", "other": 1})
+        again.close()
+    assert "damaged" not in capsys.readouterr().err
+    assert [row["step"] for row in read_rows(path)] == [1, 2, 4]
+    assert [entry.name for entry in tmp_path.iterdir()] == [METRICS]
+
+
+def test_event_files_of_one_name_but_for_the_time_are_put_in_order_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in (99, 150):
+        (tmp_path / f"events.out.tfevents.{seconds:010d}.host.1.0").write_text(str(seconds))
+    monkeypatch.setattr(time, "time", lambda: 100.0)
+    put_in_order(tmp_path)
+    assert [path.read_text() for path in event_files(tmp_path)] == ["99", "150"]
+    assert all(int(path.name.split(".")[3]) < 100 for path in event_files(tmp_path))

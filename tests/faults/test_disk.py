@@ -65,7 +65,7 @@ def test_what_the_estimate_is_made_of() -> None:
 
     plain = need()
     rows = need("log.every_steps=1", "log.diagnostics_every_steps=0") - need("log.diagnostics_every_steps=0")
-    assert rows == (100_000 - 1_000) * disk.ROW
+    assert rows == (100_000 - 1_000) * (disk.ROW + (disk.CHECKPOINTS + 1) * disk.PACKED)
     assert need("profile=true") - plain == disk.TRACE
     grid = need("log.grids_every_steps=1000") - need("log.grids_every_steps=2000")
     assert grid == 50 * 2 * 3 * (34 * 8 + 2) ** 2
