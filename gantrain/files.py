@@ -128,12 +128,13 @@ def replace_text(path: Path, text: str, *, durable: bool = True) -> None:
         raise
 
 
-def set_aside(path: Path) -> Path:
-    """Renames a damaged file to NAME.damaged, or NAME.damaged.2 and so on where that is taken; gives the new path."""
-    number, place = 1, path.with_name(f"{path.name}.damaged")
+def set_aside(path: Path, name: str | None = None) -> Path:
+    """Renames a damaged file to `name`, else NAME.damaged, with .2 and so on where that is taken; gives its path."""
+    name = name or f"{path.name}.damaged"
+    number, place = 1, path.with_name(name)
     while place.exists():
         number += 1
-        place = path.with_name(f"{path.name}.damaged.{number}")
+        place = path.with_name(f"{name}.{number}")
     return path.rename(place)
 
 

@@ -46,7 +46,8 @@ PLAIN = re.compile(
 """Interpolations that can be nothing but text."""
 LONGEST = 90
 """Characters of a key or a value in a refusal."""
-Path = tuple[str, ...]
+Keys = tuple[str, ...]
+"""The names that lead to a value."""
 DATABASES = ("sqlite:", "mysql", "postgresql")
 
 
@@ -186,7 +187,7 @@ def _nodes(store: dict[str, Any]) -> Iterator[Any]:
             yield from _nodes(inside)
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+def _leaves(path: Keys, value: Any) -> Iterator[tuple[Keys, Any]]:
     """The values in dicts and lists, each with the keys that lead to it."""
     if isinstance(value, dict):
         for name, inside in value.items():
@@ -198,7 +199,7 @@ def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def _check_built(section: Path, content: Any) -> None:
+def _check_built(section: Keys, content: Any) -> None:
     targets, texts = _installed()
     for path, value in _leaves(section, content):
         _check_lines(path, value)
@@ -214,13 +215,13 @@ def _check_built(section: Path, content: Any) -> None:
             raise _refused(path, value, rule, "write the value out")
 
 
-def _check_lines(path: Path, value: Any) -> None:
+def _check_lines(path: Keys, value: Any) -> None:
     """A value of several lines would end a comment of the script that a queue is given."""
     if isinstance(value, str) and len(value.splitlines()) > 1:
         raise _refused(path, value, "must be one line", "leave the line breaks out")
 
 
-def _check_logging(section: Path, content: Any, job: str) -> None:
+def _check_logging(section: Keys, content: Any, job: str) -> None:
     for path, value in _leaves(section, content):
         text = str(value).replace("${hydra.runtime.output_dir}", "/").replace("${hydra.job.name}", job)
         if {"()", "class"} & {*path} and value not in LOGGERS:
@@ -258,7 +259,7 @@ def _check_search(sweeper: dict[str, Any]) -> None:
         )
 
 
-def _refused(path: Path, value: Any, rule: str, way_out: str) -> ConfigError:
+def _refused(path: Keys, value: Any, rule: str, way_out: str) -> ConfigError:
     return ConfigError(f"{_cut('.'.join(path))}={_cut(value)!r} {rule}: {way_out}")
 
 

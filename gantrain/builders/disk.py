@@ -42,8 +42,11 @@ TRACE = 30_000_000
 """Bytes of a profile."""
 
 
-def disk_need(config: Config, device: torch.device) -> int:
+def disk_need(config: Config, device: torch.device, *, done: int | None = None) -> int:
     """Bytes that a run of this configuration takes in its folder at most, its logs and all checkpoints together.
+
+    Of a run that goes on from a checkpoint, `done` steps of which are done, only what is still to be written: the rest
+    of the logs, and one checkpoint more while it is written.
 
     What grows with `schedule.steps`, by the row, which checkpoints hold packed: scalars each `log.every_steps`, looks
     of diagnostics each `log.diagnostics_every_steps`, figures each `metrics.every_steps`; and grids each
@@ -53,8 +56,11 @@ def disk_need(config: Config, device: torch.device) -> int:
     Raises:
         DataError: a folder of images that is not there.
     """
+    checkpoint, logs = checkpoint_bytes(config), _logs_need(config, device)
+    if done is not None:
+        return checkpoint + TEXTS + int((1 - min(done / config.schedule.steps, 1.0)) * logs)
     kept = CHECKPOINTS + bool(measuring_protocol(config, device).names)
-    return kept * checkpoint_bytes(config) + _logs_need(config, device) + TEXTS + (TRACE if config.profile else 0)
+    return kept * checkpoint + logs + TEXTS + (TRACE if config.profile else 0)
 
 
 def _logs_need(config: Config, device: torch.device) -> int:
@@ -100,15 +106,12 @@ def check_room(config: Config, folder: Path, device: torch.device, *, done: int 
         config: of the run.
         folder: of the run.
         device: where it trains.
-        done: generator steps of the checkpoint that it goes on from, so that the rest counts alone; None for a new run.
+        done: generator steps of the checkpoint that it goes on from; None for a new run.
 
     Raises:
         ConfigError: there is less.
     """
-    need = disk_need(config, device)
-    if done is not None:  # the old checkpoints lie there; one more is being written
-        left = 1 - min(done / config.schedule.steps, 1.0)
-        need = checkpoint_bytes(config) + TEXTS + int(left * _logs_need(config, device))
+    need = disk_need(config, device, done=done)
     place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
     try:
         total, _, free = shutil.disk_usage(place)

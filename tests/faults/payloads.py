@@ -39,3 +39,11 @@ class Restored(Payload):
 
 
 PAYLOADS = (Payload, Evaluated, Opened, Restored)
+
+
+def laughing() -> list[Any]:
+    """A billion values in a few bytes."""
+    found: list[Any] = [1]
+    for _ in range(9):
+        found = [found] * 10
+    return found

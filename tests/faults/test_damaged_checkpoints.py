@@ -18,7 +18,8 @@ from gantrain.logs.rows import RunFolderError, read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
 from tests.faults.damages import DAMAGES, truncate
-from tests.sweeps.test_sweep import figures_of
+from tests.faults.payloads import laughing
+from tests.same_runs import figures_of
 
 
 def as_bytes(packed: bytes) -> torch.Tensor:
@@ -130,13 +131,6 @@ def nested(levels: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for _ in range(levels):
         found = {"model": found}
-    return found
-
-
-def laughing() -> list[Any]:
-    found: list[Any] = [0]
-    for _ in range(9):
-        found = [found] * 10
     return found
 
 

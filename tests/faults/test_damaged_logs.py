@@ -13,7 +13,7 @@ from gantrain.logs.rows import METRICS, Rows, read_rows
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose
 from tests.faults.damages import DAMAGES, Damage
-from tests.sweeps.test_sweep import CLOCK, figures_of
+from tests.same_runs import figures_of, shown
 
 WORDS = (
     *TINY,
@@ -48,14 +48,6 @@ def begun(run: Path) -> Path:
 def go_on(run: Path) -> None:
     config, state = builders.resumed_config(run, {"schedule.steps": 9})
     builders.run(config, run, state)
-
-
-def shown(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Scalars of TensorBoard, without the clock's."""
-    events = EventAccumulator(str(run / "tensorboard"))
-    events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
 @pytest.mark.parametrize("name", [*DAMAGES, "a digit changed"])

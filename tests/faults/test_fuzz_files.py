@@ -34,7 +34,7 @@ from gantrain.failures import BAD_INPUT, words_for
 from gantrain.files import UnreadableFileError, load_safely
 from gantrain.training.checkpoint import BEST, LAST
 from tests.commands.saved_runs import CLASSES, save_run
-from tests.faults.payloads import PAYLOADS
+from tests.faults.payloads import PAYLOADS, laughing
 
 LONGEST = 2000
 EXAMPLES = 60 * int(os.environ.get("GANTRAIN_FUZZ", "1"))
@@ -301,14 +301,6 @@ def deep(levels: int) -> list[Any]:
     found: list[Any] = []
     for _ in range(levels):
         found = [found]
-    return found
-
-
-def laughing() -> list[Any]:
-    """A billion values in a few bytes."""
-    found: list[Any] = [1]
-    for _ in range(9):
-        found = [found] * 10
     return found
 
 

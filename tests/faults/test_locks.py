@@ -12,7 +12,8 @@ import pytest
 from gantrain.files import BusyError, UnusableFolderError, held, owner_of
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY
-from tests.sweeps.test_sweep import figures_of, outcome, sweep, wait_for_rows
+from tests.same_runs import figures_of
+from tests.sweeps.test_sweep import outcome, sweep, wait_for_rows
 
 WORDS = (*TINY, "metrics=none", "log.every_steps=1", "schedule.steps=200", "log.checkpoint_every_steps=20")
 

@@ -15,7 +15,8 @@ from gantrain.logs.rows import read_rows
 from gantrain.stopping import AGAIN, INTERRUPTED
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, python_path
-from tests.sweeps.test_sweep import figures_of, outcome, sweep, wait_for_rows
+from tests.same_runs import figures_of
+from tests.sweeps.test_sweep import outcome, sweep, wait_for_rows
 
 STEPS = 150
 EVERY = ("metrics.every_steps=50", "log.every_steps=1", "log.checkpoint_every_steps=100")

@@ -14,7 +14,7 @@ from gantrain.evidence.measurement import Measurement
 from gantrain.logs import progress as progress_module
 from gantrain.logs.progress import Progress
 from gantrain.logs.rows import RunFolderError, read_rows
-from gantrain.logs.run_folder import RunFolder
+from gantrain.logs.run_folder import RunFolder, read_content
 from gantrain.logs.scalars import pair_scalars
 from gantrain.objectives import make_objective
 
@@ -154,3 +154,9 @@ def test_an_animation_of_many_pictures_is_thinned_and_ends_with_the_last(tmp_pat
         assert 100 <= animation.n_frames <= 200  # type: ignore[attr-defined]
         animation.seek(animation.n_frames - 1)  # type: ignore[attr-defined]
         assert animation.convert("L").getpixel((0, 0)) == 255
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[]", "\0", ""])
+def test_json_that_cannot_be_read_is_as_if_it_were_not_there(text: str, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(text)
+    assert read_content(tmp_path / "job.json") == {}

@@ -12,7 +12,7 @@ import pytest
 
 from gantrain.logs.records import find_runs, read_run
 from tests.conftest import TINY, python_path
-from tests.sweeps.test_sweep import figures_of
+from tests.same_runs import figures_of
 
 FOUR = [*TINY, "metrics=none", "loss.gen=alt,kl", "seed=0,1", "hydra.sweep.dir=s"]
 

@@ -16,7 +16,8 @@ from gantrain.sweeps.side_by_side import _wait
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from gantrain.turns import Surroundings, Turns, call_it, give_way, label, side_by_side
 from tests.conftest import TINY
-from tests.sweeps.test_sweep import figures_of, outcome, sweep, wait_for_rows
+from tests.same_runs import figures_of
+from tests.sweeps.test_sweep import outcome, sweep, wait_for_rows
 
 SIDE = ("hydra/launcher=side_by_side", "hydra.launcher.runs=3")
 

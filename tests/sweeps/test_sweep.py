@@ -15,11 +15,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from gantrain import builders
 from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import METRICS, read_rows
+from gantrain.logs.rows import METRICS
 from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 from tests.conftest import TINY, compose, python_path
-
-CLOCK = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
+from tests.same_runs import figures_of
 
 
 def sweep(cwd: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
@@ -36,12 +35,6 @@ def sweep(cwd: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
     text, _ = process.communicate(timeout=300)
     return process.returncode, text
-
-
-def figures_of(folder: Path) -> list[dict[str, Any]]:
-    """Every row of a run without what the clock decides."""
-    rows = read_rows(folder / METRICS)
-    return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
 
 
 def wait_for_rows(folder: Path, count: int, process: subprocess.Popen[str]) -> None:

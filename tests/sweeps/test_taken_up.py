@@ -16,7 +16,7 @@ from gantrain.logs.run_folder import SWEEP
 from gantrain.logs.status import mark, read_status
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose, python_path
-from tests.sweeps.test_sweep import figures_of
+from tests.same_runs import figures_of
 
 TWO = (*TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")
 KILLED = """

@@ -21,7 +21,8 @@ from gantrain.networks import NetworkPair
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.trainer import StoppedByDoctorError, Trainer
 from tests.conftest import TINY, compose
-from tests.training.test_runs import _interrupt_at, assert_same, resume, train, trained_state
+from tests.same_runs import assert_same
+from tests.training.test_runs import _interrupt_at, resume, train, trained_state
 
 LOOKS = "log.diagnostics_every_steps=2"
 DEVICE = torch.device("cpu")

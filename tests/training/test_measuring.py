@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from gantrain import builders
@@ -33,11 +32,11 @@ from gantrain.training.iteration import Iteration
 from gantrain.training.measuring import Measuring
 from gantrain.training.plan import Sampling
 from tests.conftest import TINY, compose, python_path
-from tests.training.test_runs import assert_same, resume, train
+from tests.same_runs import assert_same, figures_of, shown
+from tests.training.test_runs import resume, train
 
 BESIDE = "metrics.asynchronous=true"
 SELDOM = "log.checkpoint_every_steps=1000"  # a last.pt would wait for what is measured
-BY_THE_CLOCK = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
 
 Measure = Callable[[ModesMetric, Tensor, Tensor | None], list[Measurement]]
 
@@ -50,8 +49,7 @@ def state_of(run: Path, name: str) -> dict[str, Any]:
 
 
 def rows_of(run: Path, *kinds: str) -> list[dict[str, Any]]:
-    rows = [row for row in read_rows(run / "metrics.jsonl") if row["kind"] in kinds]
-    return [{name: value for name, value in row.items() if name not in BY_THE_CLOCK} for row in rows]
+    return [row for row in figures_of(run) if row["kind"] in kinds]
 
 
 def assert_same_runs(one: Path, other: Path) -> None:
@@ -60,14 +58,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
         assert_same(state_of(one, name), state_of(other, name), name)
     for kind in ("train", "metric", "diagnostic", "doctor"):
         assert rows_of(one, kind) == rows_of(other, kind)
-    both = [EventAccumulator(str(run / "tensorboard")) for run in (one, other)]
-    for events in both:
-        events.Reload()
-    tags = [{tag for tag in events.Tags()["scalars"] if tag not in BY_THE_CLOCK} for events in both]
-    assert tags[0] == tags[1]
-    for tag in tags[0]:
-        of_one, of_other = ([(event.step, event.value) for event in events.Scalars(tag)] for events in both)
-        assert of_one == of_other, tag
+    assert shown(one) == shown(other)
     assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in other.iterdir())
     first, second = (read_run(run) for run in (one, other))
     assert (first.status.figures, first.status.best) == (second.status.figures, second.status.best)

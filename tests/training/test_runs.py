@@ -22,6 +22,7 @@ from gantrain.logs.rows import RunFolderError, read_rows
 from gantrain.training.checkpoint import FORMAT, CheckpointError, load_checkpoint
 from gantrain.training.finite import NotFiniteError
 from tests.conftest import TINY, compose, python_path
+from tests.same_runs import assert_same
 
 
 def train(folder: Path, *overrides: str) -> Path:
@@ -33,22 +34,6 @@ def resume(folder: Path, **asked: Any) -> Path:
     config, state = builders.resumed_config(folder, {key.replace("__", "."): value for key, value in asked.items()})
     builders.run(config, folder, state)
     return folder
-
-
-def assert_same(one: Any, other: Any, path: str = "") -> None:
-    """Equal bit for bit."""
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), path
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), path
-        for key in one:
-            assert_same(one[key], other[key], f"{path}.{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), path
-        for k, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{path}[{k}]")
-    else:
-        assert one == other, path
 
 
 def trained_state(folder: Path) -> dict[str, Any]:
