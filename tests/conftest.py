@@ -1,6 +1,7 @@
 """Shared helpers: composed configurations, tiny runs, and data that are looked for, never downloaded."""
 
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -48,14 +49,23 @@ def python_path() -> str:
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every test has its own cache and torch settings, and no run of the user's is touched."""
+    """Every test has its own cache, torch settings and logging, and no run of the user's is touched."""
     for name in ("GANTRAIN_DATA", "GANTRAIN_INCEPTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     dtype = torch.get_default_dtype()
+    log = logging.getLogger()
+    handlers, level = list(log.handlers), log.level
     yield
+    # A configuration that logs leaves a handler whose stream ends with the test.
+    log.handlers[:] = [handler for handler in log.handlers if handler in handlers or _is_pytests(handler)]
+    log.setLevel(level)
     torch.set_default_dtype(dtype)
     torch.set_num_threads(1)
+
+
+def _is_pytests(handler: logging.Handler) -> bool:
+    return type(handler).__module__.partition(".")[0] == "_pytest"
 
 
 @pytest.fixture
