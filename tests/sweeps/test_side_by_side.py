@@ -207,7 +207,7 @@ def test_a_second_ctrl_c_waits_until_every_run_has_ended() -> None:
         for end in ends:
             end.set()
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
     try:
         thread = threading.Thread(target=work)
         thread.start()
