@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
 from gantrain import config as schema
 from gantrain.config import Config, ConfigError
@@ -265,8 +265,13 @@ def _explained(words: list[str], where: str = "") -> Iterator[None]:
         yield
     except ConfigError:
         raise
+    except InterpolationResolutionError as error:
+        holders = " ".join(word for word in words if "${" in word)
+        raise ConfigError(f"{where or (holders and holders + ': ')}{explain(error)}") from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{where}{explain(error)}") from None
+        told = explain(error)
+        named = where and told.startswith(where.partition("=")[0] + "=")
+        raise ConfigError(told if named else f"{where}{told}") from None
     except (ValueError, ArithmeticError, TypeError, AttributeError) as error:  # of another form than they count on
         raise ConfigError(f"{where or ' '.join(words) + ': '}{explain(error)}") from None
     except RecursionError:
@@ -342,9 +347,13 @@ def _check_experiment(overrides: list[Override]) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Hydra's own words without its search path, with the cause that it wraps."""
+    """A value of the wrong kind in our words; else Hydra's without its search path, with the cause that it wraps."""
     lines = []
     for part in (error, error.__cause__):
+        if isinstance(part, ValidationError):
+            kind = schema.kind_of(str(part.full_key))
+            if kind is not None:
+                return f"{part.full_key}={part.value!r} must be {kind}; python -m gantrain --help tells of each key"
         if part is not None:
             text = str(part).split("Config search path")[0].split("See https")[0]
             lines += [line.strip() for line in text.splitlines() if line.strip()]

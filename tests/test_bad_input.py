@@ -71,7 +71,15 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "label smoothing on hinge": (["loss.disc=hinge", "loss.label_smoothing=0.1"], ["disc=gan and disc=js"]),
     "a bound below zero": (["loss.gen=kl", "loss.max_log_ratio=-1"], ["loss.max_log_ratio=-1", "above 0"]),
     "an order that is not a number": (["loss.gen=alpha", "loss.alpha_gen=nan"], ["loss.alpha_gen=nan", "finite"]),
-    "a word for a number": (["schedule.steps=many"], ["schedule.steps", "many", "Integer"]),
+    "a word for a number": (["schedule.steps=many"], ["schedule.steps='many' must be a whole number"]),
+    "no number": (["schedule.steps=null"], ["schedule.steps=None must be a whole number", "--help"]),
+    "half a step": (["schedule.steps=1.5"], ["schedule.steps=1.5 must be a whole number"]),
+    "a word for a number or none": (["loss.max_log_ratio=x"], ["loss.max_log_ratio='x' must be a number or null"]),
+    "a word for yes or no": (["deterministic=maybe"], ["deterministic='maybe' must be true or false"]),
+    "a list for a word": (["device=[cpu]"], ["device=['cpu'] must be text"]),
+    "a word for a list": (["metrics.names=kid"], ["metrics.names='kid' must be a list, written [A,B]"]),
+    "a word among numbers": (["data.stds=[a]"], ["data.stds[0]='a' must be a number"]),
+    "a reference to nothing": (["seed=${sede}"], ["seed=${sede}: Interpolation key 'sede' not found"]),
     "a fraction of a step": (["schedule.steps=10.5"], ["schedule.steps", "10.5"]),
     "no steps": (["schedule.steps=0"], ["schedule.steps=0", "between 1"]),
     "a negative learning rate": (["optimizer.lr_d=-0.1"], ["optimizer.lr_d=-0.1", "(0, 1]"]),
@@ -178,6 +186,12 @@ def test_refused_before_anything_is_made(kind: str, command: Command, tmp_path: 
 
 def test_a_device_that_is_not_there(command: Command) -> None:
     refused(command(*TINY, "device=cuda:63"), "device='cuda:63'", "device=cpu")
+
+
+def test_a_refusal_in_the_users_own_empty_folder_leaves_it(command: Command, tmp_path: Path) -> None:
+    refused(command(*TINY, "device=cuda:63", "hydra.run.dir=."), "device='cuda:63'")
+    assert tmp_path.is_dir()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_of_images_that_is_not_there(command: Command, tmp_path: Path) -> None:

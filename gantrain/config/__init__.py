@@ -25,7 +25,7 @@ from gantrain.config.model import (
 from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
 from gantrain.config.practice import AUGMENT_POLICIES, AugmentConfig, PracticeConfig
 from gantrain.config.sweep import SweepConfig
-from gantrain.config.whole import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, options
+from gantrain.config.whole import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, kind_of, options
 from gantrain.config.words import as_word, flatten, printable
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "flatten",
     "from_dict",
     "from_omegaconf",
+    "kind_of",
     "option",
     "options",
     "printable",

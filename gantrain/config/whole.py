@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
+from typing import get_args, get_origin, get_type_hints
 
 from gantrain.config.about import AboutConfig
 from gantrain.config.checks import ConfigError, between, choice, option, require, unread
@@ -190,3 +191,26 @@ def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object,
             yield from options(type(value), f"{prefix}{f.name}.")
         else:
             yield prefix + f.name, value, f.metadata["help"]
+
+
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list, written [A,B]",
+    type(None): "null",
+}
+
+
+def kind_of(key: str, cls: type = Config) -> str | None:
+    """What may stand at a dotted key or a list's place in words, "a number or null"; None where it is not told."""
+    section, _, rest = key.partition(".")
+    name, bracket, _ = section.partition("[")
+    hint = get_type_hints(cls).get(name)
+    if is_dataclass(hint):
+        return kind_of(rest, hint) if isinstance(hint, type) else None
+    if hint is None or rest:
+        return None
+    parts = (list,) if get_origin(hint) is list and not bracket else get_args(hint) or (hint,)
+    return " or ".join(KINDS[part] for part in parts) if set(parts) <= set(KINDS) else None

@@ -244,7 +244,10 @@ class _Attempt:
             return
         try:
             if self.number is None and self.code == BAD_INPUT and all(p.name in AROUND for p in self.folder.iterdir()):
-                shutil.rmtree(self.folder)
+                for inside in self.folder.iterdir():
+                    inside.unlink()
+                if not self.folder.samefile(Path.cwd()):
+                    self.folder.rmdir()
                 return
             replace_text(self.folder / REASON, f"{reason.rstrip()}\n")
             before = read_status(self.folder)
