@@ -113,7 +113,14 @@ def _network(classes: int, size: tuple[int, ...]) -> nn.Module:
             layers += [nn.Conv2d(channels, width, 3 if k else 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             channels = width
         assert min(size) >= 2 ** len(WIDTHS), "images too small for the strides"
-        return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+        return nn.Sequential(*layers, _Strongest(), nn.Flatten(), nn.Linear(channels, classes))
+
+
+class _Strongest(nn.Module):
+    """Each map's largest value, (N, C, H, W) -> (N, C, 1, 1); its gradient is deterministic on CUDA."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3), keepdim=True)
 
 
 def _train(network: nn.Module, data: ImageSet) -> None:

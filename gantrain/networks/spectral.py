@@ -6,11 +6,13 @@ and `shared_spectral_norm` around the forwards between two updates; a forward al
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import register_parametrization
 
 SCHEDULES = ("per_forward", "per_step")
 
@@ -39,8 +41,16 @@ class SpectralNorm(nn.Module):
         """(outputs, ...) -> the same shape, in float32 under autocast too."""
         if self.shared is not None:
             return self.shared
-        with torch.autocast(weight.device.type, enabled=False):
+        with _no_autocast(weight.device.type):
             return weight / torch.dot(self._u, torch.mv(weight.flatten(1), self._v))
+
+
+class _InFloat32(_SpectralNorm):
+    """PyTorch's own, whose products autocast would take in bfloat16 on CUDA: u, v and σ would be 2⁻⁹ off."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with _no_autocast(weight.device.type):
+            return super().forward(weight)
 
 
 def add_spectral_norm(module: nn.Module, schedule: str = "per_forward") -> None:
@@ -53,7 +63,7 @@ def add_spectral_norm(module: nn.Module, schedule: str = "per_forward") -> None:
     assert schedule in SCHEDULES, schedule
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            spectral_norm(layer)
+            register_parametrization(layer, "weight", _InFloat32(layer.weight))
             if schedule == "per_step":
                 chain = layer.get_submodule("parametrizations.weight")
                 drawn = dict(chain.named_buffers())
@@ -98,6 +108,11 @@ def shared_spectral_norm(network: nn.Module) -> Iterator[None]:
     finally:
         for (norm, _), shared in zip(layers, before, strict=True):
             norm.shared = shared
+
+
+def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Autocast off, where there is one: networks whose shapes alone are wanted lie on meta."""
+    return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 
 def _layers(network: nn.Module) -> list[tuple[SpectralNorm, Tensor]]:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gantrain.networks import make_networks, power_iterate, shared_spectral_norm
-from gantrain.networks.spectral import SpectralNorm, add_spectral_norm
+from gantrain.networks.spectral import SCHEDULES, SpectralNorm, add_spectral_norm
 
 
 def discriminator(schedule: str, name: str = "sngan", **options: Any) -> nn.Module:
@@ -190,6 +192,34 @@ def test_it_is_float32_under_autocast() -> None:
         assert torch.equal(layers_of(network)[0].weight, wanted)
         with shared_spectral_norm(network):
             assert torch.equal(layers_of(network)[0].weight, wanted)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_no_product_is_in_bfloat16_under_autocast_on_cuda(schedule: str) -> None:
+    """CUDA's autocast takes matrix times vector for its own, and the CPU's does not; tensors of no memory tell."""
+    kinds: list[torch.dtype] = []
+
+    class Watched(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            if func in (torch.ops.aten.mv.default, torch.ops.aten.dot.default):
+                kinds.append(found.dtype)
+            return found
+
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    with FakeTensorMode():
+        layer = nn.Linear(4, 3, device="cuda")
+        add_spectral_norm(layer, schedule)
+        try:
+            torch.set_autocast_enabled("cuda", True)  # torch.autocast would not where there is no GPU
+            torch.set_autocast_dtype("cuda", torch.bfloat16)
+            with Watched():
+                assert layer(torch.ones(2, 4, device="cuda")).dtype == torch.bfloat16
+        finally:
+            torch.set_autocast_enabled("cuda", before[0])
+            torch.set_autocast_dtype("cuda", before[1])
+    assert kinds
+    assert set(kinds) == {torch.float32}
 
 
 # PyTorch looks at .grad of the shared weights and silences its own warning, which is an error here.
