@@ -28,13 +28,14 @@ class Surroundings:
         """As they are now; `more` reads what else there is, and `put_back` writes it."""
         self._more, self._put_back = more, put_back
         self._cuda: dict[torch.Generator, torch.Generator] = {}
+        self.keep()
         if torch.cuda.is_initialized():  # a captured graph holds the state itself, which copies of it would not move
             self._cuda = {default: default.clone_state() for default in torch.cuda.default_generators}
-        self.keep()
 
     def keep(self) -> None:
         """Remembers them."""
         self._cpu = torch.get_rng_state()
+        self._cuda = {default: default.graphsafe_get_state() for default in self._cuda}
         self._flags = [getattr(owner, name) for owner, names in _FLAGS for name in names]
         self._deterministic = torch.are_deterministic_algorithms_enabled()
         self._fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "gantrain"
 BELOW_BUILD = {
     "files",
+    "capture",
     "processes",
     "turns",
     "stopping",
@@ -26,6 +27,7 @@ BELOW_BUILD = {
 # Each room may import those named; itself is always allowed.
 MAY_IMPORT = {
     "files": set(),
+    "capture": set(),
     "objectives": set(),
     "processes": set(),
     "stopping": set(),
@@ -33,9 +35,20 @@ MAY_IMPORT = {
     "networks": set(),
     "data": {"processes"},
     "config": {"objectives"},
-    "evidence": {"files", "processes", "networks", "data", "objectives"},
+    "evidence": {"files", "capture", "processes", "networks", "data", "objectives"},
     "logs": {"files", "turns", "config", "evidence", "networks", "data", "objectives"},
-    "training": {"files", "processes", "stopping", "turns", "logs", "evidence", "networks", "data", "objectives"},
+    "training": {
+        "files",
+        "capture",
+        "processes",
+        "stopping",
+        "turns",
+        "logs",
+        "evidence",
+        "networks",
+        "data",
+        "objectives",
+    },
     "trusted": {"config"},
     "commandline": {"config", "objectives", "trusted"},
     "failures": {"builders", "config", "processes", "training"},

@@ -12,6 +12,7 @@ from gantrain.benchmark.contest import Contestant, hold
 from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import Session
 from gantrain.benchmark.timing import synchronize
+from gantrain.capture import working_stream
 from gantrain.config import ConfigError
 
 BLOCK = "sweep"
@@ -68,7 +69,7 @@ def _streams(session: Session, overrides: tuple[str, ...], gans: int, stack: Exi
     iterations = _several(session, overrides, gans)
     synchronize(session.device)  # what they start from was made on the default stream
     cuda = session.device.type == "cuda"  # a rehearsal has none
-    streams = [torch.cuda.Stream(session.device) if cuda else None for _ in iterations]
+    streams = [working_stream(session.device) if cuda else None for _ in iterations]
 
     def all_of_them() -> None:
         for iteration, stream in zip(iterations, streams, strict=True):

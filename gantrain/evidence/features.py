@@ -91,8 +91,9 @@ class InceptionFeatures:
                 heed()
                 stop = start + len(batch)
                 for name, layer in self._forward(batch).items():
-                    whole = found.setdefault(name, layer.new_empty(len(images), layer.shape[1]))
-                    whole[start:stop] = layer
+                    if name not in found:
+                        found[name] = layer.new_empty(len(images), layer.shape[1])
+                    found[name][start:stop] = layer
                 start = stop
         return found
 

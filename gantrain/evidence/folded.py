@@ -91,6 +91,9 @@ class FoldedInception(nn.Module):
         self._set_fused(False)
         plain = self(images)[FEATURES]
         self._set_fused(True)
+        if images.is_cuda:  # a kernel that reads what it has not written is to find that it is no number
+            torch.cuda.empty_cache()
+            torch.full((2**24,), torch.nan, device=images.device)
         try:
             apart = float((self(images)[FEATURES] - plain).norm() / plain.norm())
             reason = "" if apart <= AGREE else f"they are {apart:.2g} apart"

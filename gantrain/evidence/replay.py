@@ -1,17 +1,14 @@
 """A network's forward on full batches, replayed as a CUDA graph: one launch in place of hundreds."""
 
 import sys
-import threading
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-WARM_UPS = 3
+from gantrain.capture import CAPTURING, capture_stream, captured
 
-CAPTURING = threading.RLock()
-"""Held by who captures a CUDA graph, and by a measurement as long as it lasts: what one thread allocates and waits for
-while another captures might end up in the graph, or end the capture."""
+WARM_UPS = 3
 
 Forward = Callable[[Tensor], dict[str, Tensor]]
 
@@ -63,20 +60,19 @@ def capture(forward: Forward, example: Tensor) -> Forward:
         RuntimeError: something in the forward cannot be captured.
     """
     static = example.clone()
-    with CAPTURING, torch.cuda.device(static.device):
-        side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):  # cuDNN chooses its kernels and workspaces, which a capture must not
-                forward(static)
-        torch.cuda.current_stream().wait_stream(side)
-        # other threads may go on, e.g. one that writes pictures
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
-            found = forward(static)
+    graph = torch.cuda.CUDAGraph()
 
     def replay(batch: Tensor) -> dict[str, Tensor]:
         static.copy_(batch, non_blocking=True)
         graph.replay()
         return found
 
+    with CAPTURING, torch.cuda.device(static.device):
+        side = capture_stream(static.device, replay)
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):  # cuDNN chooses its kernels and workspaces, which a capture must not
+                forward(static)
+        torch.cuda.current_stream().wait_stream(side)
+        found = captured(lambda: forward(static), graph, stream=side, pool=torch.cuda.graph_pool_handle())
     return replay

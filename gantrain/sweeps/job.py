@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gantrain.builders import resumed_config, run, with_changes
+from gantrain.capture import free_workspaces
 from gantrain.commandline import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf, printable
 from gantrain.failures import BAD_INPUT, FAILED, tell, words_for
@@ -76,6 +77,8 @@ def forget() -> None:
     if "torch._dynamo" in sys.modules and side_by_side() == 1:
         torch._dynamo.reset()  # compiled graphs hold their networks
     if torch.cuda.is_initialized():
+        if side_by_side() == 1:
+            free_workspaces()  # of streams that the next run has no use for
         torch.cuda.empty_cache()
 
 

@@ -22,6 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from gantrain.capture import working_stream
 from gantrain.config import ConfigError
 from gantrain.stopping import heeding
 from gantrain.turns import Surroundings, Turns, call_it
@@ -190,5 +191,5 @@ def _stream(device: str) -> Iterator[None]:
         yield
         return
     place = torch.device("cuda", index)
-    with torch.cuda.device(place), torch.cuda.stream(torch.cuda.Stream(place)):
+    with torch.cuda.device(place), torch.cuda.stream(working_stream(place)):
         yield

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.evidence.replay import CAPTURING
+from gantrain.capture import CAPTURING, capture_stream, captured
 from gantrain.training.iteration import Executor, Iteration, Variant, eagerly
 
 WARM_UPS = 3
 """Iterations before a capture: cuDNN chooses its algorithms, and the allocator has seen every size."""
 MOST_GRAPHS = 32
-"""Variants whose graphs are kept; with more, the one that was made first goes."""
+"""Variants whose graphs are kept. With one more all go: the end of one of a stream's graphs takes the cuBLAS workspace
+that the others write into (PyTorch 2.14, pytorch#193402)."""
 
 
 class Snapshot:
@@ -125,28 +126,35 @@ class Graphed:
             self._try(iteration, variant)
 
     def _try(self, iteration: Iteration, variant: Variant) -> None:
+        if len(self._graphs) == MOST_GRAPHS:
+            self._forget(iteration)
         before = Snapshot(iteration)
         try:
             replay = self.record(iteration, variant, before)
-            if len(self._graphs) == MOST_GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
             self._graphs[variant] = replay, [(p, p.grad) for p in iteration.networks.generator.parameters()]
         except Exception as error:  # the run is worth more than its speed
             self.failure = _first_line(error)
-            self._graphs.clear()
-            if iteration.device.type == "cuda":
-                torch.cuda.synchronize(iteration.device)
-            _drop_gradients(iteration)
+            self._forget(iteration)
             before.restore()
             self._say(
                 f"gantrain: executor: the iteration cannot be captured as a CUDA graph, and the run goes on without, "
                 f"several times slower for small networks: {self.failure}"
             )
 
+    def _forget(self, iteration: Iteration) -> None:
+        """Frees all graphs and their memory; the next one begins another, since a pool ends with its last graph."""
+        if iteration.device.type == "cuda":
+            torch.cuda.synchronize(iteration.device)
+        self._graphs.clear()
+        self._pool = self._last = None
+        _drop_gradients(iteration)
+
     def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Callable[[], None]:
         """What runs the variant's body again, with everything as it was `before`."""
         if self._stream is None:
-            self._stream, self._pool = torch.cuda.Stream(iteration.device), torch.cuda.graph_pool_handle()
+            self._stream = capture_stream(iteration.device, self)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
         current = torch.cuda.current_stream(iteration.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -156,10 +164,13 @@ class Graphed:
         _drop_gradients(iteration)  # the captured ones are to lie in the graph's own memory
         before.restore()
         graph = torch.cuda.CUDAGraph()
-        for generator in iteration.generators():
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            self.inner(iteration, variant)
+        captured(
+            lambda: self.inner(iteration, variant),
+            graph,
+            stream=self._stream,
+            pool=self._pool,
+            generators=list(iteration.generators()),
+        )
         replay: Callable[[], None] = graph.replay
         return replay
 

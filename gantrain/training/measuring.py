@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gantrain.capture import CAPTURING, working_stream
 from gantrain.evidence.measurement import Measurement, Metric, generate_images, heed, may_be_abandoned
-from gantrain.evidence.replay import CAPTURING
 from gantrain.networks import NetworkPair
 from gantrain.processes import ALONE, Processes
 from gantrain.training.plan import Sampling
@@ -73,7 +73,8 @@ class Measuring:
         self._device, self._processes = device, processes
         self._asynchronous = asynchronous
         self._first_waits = asynchronous is None or device.type == "cuda"
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" and asynchronous is not False else None
+        beside = bool(metrics) and device.type == "cuda" and asynchronous is not False
+        self._stream = working_stream(device) if beside else None
         self._done: Measured | None = None
         self._under_way: _UnderWay | None = None
 

@@ -9,6 +9,7 @@ import torch
 from gantrain import builders
 from gantrain.builders.executing import is_channels_last, judges_jointly
 from gantrain.networks import in_parts, power_iterate
+from gantrain.training import executors
 from gantrain.training.executors import Compiled, Snapshot
 from gantrain.training.iteration import Iteration, Variant
 from gantrain.training.trainer import Trainer
@@ -100,6 +101,26 @@ def test_a_checkpoint_goes_into_a_captured_graph_in_place(tmp_path: Path) -> Non
     for name in wanted:
         if not name.startswith(("logits", "updates", "notes", "records")):
             assert torch.equal(wanted[name], found[name]), name
+
+
+def test_with_one_variant_too_many_all_graphs_go_and_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph's end would take from the others what they write into."""
+    monkeypatch.setattr(executors, "MOST_GRAPHS", 2)
+    held: list[int] = []
+
+    class Counted(Taped):
+        def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Any:
+            held.append(len(self._graphs))
+            return super().record(iteration, variant, before)
+
+    words = (*TINY, "regularizer=r1", "regularizer.interval=3", "model.d_norm=layer", "schedule.d_steps=2")
+    eager, taped = made(*words), made(*words)
+    taped.iteration.executor = executor = Counted()
+    wanted, found = run(eager, 9), run(taped, 9)
+    assert len(held) > 3, "more variants than two"
+    assert held == [k % 2 for k in range(len(held))], held
+    assert executor.failure is None
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
 def test_a_failed_capture_is_told_and_changes_nothing() -> None:
