@@ -31,7 +31,7 @@ from gantrain.logs.status import FINISHED
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint
 from tests.conftest import python_path
 from tests.faults.damages import Damage
-from tests.faults.ways import DAMAGES, DEVICE, MEASURING, ON_A_SMALL_DISK, Way
+from tests.faults.ways import DAMAGES, DEVICE, ON_A_SMALL_DISK, Way
 from tests.same_runs import assert_same, figures_of, shown
 
 PATIENCE = 240.0
@@ -393,7 +393,7 @@ def compare_runs(run: Path, other: Path, way: Way) -> None:
             state["config"].pop(key, None)
     assert_same(*states)
     rows = [figures_of(folder) for folder in (run, other)]
-    if way is MEASURING:  # figures are written when they are there
+    if way.beside:  # figures are written when they are there
         rows = [sorted(found, key=lambda row: (row["step"], row["kind"], row.get("name", ""))) for found in rows]
     assert rows[0] == rows[1], "other rows"
     for name in pictures[0]:

@@ -43,6 +43,7 @@ class Way:
         faults: kinds that befall it.
         steps: generator steps.
         bits: whether it ends with the undisturbed run's bits.
+        beside: whether it measures beside training, so that figures are written when they are there.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Way:
     faults: tuple[str, ...] = ()
     steps: int = STEPS
     bits: bool = True
+    beside: bool = False
 
 
 SIGNALS = ("SIGKILL", "SIGKILL before training", "SIGTERM", "SIGINT twice")
@@ -70,7 +72,10 @@ EAGER = Way("eager", faults=(*SIGNALS, *FILES, *BESIDE))
 ON_A_SMALL_DISK = Way("eager, small disk", faults=DISKS)
 COMPILED = Way("compiled", ("executor=compiled",), faults=(SIGNALS[0], SIGNALS[2], FILES[0]))
 MEASURING = Way(
-    "measuring beside", ("metrics.asynchronous=true",), faults=(SIGNALS[0], SIGNALS[2], SIGNALS[3], *FILES[:3])
+    "measuring beside",
+    ("metrics.asynchronous=true",),
+    faults=(SIGNALS[0], SIGNALS[2], SIGNALS[3], *FILES[:3]),
+    beside=True,
 )
 SIDE_BY_SIDE = Way(
     "side by side",
@@ -104,9 +109,14 @@ FID = Way(
 )
 ON_CPU = (EAGER, ON_A_SMALL_DISK, COMPILED, MEASURING, SIDE_BY_SIDE, TORCHRUN, IMAGES, FID)
 GRAPHED = Way(
-    "CUDA, the fastest step", ("device=cuda", "deterministic=true"), faults=(*SIGNALS[:1] * 4, *SIGNALS[1:], *FILES[:3])
+    "CUDA, the fastest step",
+    ("device=cuda", "deterministic=true"),
+    faults=(*SIGNALS[:1] * 4, *SIGNALS[1:], *FILES[:3]),
+    beside=True,
 )
-REMOVED = Way("CUDA, without it, and back", ("device=cuda", "deterministic=true"), faults=(DEVICE,), bits=False)
+REMOVED = Way(
+    "CUDA, without it, and back", ("device=cuda", "deterministic=true"), faults=(DEVICE,), bits=False, beside=True
+)
 ON_CUDA = (GRAPHED, REMOVED)
 
 
