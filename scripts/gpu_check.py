@@ -1,8 +1,8 @@
 """Everything that waits for a GPU, in one command of under nine minutes: make gpu-check.
 
 In turn, each within the time that is left: the tests marked `gpu` that are not slow; FID of the 50,000 training
-against the 10,000 test images; a killed and resumed run; a DCGAN run of as many steps as the time allows, with FID of 50,000 samples
-against the training set; the main command lines on CIFAR-10.
+against the 10,000 test images; a killed and resumed run; a DCGAN run of as many steps as the time allows, with FID of
+50,000 samples against the training set; the main command lines on CIFAR-10.
 
 Needs CIFAR-10 (GANTRAIN_DATA) and the Inception weights (GANTRAIN_INCEPTION), and no network. Results lie in
 $OUT, else outputs/gpu-check, in seven files: results.json, results.md, dcgan-metrics.jsonl, three sample grids and the
