@@ -54,7 +54,7 @@ test-fast: $(READY) ## the tests of under a minute
 faults: $(READY) ## real runs killed, starved and damaged at random moments, each compared with an undisturbed one (20 minutes on two cores)
 	$(PY) -m tests.faults --out $${OUT:-outputs/faults} $(ARGS)
 
-gpu-faults: $(READY) ## the same on a GPU with the fastest step: 20 kills, bit for bit, and a run that loses its GPU for a while
+gpu-faults: $(READY) ## the same on a GPU with the fastest step: 20 faults, bit for bit, and a run that loses its GPU for a while
 	$(PY) -m tests.faults --device cuda --faults 20 --jobs 4 --out $${OUT:-outputs/gpu-faults} $(ARGS)
 
 lint: $(READY) ## style and formatting
@@ -70,7 +70,7 @@ type: $(READY) ## static types
 
 check: lint type test ## lint, types and tests
 
-gpu-check: $(READY) ## everything that waits for a GPU, under 9 minutes; results in $$OUT or outputs/gpu-check
+gpu-check: $(READY) ## the GPU path in one go (quick tests, FID, resume, CIFAR-10), under 9 minutes; results in $$OUT or outputs/gpu-check
 	$(PY) -m scripts.gpu_check
 
 gpu-tables: $(READY) ## 8.5 minutes of the comparisons on CIFAR-10 on a GPU; give it again until none is missing (exit code 3 until then)

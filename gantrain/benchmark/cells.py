@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "ours, graph bf16, SN a step": (*GRAPH, *BF16, *SHARED_SN),
     "ours, compiled graph bf16, SN a step": (*COMPILED, *BF16, *SHARED_SN),
 }
-"""`ours` is what `python -m gantrain` does without further keys; bf16 goes with channels_last."""
+"""`ours` is the networks of the row with no further keys; bf16 goes with channels_last."""
 SN_A_STEP = "SN a step"
 """In the name of every variant whose spectral norm is not evaluated as often as its peer's."""
 

@@ -54,7 +54,7 @@ class MetricsConfig:
     asynchronous: bool | None = option(
         None,
         "measure beside training, on copies of the generators, with the same figures; null: on CUDA where memory "
-        "suffices, with one process and without sweep.prune, which then ends a run as soon as it may",
+        "suffices, with one process, one run in it, and without sweep.prune, which then ends a run as soon as it may",
     )
 
     def __post_init__(self) -> None:
