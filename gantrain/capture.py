@@ -14,6 +14,8 @@ CAPTURING = threading.RLock()
 """Held by who captures a CUDA graph, and by a measurement as long as it lasts: what one thread allocates and waits for
 while another captures might end up in the graph, or end the capture."""
 
+WARM_UPS = 3
+"""Times that work is done before it is captured: cuDNN chooses its kernels, and the allocator has seen every size."""
 POOL = 32
 """Streams of a device that PyTorch has; it hands them out in turn, and more of them are the same ones again."""
 NAMES_GENERATORS = TorchVersion(torch.__version__) < "2.14"
@@ -57,8 +59,18 @@ def working_stream(device: torch.device) -> torch.cuda.Stream:
 def free_workspaces() -> None:
     """Gives back what cuBLAS works in, on every stream; nothing while a graph may be there that writes into it."""
     with _lock:
-        if torch.cuda.is_initialized() and not _taken:
+        if not _taken:
             torch._C._cuda_clearCublasWorkspaces()
+
+
+def warm_up(work: Callable[[], object], stream: torch.cuda.Stream) -> None:
+    """Does the work on the stream, after what was launched before on the current one, which goes on after it."""
+    current = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(current)
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            work()
+    current.wait_stream(stream)
 
 
 def captured(
@@ -74,7 +86,7 @@ def captured(
     Args:
         work: launches kernels on the current stream.
         graph: receives them.
-        stream: from `capture_stream`, after a warm-up on it.
+        stream: from `capture_stream`, on which the work was warmed up.
         pool: handle of the memory that the graph's tensors lie in.
         generators: that the work draws from, besides the device's default one.
 

@@ -1,4 +1,4 @@
-"""Everything that waits for a GPU, in one command of under nine minutes: make gpu-check.
+"""The GPU path in one command of under nine minutes: make gpu-check.
 
 In turn, each within the time that is left: the tests marked `gpu` that are not slow; FID of the 50,000 training
 against the 10,000 test images; a killed and resumed run; a DCGAN run of as many steps as the time allows, with FID of

@@ -58,14 +58,10 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     handlers, level = list(log.handlers), log.level
     yield
     # A configuration that logs leaves a handler whose stream ends with the test.
-    log.handlers[:] = [handler for handler in log.handlers if handler in handlers or _is_pytests(handler)]
+    log.handlers[:] = handlers
     log.setLevel(level)
     torch.set_default_dtype(dtype)
     torch.set_num_threads(1)
-
-
-def _is_pytests(handler: logging.Handler) -> bool:
-    return type(handler).__module__.partition(".")[0] == "_pytest"
 
 
 @pytest.fixture

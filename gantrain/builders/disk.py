@@ -67,17 +67,17 @@ def _logs_need(config: Config, device: torch.device) -> int:
     """Of what grows with the steps: rows, in the logs and packed in checkpoints, and grids."""
     plan, protocol = make_plan(config, device), measuring_protocol(config, device)
     steps = plan.steps
-    scalars = (steps // plan.log_every + 1) * ROW
+    scalars = steps // plan.log_every + 1
     every = diagnostics_every(config, plan.log_every, device)
-    looks = (steps // every) * LOOK if every else 0
+    looks = steps // every if every else 0
     measured = steps // protocol.every + 1 if protocol.every else 1
-    figures = measured * len(protocol.names) * len(config.metrics.networks) * FIGURES * FIGURE
+    figures = measured * len(protocol.names) * len(config.metrics.networks) * FIGURES
     picture = _picture_bytes(config)
     grids = 2 * picture * (steps // plan.grids_every + 3)  # also the real ones, the first and the last
     if config.data.name in TOYS:
         grids += picture // 3 * min(MOST_FRAMES, steps // plan.grids_every + 2)  # the animation has a byte a pixel
-    rows = scalars // ROW + looks // LOOK + figures // FIGURE
-    return scalars + looks + figures + grids + (CHECKPOINTS + 1) * rows * PACKED
+    packed = (CHECKPOINTS + 1) * (scalars + looks + figures) * PACKED
+    return scalars * ROW + looks * LOOK + figures * FIGURE + grids + packed
 
 
 def checkpoint_bytes(config: Config) -> int:

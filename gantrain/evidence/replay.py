@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gantrain.capture import CAPTURING, capture_stream, captured
-
-WARM_UPS = 3
+from gantrain.capture import CAPTURING, capture_stream, captured, warm_up
 
 Forward = Callable[[Tensor], dict[str, Tensor]]
 
@@ -69,10 +68,7 @@ def capture(forward: Forward, example: Tensor) -> Forward:
 
     with CAPTURING, torch.cuda.device(static.device):
         side = capture_stream(static.device, replay)
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):  # cuDNN chooses its kernels and workspaces, which a capture must not
-                forward(static)
-        torch.cuda.current_stream().wait_stream(side)
-        found = captured(lambda: forward(static), graph, stream=side, pool=torch.cuda.graph_pool_handle())
+        work = partial(forward, static)
+        warm_up(work, side)
+        found = captured(work, graph, stream=side, pool=torch.cuda.graph_pool_handle())
     return replay

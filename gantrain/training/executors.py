@@ -6,16 +6,15 @@ changes stays where it is, so that checkpoints are loaded into a captured graph 
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gantrain.capture import CAPTURING, capture_stream, captured
+from gantrain.capture import CAPTURING, capture_stream, captured, warm_up
 from gantrain.training.iteration import Executor, Iteration, Variant, eagerly
 
-WARM_UPS = 3
-"""Iterations before a capture: cuDNN chooses its algorithms, and the allocator has seen every size."""
 MOST_GRAPHS = 32
 """Variants whose graphs are kept. With one more all go: the end of one of a stream's graphs takes the cuBLAS workspace
 that the others write into (PyTorch 2.14, pytorch#193402)."""
@@ -155,22 +154,12 @@ class Graphed:
             self._stream = capture_stream(iteration.device, self)
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        current = torch.cuda.current_stream(iteration.device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            for _ in range(WARM_UPS):
-                self.inner(iteration, variant)
-        current.wait_stream(self._stream)
+        work = partial(self.inner, iteration, variant)
+        warm_up(work, self._stream)
         _drop_gradients(iteration)  # the captured ones are to lie in the graph's own memory
         before.restore()
         graph = torch.cuda.CUDAGraph()
-        captured(
-            lambda: self.inner(iteration, variant),
-            graph,
-            stream=self._stream,
-            pool=self._pool,
-            generators=list(iteration.generators()),
-        )
+        captured(work, graph, stream=self._stream, pool=self._pool, generators=list(iteration.generators()))
         replay: Callable[[], None] = graph.replay
         return replay
 

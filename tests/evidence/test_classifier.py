@@ -91,3 +91,16 @@ def of_brightness(accuracy: float, counts: list[int]) -> ImageClassifier:
             return -(images.mean(dim=(1, 2, 3)).unsqueeze(1) - self.levels).abs()
 
     return ImageClassifier(Brightness(), accuracy, sum(counts), torch.tensor(counts), "0", "shades")
+
+
+def test_the_strongest_responses_and_their_gradients_are_those_of_max_pooling() -> None:
+    """After ReLU, whose zeros are the only ties."""
+    source = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(8, 5, 4, 4, generator=source).requires_grad_() for _ in range(2))
+    other.data.copy_(one)
+    wanted = torch.nn.AdaptiveMaxPool2d(1)(one.relu())
+    found = classifier._Strongest()(other.relu())
+    assert torch.equal(found, wanted)
+    for values in (found, wanted):
+        values.square().sum().backward()
+    assert torch.equal(one.grad, other.grad)  # type: ignore[arg-type]
