@@ -81,7 +81,7 @@ tables: $(READY) ## the comparisons on digits and points, five seeds each (three
 	$(PY) -m scripts.tables all --data points
 
 gpu-test: $(READY) ## the tests that need a GPU
-	$(PY) -m pytest tests/test_gpu.py -W default
+	$(PY) -m pytest tests/gpu -W default
 
 tensorboard: $(READY) ## read every run under outputs/, or under LOGDIR=outputs/DATE/TIME-sweep
 	$(PY) -m tensorboard.main --logdir $(or $(LOGDIR),outputs)

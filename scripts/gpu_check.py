@@ -134,7 +134,7 @@ def steady_speed(folder: Path) -> int:
 
 def gpu_tests(check: Check) -> dict[str, Any]:
     """The tests marked gpu that are not slow (`make gpu-test` has them all); on a GPU none of them may skip."""
-    command = [sys.executable, "-m", "pytest", "-q", "tests/test_gpu.py", "-m", "not slow", "-W", "default"]
+    command = [sys.executable, "-m", "pytest", "-q", "tests/gpu", "-m", "not slow", "-W", "default"]
     command += ["-p", "no:cacheprovider"]
     path = check.logs / "gpu-tests.log"
     with path.open("w", encoding="utf-8") as log:

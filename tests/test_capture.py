@@ -1,4 +1,4 @@
-"""What a capture does around the graph itself, with a CUDA that is made up; tests/test_gpu.py has the real one."""
+"""What a capture does around the graph itself, with a CUDA that is made up; tests/gpu has the real one."""
 
 import gc
 import itertools

@@ -1,4 +1,4 @@
-"""The forward of full batches and others without a GPU; with one, tests/test_gpu.py."""
+"""The forward of full batches and others without a GPU; with one, tests/gpu."""
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ from gantrain.training.executors import Compiled, Snapshot
 from gantrain.training.iteration import Iteration, Variant
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
-from tests.test_gpu import RUNS, tiny
+from tests.techniques import RUNS, tiny
 from tests.training.tape import Taped
 
 EVERY_TECHNIQUE = {

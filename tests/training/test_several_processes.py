@@ -22,7 +22,7 @@ from gantrain.logs.rows import read_rows
 from gantrain.processes import ALONE, Processes, present, rand, shared_generator, standard_deviation
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose, python_path
-from tests.test_gpu import tiny
+from tests.techniques import tiny
 
 PROCESSES = 2
 SHARED = {

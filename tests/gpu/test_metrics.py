@@ -1,0 +1,166 @@
+"""FID, KID and the other figures on a GPU, against torch-fidelity and against the CPU."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch_fidelity import calculate_metrics
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+from gantrain import builders
+from gantrain.evidence.features import InceptionFeatures
+from gantrain.evidence.fidelity import InceptionMetric
+from gantrain.evidence.frechet import fid_of_halves, frechet_distance, moments_of, reference_of
+from gantrain.evidence.inception import InceptionWeights, find_inception_weights
+from gantrain.evidence.kernel import kid, kid_of_resamples
+from gantrain.evidence.manifold import density_and_coverage, precision_and_recall
+from gantrain.logs.rows import read_rows
+from tests.conftest import TINY, compose
+from tests.evidence.test_inception import Images, some_images
+from tests.gpu.needs import GPU, NEEDS_GPU
+
+pytestmark = NEEDS_GPU
+
+
+@pytest.mark.slow
+@pytest.mark.inception
+def test_fid_and_kid_beside_training_are_those_of_a_run_that_waits(tmp_path: Path, inception_file: Path) -> None:
+    """The last batch of the Inception is no full one, and runs eagerly beside the graph."""
+    words = [*TINY, "device=cuda", "deterministic=true", "metrics.names=[fid,kid]", "metrics.samples=130"]
+    words += ["metrics.batch_size=50", "metrics.reference_samples=200", f"metrics.inception_weights={inception_file}"]
+    words += ["schedule.steps=40", "metrics.every_steps=10", "log.checkpoint_every_steps=40"]
+    for name, asked in (("waits", "false"), ("beside", "true"), ("auto", "null")):
+        builders.run(compose(*words, f"metrics.asynchronous={asked}"), tmp_path / name)
+    found = [
+        [
+            (row["step"], row["name"], row["value"])
+            for row in read_rows(tmp_path / name / "metrics.jsonl")
+            if row["kind"] == "metric"
+        ]
+        for name in ("waits", "beside", "auto")
+    ]
+    for others in found[1:]:
+        assert [row[:2] for row in others] == [row[:2] for row in found[0]]
+        assert [row[2] for row in others] == pytest.approx([row[2] for row in found[0]], rel=1e-4)
+
+
+@pytest.fixture
+def weights(inception_file: Path) -> InceptionWeights:
+    return find_inception_weights(str(inception_file))
+
+
+def eager(features: InceptionFeatures) -> InceptionFeatures:
+    """The same without CUDA graphs."""
+    features._forward._captures = False
+    return features
+
+
+@pytest.mark.inception
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_fid_on_the_gpu_is_torch_fidelitys_with_graphs_and_without(place: str, weights: InceptionWeights) -> None:
+    one, other = some_images(250, seed=0), some_images(250, seed=1) // 2
+    features = InceptionFeatures(weights, batch_size=64, device=GPU)  # three full batches and one of 58
+    metric = InceptionMetric(("fid",), features, reference=one, reference_name="random", bootstrap=20)
+    theirs = calculate_metrics(
+        input1=Images(other),
+        input2=Images(one),
+        cuda=True,
+        fid=True,
+        batch_size=64,
+        feature_extractor_weights_path=str(weights.path),
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    (figure,) = metric.measure(other.to(place), None)
+    fid = figure.value
+    wanted = theirs["frechet_inception_distance"]
+    assert len(features._forward._graphs) == 1, "the forward was captured"
+    assert features.protocol["precision"] == ("tf32" if torch.backends.cudnn.allow_tf32 else "float32")
+    assert figure.interval is not None
+    assert figure.interval[0] < fid < figure.interval[1]
+    assert fid == pytest.approx(wanted, rel=1e-3, abs=1e-2)  # both in TF32, by other kernels
+    assert fid > 1
+    without = eager(InceptionFeatures(weights, batch_size=64, device=GPU))
+    (again,) = InceptionMetric(("fid",), without, reference=one, reference_name="random").measure(other, None)
+    assert again.value == pytest.approx(fid, abs=1e-3)
+    assert not without._forward._graphs
+
+
+@pytest.mark.inception
+def test_neither_images_nor_features_leave_the_gpu_for_fid_and_kid(
+    weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = InceptionFeatures(weights, batch_size=32, device=GPU)
+    one, other = some_images(70, seed=0), (some_images(70, seed=1) // 2).to(GPU)
+    metric = InceptionMetric(("fid", "kid"), features, reference=one, reference_name="random")
+    assert metric._statistics is not None
+    assert metric._statistics.root.device == metric._statistics.mean.device == GPU
+    taken = []
+    to, cpu = torch.Tensor.to, torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: taken.append(tensor.shape) or cpu(tensor))
+    monkeypatch.setattr(
+        torch.Tensor,
+        "to",
+        lambda tensor, *words, **named: taken.append(tensor.shape) or to(tensor, *words, **named),
+    )
+    metric.measure(other, None)
+    monkeypatch.undo()
+    assert features.of(other)["2048"].device == GPU
+    moments = moments_of(features.of(other)["2048"])
+    assert moments.covariance.device == GPU
+    left = {tuple(shape) for shape in taken if shape[:1] == (len(other),)}
+    assert not left, f"{left} were moved whole"
+
+
+@pytest.mark.inception
+def test_features_of_the_gpu_are_those_of_the_plain_extractor(weights: InceptionWeights) -> None:
+    images = some_images(40, seed=2).to(GPU)
+    plain = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights.path)
+    ).to(GPU)
+    tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = False
+        with torch.no_grad():
+            (wanted,) = plain(images)
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+    for precision, near in (("float32", 1e-5), ("auto", 1e-2), ("bf16", 0.1)):
+        features = InceptionFeatures(weights, batch_size=16, device=GPU, precision=precision)
+        found = features.of(images)["2048"]
+        assert torch.backends.cudnn.allow_tf32 == tf32
+        apart = float((found - wanted).norm() / wanted.norm())
+        assert apart < near, precision
+        assert features.protocol["precision"] == {"float32": "float32", "auto": "tf32", "bf16": "bf16"}[precision]
+
+
+@pytest.mark.inception
+def test_the_other_figures_of_features_on_the_gpu_are_those_on_the_cpu(weights: InceptionWeights) -> None:
+    names = ("kid", "precision", "recall", "density", "coverage")
+    features = InceptionFeatures(weights, batch_size=32, device=GPU)
+    one, other = some_images(60, seed=0), some_images(60, seed=1)
+    metric = InceptionMetric(names, features, reference=one, reference_name="random", bootstrap=20)
+    found = {figure.name: figure for figure in metric.measure(other, None)}
+    x, real = features.of(other)["2048"].cpu(), features.of_reference(one, "random").cpu()
+    assert found["kid"].value == pytest.approx(kid(x, real)[0], rel=1e-6)
+    theirs = kid_features_to_metric(x.double(), real.double(), kid_subset_size=60, verbose=False)
+    assert found["kid"].value == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-9)
+    assert (found["precision"].value, found["recall"].value) == pytest.approx(precision_and_recall(x, real))
+    density, coverage = (float(values.mean()) for values in density_and_coverage(x, real))
+    assert (found["density"].value, found["coverage"].value) == pytest.approx((density, coverage), abs=0.05)
+    resamples = kid_of_resamples(x.to(GPU), real.to(GPU), 20)
+    assert resamples == pytest.approx(kid_of_resamples(x, real, 20), rel=1e-6, abs=1e-9)
+
+
+def test_moments_and_fid_on_the_gpu_are_those_on_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, x = (torch.randn(count, 300, generator=generator).relu() + shift for count, shift in ((900, 0), (500, 0.1)))
+    on_gpu, on_cpu = moments_of(x.to(GPU)), moments_of(x)
+    torch.testing.assert_close(on_gpu.covariance.cpu(), on_cpu.covariance, rtol=1e-9, atol=1e-12)
+    reference = reference_of(moments_of(real))
+    wanted = frechet_distance(on_cpu, reference)
+    assert frechet_distance(on_gpu, reference.to(GPU)) == pytest.approx(wanted, rel=1e-9)
+    halves = fid_of_halves(x.to(GPU), reference.to(GPU), 3)
+    assert halves == pytest.approx(fid_of_halves(x, reference, 3), rel=1e-6)

@@ -1,0 +1,176 @@
+"""Whole runs on a GPU: resumed, in sweeps, measured, among others, and what they leave behind."""
+
+import subprocess
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from gantrain import builders
+from gantrain.commands import evaluate, sample
+from gantrain.evidence.measurement import Measurement
+from gantrain.evidence.modes import ModesMetric
+from gantrain.logs.records import find_runs, read_run
+from gantrain.logs.rows import read_rows
+from gantrain.sweeps.job import forget
+from gantrain.training.checkpoint import load_checkpoint
+from tests.conftest import TINY, compose
+from tests.faults.test_long_runs import MOST, growth, train
+from tests.gpu.needs import NEEDS_GPU
+from tests.techniques import RUNS, tiny
+
+pytestmark = NEEDS_GPU
+
+
+@pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
+def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    words = [*tiny(overrides), "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
+    words.append("log.diagnostics_every_steps=3")
+    builders.run(compose(*words), tmp_path / "run")
+    rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "train"]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    config, state = builders.resumed_config(tmp_path / "run", {"schedule.steps": 12})
+    assert builders.run(config, tmp_path / "run", state).step == 12
+    assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 12
+
+
+def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
+    builders.run(compose(*TINY, "device=cuda", "metrics=none"), tmp_path / "run")
+    config, state = builders.resumed_config(tmp_path / "run", {"schedule.steps": 9, "device": "cpu"})
+    assert builders.run(config, tmp_path / "run", state).step == 9
+
+
+def test_a_job_leaves_nothing_on_the_gpu(tmp_path: Path) -> None:
+    words = [*TINY, "device=cuda", "metrics=none"]
+    builders.run(compose(*words, "schedule.batch_size=64", "model.width=32"), tmp_path / "large")
+    large = torch.cuda.max_memory_allocated()
+    forget()
+    assert torch.cuda.memory_allocated() < large / 4
+    builders.run(compose(*words), tmp_path / "small")
+    assert torch.cuda.max_memory_allocated() < large, "the peak is of the run, not of the process"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_jobs_of_a_sweep_train_as_alone(
+    launcher: str, tmp_path: Path, gantrain: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    if launcher == "joblib" and find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+        pytest.skip("no hydra-joblib-launcher is installed: pip install 'gantrain[joblib]'")
+    words = [*TINY, "device=cuda", "metrics=none"]
+    done = gantrain("-m", *words, "seed=3,4", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    for folder in find_runs([tmp_path / "sweep"]):
+        run = read_run(folder)
+        builders.run(compose(*words, f"seed={run.config['seed']}"), tmp_path / f"alone-{run.name}")
+        alone = read_run(tmp_path / f"alone-{run.name}")
+        assert run.starts[0]["device"] == torch.cuda.get_device_name(0)
+        for name in ("loss/discriminator", "loss/generator"):
+            found, wanted = (dict(of_run.series(name)) for of_run in (run, alone))
+            assert found == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [(), ("cond=projection",), ("data=grid", "model.width=8")])
+def test_commands_on_a_run_of_the_gpu(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    builders.run(compose(*tiny(overrides), "device=cuda", "metrics=none"), run)
+    points = "data=grid" in overrides
+    metrics = ["modes", "duplicates"]
+    metrics += ["colors", "neighbors"] if find_spec("matplotlib") else []  # a GPU machine's own Python may lack it
+    metrics += ["ms_ssim"] if find_spec("torchmetrics") else []
+    words = {} if points else {"metrics": metrics, "bootstrap": 20}
+    evaluate.run(
+        evaluate.Options(
+            run=str(run), samples=64, rejection=True, out=str(tmp_path / "found.json"), device="cuda", **words
+        )
+    )
+    for name, asked in {
+        "grid.png": {"rank": "log_ratio"},
+        "all.npz": {"rejection": True},
+        **({} if points else {"walk.gif": {"walk": 1.0, "n": 4}, "rows.png": {"interpolate": 3, "n": 2}}),
+    }.items():
+        sample.run(sample.Options(run=str(run), out=str(tmp_path / name), device="cuda", **{"n": 16, **asked}))
+        assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("executor", ["eager", "graph"])
+def test_resume_is_exact_under_deterministic_kernels(executor: str, tmp_path: Path) -> None:
+    words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "metrics=none"]
+    builders.run(compose(*words, "schedule.steps=12"), tmp_path / "whole")
+    builders.run(compose(*words, "schedule.steps=7"), tmp_path / "part")
+    config, state = builders.resumed_config(tmp_path / "part", {"schedule.steps": 12})
+    builders.run(config, tmp_path / "part", state)
+    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "part"))
+    for network in ("generator", "discriminator", "ema"):
+        for name, value in one[network].items():
+            assert torch.equal(value, other[network][name]), (network, name)
+
+
+@pytest.mark.parametrize("executor", ["eager", "graph"])
+def test_a_run_measured_beside_training_equals_one_that_waits(
+    executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws from the default generator, which a measurement must leave alone; k moves, and is captured anew."""
+    words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "model.d_dropout=0.3"]
+    words += ["schedule.steps=60", "metrics.every_steps=8", "log.checkpoint_every_steps=20", "metrics.samples=500"]
+    words += ["log.grids_every_steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
+    own, threads = ModesMetric.measure, []
+
+    def measure(metric: ModesMetric, *seen: torch.Tensor | None) -> list[Measurement]:
+        threads.append(threading.current_thread().name)
+        return own(metric, *seen)
+
+    builders.run(compose(*words, "metrics.asynchronous=false"), tmp_path / "waits")
+    monkeypatch.setattr(ModesMetric, "measure", measure)
+    builders.run(compose(*words, "metrics.asynchronous=true"), tmp_path / "beside")
+    assert threads == ["MainThread", *(f"measuring step {step}" for step in range(16, 57, 8)), "MainThread"]
+    for name in ("best.pt", "last.pt"):
+        one, other = (load_checkpoint(tmp_path / run / name) for run in ("waits", "beside"))
+        assert (one["step"], one["best"], one["figures"]) == (other["step"], other["best"], other["figures"])
+        for network in ("generator", "discriminator", "ema"):
+            for key, value in one[network].items():
+                assert torch.equal(value, other[network][key]), (name, network, key)
+    rows = [
+        [row for row in read_rows(tmp_path / run / "metrics.jsonl") if row["kind"] == "metric"]
+        for run in ("waits", "beside")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_default_run_fits_into_two_gigabytes() -> None:
+    forget()
+    torch.cuda.reset_peak_memory_stats()
+    config = compose("metrics=none", "log.every_steps=50", "data=digits", "device=cuda")
+    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))
+    cifar10 = torch.zeros(50_000, 3, 32, 32, dtype=torch.uint8, device="cuda")  # in place of the digits' few
+    for _ in range(20):
+        trainer.iteration.run()
+    assert len(cifar10) == 50_000
+    assert torch.cuda.max_memory_reserved() < 2 * 2**30
+
+
+def test_runs_side_by_side_are_what_they_are_alone(tmp_path: Path, command: Callable[..., tuple[int, str]]) -> None:
+    """Graphs read the default generator's state where it lies; dropout draws from it."""
+    words = (*TINY[:-1], "device=cuda", "deterministic=true", "model.d_dropout=0.3", "schedule.steps=30")
+    swept = ("seed=0,1", "executor=graph,eager", "metrics=none")
+    side = ("hydra/launcher=side_by_side", "hydra.launcher.runs=3")
+    assert command("-m", *words, *swept, "hydra.sweep.dir=turns", *side)[0] == 0
+    assert command("-m", *words, *swept, "hydra.sweep.dir=alone")[0] == 0
+    for folder in find_runs([tmp_path / "alone"]):
+        one, other = (load_checkpoint(place / "last.pt") for place in (folder, tmp_path / "turns" / folder.name))
+        for network in ("generator", "discriminator", "ema"):
+            assert all(torch.equal(value, other[network][key]) for key, value in one[network].items())
+
+
+@pytest.mark.slow
+def test_what_a_run_holds_on_the_device_is_flat_and_a_leak_is_seen(tmp_path: Path) -> None:
+    """From half the run on; in its last quarter 1 kB a step is kept. The host's own memory is the CPU's test."""
+    steps = 1200
+    samples = train(tmp_path / "run", steps, leaks_from=3 * steps // 4, device="cuda")
+    flat, leaking = growth(samples, steps // 2, 3 * steps // 4), growth(samples, 3 * steps // 4, steps)
+    for name in ("on the device", "objects", "files", "threads"):
+        assert flat[name] <= MOST[name] < leaking[name], name
