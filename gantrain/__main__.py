@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.builders import follow
-from gantrain.commandline import (
+from gantrain.cli import (
     CONFIGS,
     MULTIRUN_FLAGS,
     check_command_line,
@@ -24,14 +24,14 @@ from gantrain.commandline import (
     with_literal_resume,
 )
 from gantrain.commands import COMMANDS
-from gantrain.commands.words import parse_words
+from gantrain.commands.options import parse_words
 from gantrain.config import ConfigError
-from gantrain.failures import FAILED, leave_files_to_the_main_thread, tell, words_for
-from gantrain.processes import Processes, joined, part, started
-from gantrain.stopping import AskedToEnd, end_quietly, exit_code
+from gantrain.distributed import Processes, joined, part, started
+from gantrain.errors import FAILED, leave_files_to_the_main_thread, tell, words_for
+from gantrain.signals import StopRequested, exit_code, ignore_late_interrupts
 from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, taken_up, under_way
 from gantrain.sweeps.job import Job
-from gantrain.training.finite import NotFiniteError
+from gantrain.training.nan_guard import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
 from gantrain.trusted import check_flags
 
@@ -44,7 +44,7 @@ def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input), 75 (asked to end, can go on) or 130 (interrupted)."""
     words = sys.argv[1:]
     leave_files_to_the_main_thread()
-    end_quietly()
+    ignore_late_interrupts()
     try:
         if started(os.environ) > 1:
             sys.exit(_train_together(words, started(os.environ)))
@@ -97,7 +97,7 @@ def _follow(processes: Processes) -> int:
         with _muted():
             follow()
     except KeyboardInterrupt as interruption:
-        return 0 if isinstance(interruption, AskedToEnd) else exit_code(interruption)
+        return 0 if isinstance(interruption, StopRequested) else exit_code(interruption)
     except (NotFiniteError, StoppedByDoctorError):
         return 0
     except Exception as error:

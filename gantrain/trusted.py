@@ -39,7 +39,7 @@ FINDING_CODE = re.compile(
     re.IGNORECASE,
 )
 """Variables that name code, or folders in which it is looked for."""
-PLAIN = re.compile(
+CONV_PAIRS = re.compile(
     r"\$\{(hydra\.(run|sweep)\.dir|hydra\.job\.(name|num|id|override_dirname)|hydra\.runtime\.(cwd|output_dir)"
     r"|(now|oc\.env):[^${}]*)\}"
 )
@@ -210,7 +210,7 @@ def _check_built(section: Keys, content: Any) -> None:
             raise _refused(path, value, "would be imported and called", "write the space as KEY=interval(A,B)")
         if any(EXECUTED.fullmatch(name.lower().replace("-", "_")) for name in path) and value not in texts:
             raise _refused(path, value, "would be executed where the jobs run", "set that up before the sweep starts")
-        if isinstance(value, str) and "${" in PLAIN.sub("", value) and value not in texts:
+        if isinstance(value, str) and "${" in CONV_PAIRS.sub("", value) and value not in texts:
             rule = "may refer to folders, the job and the environment alone"
             raise _refused(path, value, rule, "write the value out")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gantrain.stopping import asked
+from gantrain.signals import asked
 
 _own = threading.local()
 _FLAGS = (

@@ -34,7 +34,7 @@ def main() -> int:
             print(f"audit: nothing was audited: the database has not answered in {SECONDS} s")
             return 0
         if answer.is_file():
-            return judge(json.loads(answer.read_text(encoding="utf-8")))
+            return discriminate(json.loads(answer.read_text(encoding="utf-8")))
     reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
     if UNREACHABLE.search(reason):
         print(f"audit: nothing was audited: the database of vulnerabilities cannot be reached ({reason})")
@@ -43,7 +43,7 @@ def main() -> int:
     return 2
 
 
-def judge(answer: dict[str, Any]) -> int:
+def discriminate(answer: dict[str, Any]) -> int:
     """Prints what pip-audit's JSON tells; 1 where there is a finding."""
     packages = answer["dependencies"]
     found = [(package, known) for package in packages for known in package.get("vulns", [])]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from gantrain.commandline import CONFIGS, experiment_names
+from gantrain.cli import CONFIGS, experiment_names
 
 Overrides = tuple[str, ...]
 Lines = dict[str, Overrides]
@@ -67,7 +67,7 @@ class Table:
         data: which data sets it is made for.
         on_request: whether `all` leaves it out.
         own_length: its runs are as long as they say themselves, not as the budget says.
-        left_out: cells (row, column) that would be no other run than their neighbours.
+        left_out: cells (row, column) that would be no other run than their neighbors.
     """
 
     question: str
@@ -114,7 +114,7 @@ NORMS: Lines = {"batch norm in D": BATCH_NORM, "spectral norm in D": SPECTRAL_NO
 
 def _pairs() -> Lines:
     """The generators by each rule; alt has none, and rkl's three have one gradient."""
-    rules = {"Poole": (), "exact": EXACT, "exact, normalised": NORMALISED}
+    rules = {"Poole": (), "exact": EXACT, "exact, normalized": NORMALISED}
     lines: Lines = {"alt": ("loss.gen=alt",), "rkl, any rule": ("loss.gen=rkl",)}
     for gen in ("js", "hellinger", "kl"):
         lines |= {f"{gen}, {rule}": (f"loss.gen={gen}", *words) for rule, words in rules.items()}
@@ -126,13 +126,13 @@ WAYS: Lines = {
     "Poole's rule": BATCH_NORM,
     "and |log r| within 3": ("loss.max_log_ratio=3", *BATCH_NORM),
     "and label smoothing 0.1": ("loss.label_smoothing=0.1", *BATCH_NORM),
-    "and instance noise 0.2": ("practice.instance_noise=0.2", *BATCH_NORM),
+    "and instance noise 0.2": ("tricks.instance_noise=0.2", *BATCH_NORM),
     "and dropout 0.3 in D": ("model.d_dropout=0.3", *BATCH_NORM),
     "and a learning rate of 1e-4 for D": ("optimizer.lr_d=1e-4", *BATCH_NORM),
-    "and r normalised": ("loss.normalize_ratio=true", *BATCH_NORM),
+    "and r normalized": ("loss.normalize_ratio=true", *BATCH_NORM),
     "and spectral norm in D": SPECTRAL_NORM,
     "exact rule": (*EXACT, *BATCH_NORM),
-    "exact rule, r normalised (the preset)": (*NORMALISED, *BATCH_NORM),
+    "exact rule, r normalized (the preset)": (*NORMALISED, *BATCH_NORM),
     "the preset, spectral norm in D": (*NORMALISED, *SPECTRAL_NORM),
 }
 
@@ -142,8 +142,8 @@ TABLES = {
         "Is what the shorter runs say a matter of speed?",
         {
             "alt": ("loss.gen=alt",),
-            "hellinger, exact, normalised": ("loss.gen=hellinger", *NORMALISED),
-            "kl, exact, normalised": ("loss.gen=kl", *NORMALISED),
+            "hellinger, exact, normalized": ("loss.gen=hellinger", *NORMALISED),
+            "kl, exact, normalized": ("loss.gen=kl", *NORMALISED),
         },
         {
             "batch norm in D": (*BATCH_NORM, "schedule.steps=2400"),
@@ -180,7 +180,7 @@ TABLES = {
         "And with spectral norm in D?",
         {
             "alt": ("loss.gen=alt",),
-            **{f"{gen}, exact, normalised": (f"loss.gen={gen}", *NORMALISED) for gen in ("js", "hellinger", "kl")},
+            **{f"{gen}, exact, normalized": (f"loss.gen={gen}", *NORMALISED) for gen in ("js", "hellinger", "kl")},
         },
         {"ring of 8": ("data=ring", *SPECTRAL_NORM)},
         data=("points",),

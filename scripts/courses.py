@@ -10,9 +10,9 @@ from scripts.tables import RESULTS, SEEDS, finished_runs, key_of
 
 PICTURE = RESULTS / "toys.png"
 SETS = {"ring of 8": 8, "grid of 25": 25}
-RULES = ("Poole", "exact", "exact, normalised")
+RULES = ("Poole", "exact", "exact, normalized")
 COLOURS = {"alt": "#000000", "rkl": "#0072B2", "js": "#E69F00", "hellinger": "#009E73", "kl": "#D55E00"}
-"""Okabe and Ito's, told apart by colour-blind readers."""
+"""Okabe and Ito's, told apart by color-blind readers."""
 
 
 def courses(row: str, column: str, figure: str) -> list[tuple[list[float], list[float], bool]]:
@@ -41,23 +41,23 @@ def draw(path: Path) -> None:
     panels = picture.subplots(len(SETS), len(RULES), sharex=True, sharey="row")
     for line, (column, most) in zip(panels, SETS.items(), strict=True):
         for panel, rule in zip(line, RULES, strict=True):
-            for gen, colour in COLOURS.items():
+            for gen, color in COLOURS.items():
                 runs = courses(row_of(gen, rule), column, "modes")
                 for steps, values, whole in runs:
-                    panel.plot(steps, values, color=colour, lw=0.6, alpha=0.5)
+                    panel.plot(steps, values, color=color, lw=0.6, alpha=0.5)
                     if not whole:
-                        panel.plot(steps[-1], values[-1], "x", color=colour, ms=6)
+                        panel.plot(steps[-1], values[-1], "x", color=color, ms=6)
                 finished = [values for _, values, whole in runs if whole]
                 if finished:
                     steps = next(steps for steps, _, whole in runs if whole)
-                    panel.plot(steps, np.mean(finished, axis=0), color=colour, lw=2)
+                    panel.plot(steps, np.mean(finished, axis=0), color=color, lw=2)
             panel.axhline(most, color="0.6", lw=0.8, ls=":")
             panel.set_title(f"{column}: {rule} rule" if rule != RULES[2] else f"{column}: {rule} ratio")
             panel.grid(alpha=0.25)
         line[0].set_ylabel("modes covered")
     for panel in panels[-1]:
         panel.set_xlabel("generator step")
-    handles = [Line2D([], [], color=colour, lw=2, label=gen) for gen, colour in COLOURS.items()]
+    handles = [Line2D([], [], color=color, lw=2, label=gen) for gen, color in COLOURS.items()]
     handles.append(Line2D([], [], color="0.3", marker="x", ls="", label="not finite"))
     picture.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     picture.savefig(path, dpi=110)

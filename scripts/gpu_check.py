@@ -26,8 +26,8 @@ from typing import Any
 
 import torch
 
-from gantrain.logs.rows import read_rows
-from gantrain.logs.run_folder import git_commit
+from gantrain.run_io.metrics_jsonl import read_rows
+from gantrain.run_io.run_folder import git_commit
 from gantrain.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,9 +197,9 @@ def kill_and_resume(check: Check) -> dict[str, Any]:
 def fid_floor(check: Check) -> dict[str, Any]:
     """FID of the 50,000 training images against the 10,000 test images."""
     from gantrain.data.cifar10 import cifar10_root, load_cifar10
-    from gantrain.evidence.features import InceptionFeatures
-    from gantrain.evidence.fidelity import InceptionMetric
-    from gantrain.evidence.inception import find_inception_weights
+    from gantrain.metrics.features import InceptionFeatures
+    from gantrain.metrics.inception import find_inception_weights
+    from gantrain.metrics.inception_metrics import InceptionMetric
 
     root = cifar10_root(None)
     train, test = load_cifar10(root, "train"), load_cifar10(root, "test")

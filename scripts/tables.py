@@ -74,10 +74,10 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
     import torch
 
     from gantrain import builders
-    from gantrain.commandline import compose_config
+    from gantrain.cli import compose_config
     from gantrain.config import from_omegaconf
     from gantrain.training.checkpoint import LAST, load_checkpoint
-    from gantrain.training.finite import NotFiniteError
+    from gantrain.training.nan_guard import NotFiniteError
 
     state, started = None, time.monotonic()
     row: dict[str, Any] = {"run": key}
@@ -85,14 +85,14 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
         with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             if (folder / LAST).is_file():
                 state = load_checkpoint(folder / LAST)
-                figures = state["figures"]
+                figures = state["metric_values"]
                 if state["step"] < state["config"]["schedule"]["steps"]:
                     config, state = builders.resumed_config(folder, {})
-                    figures = builders.run(config, folder, state).figures
+                    figures = builders.run(config, folder, state).metric_values
             else:
                 shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
-                figures = builders.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).figures
-        row["figures"] = {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
+                figures = builders.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).metric_values
+        row["metric_values"] = {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
     except NotFiniteError as error:
         row["failed"] = str(error).split(". No weight")[0]
     tracked = BUDGETS[data].tracked
@@ -111,7 +111,7 @@ def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, An
 
 def course_of(folder: Path, tracked: tuple[str, ...]) -> dict[str, list[list[float]]]:
     """The measurements of a run by name, each as [step, value]."""
-    from gantrain.logs.rows import METRICS, read_rows
+    from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 
     rows = [row for row in read_rows(folder / METRICS) if row.get("name") in tracked and row["value"] is not None]
     return {name: [[row["step"], round(row["value"], 4)] for row in rows if row["name"] == name] for name in tracked}
@@ -122,7 +122,7 @@ def _work(tasks: Any, results: Any, data: str, threads: int) -> None:
     import torch
     from tqdm import tqdm
 
-    from gantrain.logs.run_folder import git_commit
+    from gantrain.run_io.run_folder import git_commit
 
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed worker would leave
     torch.set_num_threads(threads)
@@ -184,7 +184,7 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
         del left[row["run"]]
         with runs_file(data).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        figures = row.get("failed") or ", ".join(f"{name} {value:.4g}" for name, value in row["figures"].items())
+        figures = row.get("failed") or ", ".join(f"{name} {value:.4g}" for name, value in row["metric_values"].items())
         print(f"[{len(left)} left] {row['run']}: {figures} ({row['seconds']} s)", flush=True)
     for worker in workers:
         worker.kill()  # a run's checkpoint is whole at any moment
@@ -198,7 +198,7 @@ def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, 
 
 def cell_text(rows: list[dict[str, Any]], figure: str, *, with_failures: bool = True) -> str:
     """Mean ± standard deviation over the seeds that finished, and how many of them did not."""
-    values = [row["figures"][figure] for row in rows if figure in row.get("figures", {})]
+    values = [row["metric_values"][figure] for row in rows if figure in row.get("metric_values", {})]
     failed = sum("failed" in row for row in rows)
     parts = []
     if values:

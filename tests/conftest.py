@@ -13,7 +13,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from gantrain import __main__ as entry
-from gantrain.commandline import compose_config
+from gantrain.cli import compose_config
 from gantrain.config import Config, from_omegaconf
 from gantrain.data.cifar10 import _is_intact
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gantrain.logs.rows import METRICS, read_rows
+from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 
 CLOCK = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
 

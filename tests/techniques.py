@@ -8,7 +8,7 @@ RUNS = {
     "poole": ("model=poole", "model.width=4", "loss.gen=hellinger", "metrics=none"),
     "bf16": ("precision=bf16", "loss.disc=hinge", "model.d_norm=batch"),
     "bf16 under spectral norm": ("precision=bf16", "loss=exact"),
-    "labels, ADA, history": ("cond=acgan", "augment=ada", "practice.history=20", "practice.top_k=0.5"),
+    "labels, ADA, history": ("cond=acgan", "augment=ada", "tricks.history=20", "tricks.top_k=0.5"),
     "residual, bf16, R1 and R2": (
         "model=resnet",
         "model.width=4",
@@ -25,7 +25,7 @@ RUNS = {
     ),
     "virtual batch norm": (
         *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
-        *("regularizer=dragan", "data.dequantize=true", "practice.instance_noise=0.1", "optimizer.clip_gradient=1"),
+        *("regularizer=dragan", "data.dequantize=true", "tricks.instance_noise=0.1", "optimizer.grad_clip_norm=1"),
     ),
     "spectral norm once a step, one batch, channels last": (
         *("model.sn_schedule=per_step", "joint_batch=true", "channels_last=true", "precision=bf16", "cond=projection"),
@@ -36,9 +36,9 @@ RUNS = {
             "schedule.d_steps=2",
             "cond=acgan",
             "augment=diffaugment",
-            "practice.history=20",
+            "tricks.history=20",
         ),
-        *("practice.top_k=0.5", "practice.instance_noise=0.1", "regularizer=r1r2", "model.d_norm=layer"),
+        *("tricks.top_k=0.5", "tricks.instance_noise=0.1", "regularizer=r1r2", "model.d_norm=layer"),
     ),
     "clipping": ("regularizer=clip", "model.d_norm=none", "loss=wasserstein", "schedule.early_d_steps=3"),
 }

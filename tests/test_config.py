@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from gantrain import builders, config
-from gantrain.commandline import CONFIGS, GROUPS, asked_keys
+from gantrain.cli import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
 from gantrain.data import to_uint8
 from gantrain.objectives import DISCRIMINATOR_NAMES, DIVERGENCE_NAMES, GENERATOR_NAMES
-from gantrain.training.practice import ClassLoss, DiscriminatorSteps, TopK
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.trainer import Trainer
+from gantrain.training.tricks import ClassLoss, DiscriminatorSteps, TopK
 from tests.conftest import REPOSITORY, compose
 
 FOLDER = CONFIGS / "experiment"
@@ -79,9 +79,9 @@ def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) 
 def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come_from() -> None:
     assert set(EXPERIMENTS) == LITERATURE | {"demo", "seeds", "grid_divergences"}
     for name in LITERATURE:
-        about = compose(f"experiment={name}").about
-        assert about.source, name
-        assert about.published, name
+        paper = compose(f"experiment={name}").paper
+        assert paper.source, name
+        assert paper.published, name
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come
         ("wgan_clip", {"regularizer.clip": 0.01, "schedule.d_steps": 5, "schedule.early_d_steps": 100}),
         ("sngan_cnn", {"loss.disc": "hinge", "optimizer.beta1_d": 0.0, "schedule.lr_decay": "linear"}),
         ("acgan", {"cond.name": "acgan", "cond.generator": "embedding"}),
-        ("ucla_notes", {"loss.label_smoothing": 0.1, "practice.history": 1024, "model.g_dropout": 0.5}),
+        ("ucla_notes", {"loss.label_smoothing": 0.1, "tricks.history": 1024, "model.g_dropout": 0.5}),
     ],
 )
 def test_what_experiments_set(name: str, expected: dict[str, object]) -> None:
@@ -176,7 +176,7 @@ def test_keys_reach_the_parts_that_they_name() -> None:
         [1.0, 0.75, (1 + math.cos(math.pi / 4)) / 2]
     )
     noise = made(
-        "practice.instance_noise=0.3", "practice.instance_noise_until=0.5", "schedule.steps=100", "model=poole"
+        "tricks.instance_noise=0.3", "tricks.instance_noise_until=0.5", "schedule.steps=100", "model=poole"
     ).iteration.noise
     assert noise is not None
     assert (noise.sigma, noise.until, noise.scale) == (0.3, 50, 0.5)
@@ -194,10 +194,10 @@ def test_keys_reach_the_parts_that_they_name() -> None:
     assert made("regularizer=gp", "regularizer.one_sided=true").iteration.regularizer == Regularizer(
         gp=10, one_sided=True
     )
-    assert made("practice.top_k=0.5", "practice.top_k_decay=0.9").iteration.top_k == TopK(0.5, 0.9)
+    assert made("tricks.top_k=0.5", "tricks.top_k_decay=0.9").iteration.top_k == TopK(0.5, 0.9)
     assert made("cond=acgan", "cond.weight_d=2", "cond.weight_g=3").iteration.class_loss == ClassLoss(2, 3)
     assert made("data.dequantize=true").iteration.batches.dequantize
-    assert made("optimizer.clip_gradient=5").iteration.clip_gradient == 5
+    assert made("optimizer.grad_clip_norm=5").iteration.grad_clip_norm == 5
     plain = made().iteration
     for part in ("regularizer", "augment", "noise", "top_k", "history", "class_loss"):
         assert getattr(plain, part) is None, part

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.commandline import compose_with_hydra, first_values
+from gantrain.cli import compose_with_hydra, first_values
 from gantrain.commands import COMMANDS
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
 from tests.conftest import REPOSITORY, compose

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from gantrain.config import to_dict
-from gantrain.evidence.doctor import Finding
-from gantrain.evidence.measurement import Measurement
-from gantrain.logs.run_folder import JOB, RunFolder
-from gantrain.logs.status import FINISHED, Status
+from gantrain.diagnostics.doctor import Finding
+from gantrain.metrics.metric import MetricValue
+from gantrain.run_io.run_folder import JOB, RunFolder
+from gantrain.run_io.status import FINISHED, Status
 from tests.conftest import TINY, compose
 
 PROTOCOL = {"samples": 1000, "reference": "cifar10 train", "reference_samples": 1000, "weights": "fid-helper"}
@@ -51,7 +51,7 @@ def write_run(
         }
         written.scalars(step, values)
         if step % max(every, steps // 10) == 0:
-            found = [Measurement(name, of_step(step), PROTOCOL) for name, of_step in measured.items()]
+            found = [MetricValue(name, of_step(step), PROTOCOL) for name, of_step in measured.items()]
             written.measurements(step, "ema", found)
             figures = {f"{figure.name}_ema": figure.value for figure in found}
     for finding in findings:
@@ -67,7 +67,7 @@ def write_run(
         images=8 * steps,
         seconds=steps / 100,
         images_per_second=1000.0,
-        figures=dict(figures),
+        metric_values=dict(figures),
         findings=[finding.name for finding in findings],
     )
     written.status(status, now=True)

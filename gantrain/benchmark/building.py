@@ -15,7 +15,7 @@ from gantrain.benchmark.peers import PEERS, Parts, plain_adam
 from gantrain.benchmark.session import Session
 from gantrain.builders import build_networks, build_trainer
 from gantrain.builders.device import arithmetic
-from gantrain.commandline import compose_config
+from gantrain.cli import compose_config
 from gantrain.config import Config, from_omegaconf
 from gantrain.data import BatchSampler, ImageSet
 from gantrain.training.trainer import Trainer

@@ -40,7 +40,7 @@ VARIANTS_ON_A_CPU = ("ours", "ours, fakes reused", "ours, NCHW", "ours, determin
 
 ALL_PEERS = ("examples", "fidelity", "mimicry", "collections")
 WITH_K = ("fidelity", "mimicry", "collections")
-PLAIN = ("ours", "ours, eager", "ours, graph", "ours, graph bf16")
+CONV_PAIRS = ("ours", "ours, eager", "ours, graph", "ours, graph bf16")
 FOR_SN = ("ours", "ours, eager", "ours, graph", "ours, graph bf16, SN a step")
 
 
@@ -88,11 +88,11 @@ class Contest:
 
 LOOPS: dict[str, tuple[Contest, ...]] = {
     "gpu": (
-        Contest("A", 64, 1, ALL_PEERS, "examples", (*PLAIN, "ours, deterministic", "ours, compiled graph bf16")),
+        Contest("A", 64, 1, ALL_PEERS, "examples", (*CONV_PAIRS, "ours, deterministic", "ours, compiled graph bf16")),
         Contest("D", 64, 5, WITH_K, "fidelity", (*FOR_SN, "ours, compiled graph bf16, SN a step")),
         Contest("E", 64, 1, ("mimicry",), "mimicry", ("ours", "ours, graph bf16")),
         Contest("A", 128, 1, ("examples",), "examples", ("ours, graph bf16",)),
-        Contest("A", 256, 1, ("examples", "mimicry"), "examples", PLAIN[1:]),
+        Contest("A", 256, 1, ("examples", "mimicry"), "examples", CONV_PAIRS[1:]),
         Contest("D", 64, 1, ALL_PEERS, "examples", FOR_SN),
         Contest("D", 256, 1, ("examples", "mimicry"), "examples", FOR_SN[1:]),
     ),

@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_fidelity.utils import create_feature_extractor
 
+from gantrain.atomic_io import save_atomically
 from gantrain.benchmark.building import SEED, make_config, random_images
 from gantrain.benchmark.cells import NETWORKS
 from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import Session
 from gantrain.benchmark.timing import Spread, paired_ratio, release, spread_of, synchronize, time_once
 from gantrain.builders import build_networks
-from gantrain.evidence.features import InceptionFeatures
-from gantrain.evidence.fidelity import InceptionMetric
-from gantrain.evidence.folded import FEATURES
-from gantrain.evidence.frechet import fid, reference_of
-from gantrain.evidence.frechet import moments_of as our_moments_of
-from gantrain.evidence.inception import PACKAGE, InceptionWeights, _blank_state_dict, find_inception_weights
-from gantrain.evidence.measurement import generate_images
-from gantrain.files import save_atomically
+from gantrain.metrics.features import InceptionFeatures
+from gantrain.metrics.fid import fid, reference_of
+from gantrain.metrics.fid import moments_of as our_moments_of
+from gantrain.metrics.folded_inception import FEATURES
+from gantrain.metrics.inception import PACKAGE, InceptionWeights, _blank_state_dict, find_inception_weights
+from gantrain.metrics.inception_metrics import InceptionMetric
+from gantrain.metrics.metric import generate_images
 from gantrain.networks import NetworkPair
 
 BLOCK = "fid"

@@ -28,7 +28,7 @@ class Convolution:
 
     Attributes:
         name: side and place.
-        layer: the module, without a parametrisation.
+        layer: the module, without a parametrization.
         shape: of its input (N, C, H, W).
     """
 

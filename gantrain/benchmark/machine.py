@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gantrain.logs.run_folder import git_commit
+from gantrain.run_io.run_folder import git_commit
 
 ASKED = {
     "clock of the SMs": "clocks.sm",

@@ -15,7 +15,7 @@ from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import Session
 from gantrain.benchmark.timing import paired_ratio, release, spread_of
 from gantrain.builders import build_trainer, load_data
-from gantrain.logs.run_folder import RunFolder
+from gantrain.run_io.run_folder import RunFolder
 from gantrain.training.trainer import Trainer
 
 BLOCK = "overhead"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gantrain.atomic_io import replace_text
 from gantrain.benchmark.rows import OK, Row
 from gantrain.benchmark.targets import Verdict
-from gantrain.files import replace_text
 
 JSON, MARKDOWN = "bench.json", "bench.md"
 HEAD = ("contest", "loop", "images/s", "µs/iteration", "ratio", "launches", "floor", "MiB", "remarks")

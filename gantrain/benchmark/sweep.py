@@ -12,8 +12,8 @@ from gantrain.benchmark.contest import Contestant, hold
 from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import Session
 from gantrain.benchmark.timing import synchronize
-from gantrain.capture import working_stream
 from gantrain.config import ConfigError
+from gantrain.cuda_graphs import working_stream
 
 BLOCK = "sweep"
 IN_TURN, STREAMS = "in turn", "ours, a stream each"

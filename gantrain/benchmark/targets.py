@@ -117,7 +117,7 @@ TARGETS = (
 )
 
 
-def judge(rows: Sequence[Row], size: str) -> list[Verdict]:
+def discriminate(rows: Sequence[Row], size: str) -> list[Verdict]:
     """What became of every target; a rehearsal's figures, and those of another size, tell nothing of one."""
     found = []
     for target in TARGETS:

@@ -28,7 +28,7 @@ class Spread:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The quantile by linear interpolation between neighbours (definition 7 of Hyndman & Fan 1996)."""
+    """The quantile by linear interpolation between neighbors (definition 7 of Hyndman & Fan 1996)."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = int(place)

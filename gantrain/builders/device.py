@@ -13,7 +13,7 @@ import torch
 from gantrain.config import (
     ConfigError,
 )
-from gantrain.processes import ALONE, Processes, shared_generator
+from gantrain.distributed import ALONE, Processes, shared_generator
 
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""

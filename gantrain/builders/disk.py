@@ -17,8 +17,8 @@ from gantrain.config import TOYS, Config, ConfigError
 from gantrain.data.digits import IMAGES, MODES
 from gantrain.data.folder import list_images
 from gantrain.data.points import POINTS
-from gantrain.evidence.ratio_map import PICTURE
-from gantrain.logs.run_folder import MOST_FRAMES
+from gantrain.diagnostics.ratio_map import PICTURE
+from gantrain.run_io.run_folder import MOST_FRAMES
 
 CIFAR10_IMAGES, CIFAR10_CLASSES = 50_000, 10
 CHECKPOINTS = 3
@@ -81,7 +81,7 @@ def _logs_need(config: Config, device: torch.device) -> int:
 
 
 def checkpoint_bytes(config: Config) -> int:
-    """Of one checkpoint: the networks, Adam's moments, the EMA, the order of the data, `practice.history`."""
+    """Of one checkpoint: the networks, Adam's moments, the EMA, the order of the data, `tricks.history`."""
     examples, classes = _examples(config)
     with torch.device("meta"):  # shapes alone, and no random number is drawn
         pair = build_networks(config, classes)
@@ -93,7 +93,7 @@ def checkpoint_bytes(config: Config) -> int:
         for parameter in network.parameters():
             total += MOMENTS * parameter.numel() * parameter.element_size() + (MOMENTS + 1) * TENSOR
     shape = 2 if config.data.name in TOYS else 3 * config.data.image_size**2
-    total += config.practice.history * (4 * shape + 8)
+    total += config.tricks.history * (4 * shape + 8)
     if diagnostics_every(config, 1, torch.device("cpu")):  # the gradient that the next look compares with
         total += sum(parameter.numel() * parameter.element_size() for parameter in pair.generator.parameters())
     return total
@@ -119,7 +119,7 @@ def check_room(config: Config, folder: Path, device: torch.device, *, done: int 
         return  # writing tells what is wrong
     if free >= need or total == 0:  # a file system without a size does not say
         return
-    shrinks = "model.width, practice.history, log.grid_images, or longer log.*_every_steps"
+    shrinks = "model.width, tricks.history, log.grid_images, or longer log.*_every_steps"
     way_out = (
         f"make room, or move the folder to another file system and give resume=THERE/{folder.name}"
         if done is not None
@@ -144,7 +144,7 @@ def _examples(config: Config) -> tuple[int, int]:
 
 
 def _picture_bytes(config: Config) -> int:
-    """Of a grid that no compression makes smaller; of points' maps, which are of few colours, a tenth."""
+    """Of a grid that no compression makes smaller; of points' maps, which are of few colors, a tenth."""
     if config.data.name in TOYS:
         width, height = PICTURE
         return 3 * width * height // 10

@@ -3,9 +3,9 @@
 import torch
 
 from gantrain.config import Config
-from gantrain.processes import ALONE, Processes
-from gantrain.training.executors import Compiled, Graphed
-from gantrain.training.iteration import Executor, eagerly
+from gantrain.distributed import ALONE, Processes
+from gantrain.training.executors import CompiledExecutor, CudaGraphExecutor
+from gantrain.training.train_step import Executor, run_eager
 
 
 def choose_executor(config: Config, device: torch.device, processes: Processes = ALONE) -> tuple[Executor, str]:
@@ -22,8 +22,8 @@ def choose_executor(config: Config, device: torch.device, processes: Processes =
     else:
         why = "the whole iteration is one CUDA graph" if "graph" in name else "operation by operation"
         why = "by Inductor, about a minute of compiling" if name == "compiled" else why
-    executor: Executor = Compiled() if name.startswith("compiled") else eagerly
-    return (Graphed(executor) if "graph" in name else executor), f"{name} ({why})"
+    executor: Executor = CompiledExecutor() if name.startswith("compiled") else run_eager
+    return (CudaGraphExecutor(executor) if "graph" in name else executor), f"{name} ({why})"
 
 
 def is_channels_last(config: Config, device: torch.device) -> bool:

@@ -12,13 +12,13 @@ from gantrain.config import (
     ConfigError,
 )
 from gantrain.data import DataSet, ImageSet, PointSet
-from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
-from gantrain.evidence.fidelity import check_classifier
-from gantrain.evidence.inception import InceptionWeights, find_inception_weights
-from gantrain.evidence.measurement import Metric, usual_batch_size
-from gantrain.evidence.suite import RealImages, make_metrics
-from gantrain.evidence.toys import PointsMetric
-from gantrain.processes import ALONE, Processes
+from gantrain.distributed import ALONE, Processes
+from gantrain.metrics.inception import InceptionWeights, find_inception_weights
+from gantrain.metrics.inception_metrics import NAMES as INCEPTION_METRICS
+from gantrain.metrics.inception_metrics import check_classifier
+from gantrain.metrics.metric import Metric, usual_batch_size
+from gantrain.metrics.points import PointsMetric
+from gantrain.metrics.registry import RealImages, make_metrics
 from gantrain.turns import side_by_side
 
 MEASURED_POINTS = 2_500

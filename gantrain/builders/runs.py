@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gantrain.atomic_io import BusyError, UnusableFolderError
 from gantrain.builders.data import check_classes, load_data, prepare_data
 from gantrain.builders.device import arithmetic, make_device, peak_memory, reset_peak_memory
 from gantrain.builders.disk import check_room
@@ -22,14 +23,13 @@ from gantrain.config import (
     to_dict,
 )
 from gantrain.data import DataError, PointSet
-from gantrain.evidence.inception import WeightsError
-from gantrain.files import BusyError, UnusableFolderError
-from gantrain.logs.rows import METRICS, RunFolderError
-from gantrain.logs.run_folder import ANIMATION, RunFolder, check_free
-from gantrain.logs.silent_folder import SilentFolder
-from gantrain.logs.status import FAILED
+from gantrain.distributed import Processes, call, present, wait_for_call
+from gantrain.metrics.inception import WeightsError
 from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
-from gantrain.processes import Processes, call, present, wait_for_call
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
+from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free
+from gantrain.run_io.silent_folder import SilentFolder
+from gantrain.run_io.status import FAILED
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer
@@ -71,7 +71,7 @@ def warnings_for(config: Config) -> list[str]:
     same_as_measured = config.loss.disc in ("gan", "js") and config.model.name != "poole"  # js has gan's gradients
     if gen in FAILS_UNNORMALISED and unhelped and same_as_measured:
         found.append(
-            f"loss.gen={gen} covered far less of the digits than alt without the exact rule and a normalised ratio, "
+            f"loss.gen={gen} covered far less of the digits than alt without the exact rule and a normalized ratio, "
             f"since the discriminator wins; loss=exact loss.gen={gen} sets both (loss.rule=exact "
             "loss.normalize_ratio=true) and covers about as much, with model.d_norm=spectral over longer runs too "
             "(docs/results/objectives.md)"
@@ -316,11 +316,11 @@ def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.de
     """What a run reached and where it lies, in a few lines."""
     end = "Stopped" if outcome.stopped else "Pruned" if outcome.pruned else "Done"
     lines = [f"\n{end}: {outcome.step} steps of {config.name}{f' ({outcome.pruned})' if outcome.pruned else ''}"]
-    lines += [f"  {name}: {value:.5g}" for name, value in outcome.figures.items()]
+    lines += [f"  {name}: {value:.5g}" for name, value in outcome.metric_values.items()]
     if outcome.best:
         lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")
-    if config.about.source:
-        lines.append(f"  {config.about.source}: {config.about.published or 'no figure published'}")
+    if config.paper.source:
+        lines.append(f"  {config.paper.source}: {config.paper.published or 'no figure published'}")
     lines += [
         f"  samples      {folder.samples}/{outcome.step:07d}.png",
         *([f"  animation    {folder.samples / ANIMATION}"] if (folder.samples / ANIMATION).is_file() else []),

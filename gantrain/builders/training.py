@@ -16,28 +16,28 @@ from gantrain.config import (
     to_dict,
 )
 from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
-from gantrain.evidence.measurement import Metric
-from gantrain.evidence.ratio_map import RatioMap
-from gantrain.logs.run_folder import as_grid
-from gantrain.networks import Network, NetworkPair, make_networks, sample_latent, synchronise, to_channels_last
+from gantrain.diagnostics.ratio_map import RatioMap
+from gantrain.distributed import ALONE, Processes
+from gantrain.metrics.metric import Metric
+from gantrain.networks import Network, NetworkPair, make_networks, sample_latent, synchronize, to_channels_last
 from gantrain.objectives import Objective
-from gantrain.processes import ALONE, Processes
-from gantrain.training.adam import make_adam
+from gantrain.run_io.run_folder import as_grid
 from gantrain.training.augment import Augment
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.ema import Ema
-from gantrain.training.iteration import Iteration
+from gantrain.training.optimizers import make_adam
 from gantrain.training.plan import Grid, Plan, Sampling
-from gantrain.training.practice import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
-from gantrain.training.records import Records
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
+from gantrain.training.step_buffer import StepBuffer
+from gantrain.training.train_step import TrainStep
 from gantrain.training.trainer import Trainer
+from gantrain.training.tricks import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
 
 CLASSES_IN_A_GRID = 10
 MAPPED_POINTS = 1_500
 EXAMPLES_LOOKED_AT = 2048
-"""Training and held-out examples that the diagnostics judge in turns."""
+"""Training and held-out examples that the diagnostics discriminate in turns."""
 
 
 def build_networks(config: Config, classes: int) -> NetworkPair:
@@ -101,14 +101,14 @@ def build_trainer(
         if channels_last:
             to_channels_last(network)
         if config.model.sync_batch_norm:
-            synchronise(network, processes.group)
+            synchronize(network, processes.group)
     optimizer = config.optimizer
     optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
     optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
     steps = schedule.steps
     protocol = measuring_protocol(config, device)
     plan = make_plan(config, device)
-    resident = all(processes.all_say(lies_on(device, config.data.resident, training_set)))  # draws are alike so
+    resident = all(processes.all_say(lies_on(device, config.data.on_device, training_set)))  # draws are alike so
     kept = training_set.to(device) if resident else training_set
     objective = config.loss.make()
     d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
@@ -130,7 +130,7 @@ def build_trainer(
     if processes.count > 1:
         torch.manual_seed(processes.own_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
     acgan = config.cond.name == "acgan"
-    iteration = Iteration(
+    iteration = TrainStep(
         networks,
         objective,
         optimizer_g=optimizer_g,
@@ -140,15 +140,15 @@ def build_trainer(
         ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
         d_steps=d_steps,
         bf16=config.precision == "bf16",
-        records=Records(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device, processes),
+        records=StepBuffer(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device, processes),
         draws=generator_of(device, config.seed, "draws", processes),
         regularizer=build_regularizer(config),
         augment=build_augment(config, objective, networks.image_range, device),
         noise=build_noise(config, networks.image_range, device),
-        top_k=TopK(config.practice.top_k, config.practice.top_k_decay) if config.practice.top_k < 1 else None,
+        top_k=TopK(config.tricks.top_k, config.tricks.top_k_decay) if config.tricks.top_k < 1 else None,
         history=build_history(config, batches, device),
         class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
-        clip_gradient=optimizer.clip_gradient,
+        grad_clip_norm=optimizer.grad_clip_norm,
         joint=judges_jointly(config, device),
         processes=processes,
         reuse_fakes=schedule.reuse_fakes,
@@ -184,7 +184,7 @@ def build_trainer(
 
 
 def build_diagnostics(
-    config: Config, iteration: Iteration, training_set: DataSet, log_every: int, device: torch.device
+    config: Config, iteration: TrainStep, training_set: DataSet, log_every: int, device: torch.device
 ) -> Diagnostics | None:
     """What looks at the run, at rows of scalars; None where it is off.
 
@@ -236,15 +236,15 @@ def build_augment(
 
 def build_noise(config: Config, image_range: tuple[float, float] | None, device: torch.device) -> InstanceNoise | None:
     """The instance noise, of points in their own unit; None where it is off."""
-    sigma = config.practice.instance_noise
-    until = max(1, round(config.practice.instance_noise_until * config.schedule.steps))
+    sigma = config.tricks.instance_noise
+    until = max(1, round(config.tricks.instance_noise_until * config.schedule.steps))
     unit = 1.0 if image_range is None else (image_range[1] - image_range[0]) / 2
     return InstanceNoise(sigma, until, device, unit) if sigma else None
 
 
 def build_history(config: Config, batches: BatchSampler, device: torch.device) -> History | None:
     """The buffer of earlier fakes; None where it is off."""
-    capacity = config.practice.history
+    capacity = config.tricks.history
     if not capacity:
         return None
     images = torch.zeros(capacity, *batches.images.shape[1:], device=device)
@@ -291,7 +291,7 @@ def build_grid(
         z = sample_latent(networks.prior, (MAPPED_POINTS, networks.latent_dim), source)
         return Grid(z, None, points[MAPPED_POINTS:], ratio_map.picture, animated=True)
 
-    def draw(images: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
+    def draw(images: Tensor, discriminate: Callable[[Tensor], Tensor]) -> Tensor:
         return as_grid(images.cpu(), columns)
 
     if not networks.classes:

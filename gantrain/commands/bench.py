@@ -10,16 +10,16 @@ from pathlib import Path
 
 import torch
 
+from gantrain.atomic_io import UnusableFolderError
 from gantrain.benchmark.machine import machine_facts
 from gantrain.benchmark.results import JSON, MARKDOWN, as_text, write
 from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import SCALES, Session
 from gantrain.benchmark.suite import BLOCKS, measure
-from gantrain.benchmark.targets import judge
+from gantrain.benchmark.targets import discriminate
 from gantrain.builders import make_device
 from gantrain.builders.device import arithmetic
 from gantrain.config import ConfigError, option
-from gantrain.files import UnusableFolderError
 
 SIZES = ("auto", *SCALES)
 
@@ -69,14 +69,14 @@ def run(options: Options) -> None:
 
         def tell(row: Row) -> None:
             print(as_text(row), flush=True)
-            write(folder, facts, session.rows, judge(session.rows, size))
+            write(folder, facts, session.rows, discriminate(session.rows, size))
 
         session = Session(device, scale, rounds=options.rounds, minutes=options.minutes or scale.minutes, tell=tell)
         print(f"{facts['device']}, torch {facts['torch']}", file=sys.stderr)
         started = time.monotonic()
         measure(session, options.blocks)
         facts["seconds"] = round(time.monotonic() - started, 1)
-        verdicts = judge(session.rows, size)
+        verdicts = discriminate(session.rows, size)
         write(folder, facts, session.rows, verdicts)
     for verdict in verdicts:
         measured = "" if verdict.value is None else f"{verdict.value:.3g}"

@@ -1,4 +1,4 @@
-"""`python -m gantrain compare RUN RUN ...`: whether variants differ by more than their seeds do, and how they look."""
+"""`python -m gantrain compare RUN RUN ...`: whether groups of runs differ by more than their seeds do, and how they look."""
 
 import dataclasses
 import json
@@ -13,20 +13,20 @@ from typing import Any
 
 from rich.text import Text
 
-from gantrain.commands.words import words_option
+from gantrain.atomic_io import written_whole
+from gantrain.commands.options import words_option
 from gantrain.config import ConfigError, option
-from gantrain.files import written_whole
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import finite
-from gantrain.logs.run_folder import git_commit, installed_versions
-from gantrain.logs.status import SKIPPED
 from gantrain.report import comparison_picture
 from gantrain.report.comparison import BEST, LAST, ComparedFigure, Point, common_steps, compare_figure, figures_of
 from gantrain.report.comparison_notes import notes
 from gantrain.report.comparison_table import figure_table, overview
+from gantrain.report.formatting import counted
+from gantrain.report.run_groups import RunGroup, common_config, group_runs, seed_of
 from gantrain.report.terminal import PlainConsole
-from gantrain.report.variants import Variant, common_config, gather, seed_of
-from gantrain.report.wording import counted
+from gantrain.run_io.metrics_jsonl import finite
+from gantrain.run_io.run_folder import git_commit, installed_versions
+from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.run_io.status import SKIPPED
 
 NAME = "comparison"
 
@@ -35,12 +35,12 @@ NAME = "comparison"
 class Options:
     """Compare runs that differ in more than their seed with the first of them.
 
-    Runs equal but for their seed are one variant. Prints what differs, every figure over seeds with a test, and what
+    Runs equal but for their seed are one run_group. Prints what differs, every figure over seeds with a test, and what
     to mind; writes a picture of sample grids side by side and the numbers as JSON.
     """
 
     run: list[str] = words_option(
-        "folders of runs, of sweeps, or that hold some; the first one's variant is the baseline"
+        "folders of runs, of sweeps, or that hold some; the first one's run_group is the baseline"
     )
     figures: list[str] | None = option(None, "of those measured, e.g. fid,modes or fid_raw; null is all")
     step: str = option(
@@ -83,16 +83,16 @@ def run(options: Options) -> None:
         raise ConfigError(
             f"{str(runs[0].folder)!r} is one run, and nothing to compare it with: give two or more, or a sweep's folder"
         )
-    variants = gather(runs)
-    names = figures_of(variants, options.figures)
-    _check_step(options.point, names, variants)
-    figures = [compare_figure(name, variants, options.point) for name in names]
+    run_groups = group_runs(runs)
+    names = figures_of(run_groups, options.figures)
+    _check_step(options.point, names, run_groups)
+    figures = [compare_figure(name, run_groups, options.point) for name in names]
     first = next((figure.name for figure in figures if figure.readings), names[0])
-    told = notes(figures, variants, common_steps(variants, first))
-    _print(figures, variants, told)
-    pictured = _write_picture(path, figures, variants, options.point)
+    told = notes(figures, run_groups, common_steps(run_groups, first))
+    _print(figures, run_groups, told)
+    pictured = _write_picture(path, figures, run_groups, options.point)
     numbers = path.with_suffix(".json")
-    _write_numbers(numbers, figures, variants, options, told)
+    _write_numbers(numbers, figures, run_groups, options, told)
     print("\n".join(str(place) for place in ([path] if pictured else []) + [numbers]))
 
 
@@ -110,35 +110,35 @@ def _free_path(out: str | None) -> Path:
     return path
 
 
-def _check_step(point: Point, names: Sequence[str], variants: Sequence[Variant]) -> None:
+def _check_step(point: Point, names: Sequence[str], run_groups: Sequence[RunGroup]) -> None:
     if not isinstance(point, int):
         return
-    rows = [row for v in variants for run in v.runs for name in names for row in run.measured.get(name, ())]
+    rows = [row for v in run_groups for run in v.runs for name in names for row in run.measured.get(name, ())]
     steps = sorted({row["step"] for row in rows})
     if point not in steps:
         known = ", ".join(map(str, steps if len(steps) <= 20 else [*steps[:10], "...", *steps[-9:]]))
         raise ConfigError(f"step={point}: nothing was measured there; choose last, best or one of [{known}]")
 
 
-def _print(figures: Sequence[ComparedFigure], variants: Sequence[Variant], told: Sequence[str]) -> None:
+def _print(figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup], told: Sequence[str]) -> None:
     width = max(100, shutil.get_terminal_size((150, 40)).columns)
     console = PlainConsole(width=width, markup=False, emoji=False, highlight=False)
-    console.print(overview(variants))
+    console.print(overview(run_groups))
     for figure in figures:
-        console.print(figure_table(figure, variants))
+        console.print(figure_table(figure, run_groups))
     for note in told:
         console.print(Text(note))
     print(flush=True)
 
 
-def _write_picture(path: Path, figures: Sequence[ComparedFigure], variants: Sequence[Variant], point: Point) -> bool:
+def _write_picture(path: Path, figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup], point: Point) -> bool:
     """Whether there was anything to draw."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     first = next((figure for figure in figures if figure.readings), None)
-    size = comparison_picture.size_of(variants, first)
+    size = comparison_picture.size_of(run_groups, first)
     if size is None:
         return False
     look: dict[Any, Any] = {
@@ -150,15 +150,15 @@ def _write_picture(path: Path, figures: Sequence[ComparedFigure], variants: Sequ
     with matplotlib.rc_context(look), written_whole(path) as place:
         picture = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(picture)
-        comparison_picture.draw(picture, variants, first, point)
+        comparison_picture.draw(picture, run_groups, first, point)
         picture.savefig(place, dpi=150)
-    if len(variants) > comparison_picture.MOST:
-        print(f"the picture shows the first {comparison_picture.MOST} of {len(variants)} variants", file=sys.stderr)
+    if len(run_groups) > comparison_picture.MOST:
+        print(f"the picture shows the first {comparison_picture.MOST} of {len(run_groups)} run_groups", file=sys.stderr)
     return True
 
 
 def _write_numbers(
-    path: Path, figures: Sequence[ComparedFigure], variants: Sequence[Variant], options: Options, told: Sequence[str]
+    path: Path, figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup], options: Options, told: Sequence[str]
 ) -> None:
     content = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -166,18 +166,18 @@ def _write_numbers(
         "git_commit": git_commit(),
         "versions": installed_versions(("gantrain", "scipy")),
         "step": options.point,
-        "test": "Welch's t-test over seeds against the first variant; Holm's correction over a figure's comparisons",
-        "common": common_config([run for variant in variants for run in variant.runs]),
-        "variants": [
+        "test": "Welch's t-test over seeds against the first run_group; Holm's correction over a figure's comparisons",
+        "common": common_config([run for run_group in run_groups for run in run_group.runs]),
+        "run_groups": [
             {
-                "label": variant.label,
-                "values": variant.values,
+                "label": run_group.label,
+                "values": run_group.values,
                 "runs": [
                     {"folder": str(run.folder), "seed": seed_of(run), "state": run.state, "step": run.status.step}
-                    for run in variant.runs
+                    for run in run_group.runs
                 ],
             }
-            for variant in variants
+            for run_group in run_groups
         ],
         "figures": [_numbers(figure) for figure in figures],
         "notes": list(told),

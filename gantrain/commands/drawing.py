@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError
-from gantrain.evidence.measurement import draw_images
-from gantrain.evidence.rejection import PERCENTILE, Accepted, RejectionError, rejection_sample
+from gantrain.metrics.metric import draw_images
+from gantrain.metrics.rejection import PERCENTILE, Accepted, RejectionError, rejection_sample
 from gantrain.networks import sample_latent
 from gantrain.networks.latent_paths import truncate_normal
 from gantrain.objectives import ObjectiveError
@@ -28,7 +28,7 @@ class Latents:
     Attributes:
         z: (N, latent_dim), on the run's device.
         labels: (N,) where the networks read them.
-        log_ratio: the discriminator's log q/p (N,), see `judge`; None where nobody asked.
+        log_ratio: the discriminator's log q/p (N,), see `discriminate`; None where nobody asked.
         acceptance: share of the draws that rejection sampling accepted; None without it.
     """
 
@@ -105,7 +105,7 @@ def choose_latents(
 
 
 @torch.no_grad()
-def judge(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tensor:
+def discriminate(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tensor:
     """The discriminator's estimate of log q/p (N,) at the images of z (N, latent_dim); -inf where it gives no ratio.
 
     It sees the generator's floats, as in training, not rounded to 8 bits; in eval mode, so that batch norm takes the
@@ -131,7 +131,7 @@ def judged(trained: TrainedRun, latents: Latents) -> Latents:
     """The same with `log_ratio`."""
     if latents.log_ratio is not None:
         return latents
-    return replace(latents, log_ratio=judge(trained, latents.z, latents.labels))
+    return replace(latents, log_ratio=discriminate(trained, latents.z, latents.labels))
 
 
 def ranked(latents: Latents, *, in_rows: bool = False) -> Latents:
@@ -189,12 +189,12 @@ def _accepted(
     def draw(label: int | None) -> tuple[tuple[Tensor, ...], Tensor]:
         z = sample_latent(networks.prior, (BATCH, networks.latent_dim), source)
         if not networks.classes:
-            return (z,), judge(trained, z, None)
+            return (z,), discriminate(trained, z, None)
         if label is None:
             of_z = torch.randint(networks.classes, (BATCH,), generator=source, device=source.device)
         else:
             of_z = torch.full((BATCH,), label, device=source.device)
-        return (z, of_z), judge(trained, z, of_z)
+        return (z, of_z), discriminate(trained, z, of_z)
 
     def accept(wanted: int, label: int | None) -> Accepted:
         try:

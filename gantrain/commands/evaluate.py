@@ -11,19 +11,19 @@ from torch import Tensor
 
 from gantrain.builders import MEASURED_POINTS, make_density, make_device
 from gantrain.commands.drawing import check_ratio, draw_samples
-from gantrain.commands.evaluated import FEWEST, NAMED, data_named, data_of_run, folder_images, seen_by_inception
-from gantrain.commands.figures import free_path, write_figures
+from gantrain.commands.evaluation_data import FEWEST, NAMED, data_named, data_of_run, folder_images, seen_by_inception
+from gantrain.commands.evaluation_files import free_path, write_figures
 from gantrain.commands.trained import TrainedRun, load_run
 from gantrain.config import INCEPTION_PRECISIONS, METRIC_NAMES, ConfigError, choice, option
 from gantrain.data.folder import list_images
-from gantrain.evidence.bootstrap import LEAST
-from gantrain.evidence.fidelity import NAMES as INCEPTION_METRICS
-from gantrain.evidence.fidelity import check_classifier
-from gantrain.evidence.inception import InceptionWeights, WeightsError, find_inception_weights
-from gantrain.evidence.measurement import Measurement, Metric
-from gantrain.evidence.rejection import PERCENTILE
-from gantrain.evidence.suite import RealImages, make_metrics
-from gantrain.evidence.toys import NEIGHBOURS, PointsMetric
+from gantrain.metrics.bootstrap import LEAST
+from gantrain.metrics.inception import InceptionWeights, WeightsError, find_inception_weights
+from gantrain.metrics.inception_metrics import NAMES as INCEPTION_METRICS
+from gantrain.metrics.inception_metrics import check_classifier
+from gantrain.metrics.metric import Metric, MetricValue
+from gantrain.metrics.points import NEIGHBOURS, PointsMetric
+from gantrain.metrics.registry import RealImages, make_metrics
+from gantrain.metrics.rejection import PERCENTILE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,7 +179,7 @@ def _metric_of_points(options: Options, trained: TrainedRun) -> PointsMetric:
         if metric not in ("auto", "modes"):
             raise ConfigError(f"metrics={metric} is measured on images, and data={name} is made of points: take modes")
     if options.samples is not None and options.samples <= NEIGHBOURS:
-        raise ConfigError(f"samples={options.samples} must be above {NEIGHBOURS}: KL looks for that many neighbours")
+        raise ConfigError(f"samples={options.samples} must be above {NEIGHBOURS}: KL looks for that many neighbors")
     for key in ("reference", "bootstrap"):
         if getattr(options, key):
             raise ConfigError(
@@ -207,7 +207,7 @@ def _known_labels(trained: TrainedRun, labels: Tensor | None, known: tuple[str, 
 
 def _after_rejection(
     options: Options, trained: TrainedRun, metrics: list[Metric], count: int, known: tuple[str, ...]
-) -> list[Measurement]:
+) -> list[MetricValue]:
     """The same figures of samples that the discriminator has chosen among."""
     sets, kept = [], []
     for k in range(options.seeds):
@@ -262,7 +262,7 @@ def resolve_metrics(options: Options, data: RealImages) -> tuple[tuple[str, ...]
     return tuple(name for name in names if name not in without), weights
 
 
-def over_seeds(sets: list[list[Measurement]]) -> list[Measurement]:
+def over_seeds(sets: list[list[MetricValue]]) -> list[MetricValue]:
     """One set of figures as it is; of several sets the means, with the standard deviation in the protocol."""
     if len(sets) == 1:
         return sets[0]
@@ -270,7 +270,7 @@ def over_seeds(sets: list[list[Measurement]]) -> list[Measurement]:
     for of_figure in zip(*sets, strict=True):
         values = [figure.value for figure in of_figure]
         protocol = {**of_figure[0].protocol, "seeds": len(values), "std": _spread(values)}
-        found.append(Measurement(of_figure[0].name, statistics.fmean(values), protocol))
+        found.append(MetricValue(of_figure[0].name, statistics.fmean(values), protocol))
     return found
 
 
@@ -279,7 +279,7 @@ def _spread(values: list[float]) -> float:
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def _measure(metrics: list[Metric], images: Tensor, labels: Tensor | None) -> list[Measurement]:
+def _measure(metrics: list[Metric], images: Tensor, labels: Tensor | None) -> list[MetricValue]:
     return [figure for metric in metrics for figure in metric.measure(images, labels)]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
+from gantrain.atomic_io import written_whole
 from gantrain.commands.model_card import facts, model_card
 from gantrain.commands.onnx_file import check_onnx, write_onnx
 from gantrain.commands.trained import TrainedRun, check_images, load_run
 from gantrain.config import ConfigError, option, to_dict
-from gantrain.files import written_whole
 
 FORMATS = {"safetensors": ("safetensors",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 """The packages that each needs."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import gantrain
 from gantrain.commands.trained import TrainedRun
-from gantrain.logs.rows import METRICS, read_rows
 from gantrain.networks import count_parameters
+from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 
 DATA_NOTES = {
-    "cifar10": "CIFAR-10 (Krizhevsky 2009), a labelled part of the 80 Million Tiny Images, comes without a licence; "
+    "cifar10": "CIFAR-10 (Krizhevsky 2009), a labeled part of the 80 Million Tiny Images, comes without a licence; "
     "its authors ask to be cited. The images were collected from the web.",
     "digits": "Stacked digits are made of the *Optical Recognition of Handwritten Digits* (Alpaydin & Kaynak 1998) in "
     "scikit-learn's copy; the UCI repository gives them under CC BY 4.0.",
@@ -54,7 +54,7 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
     config, networks = trained.config, trained.networks
     assert networks.image_range is not None, "points are not exported"
     size, (low, high) = config.data.image_size, networks.image_range
-    labelled = f", of one of {networks.classes} classes" if networks.classes else ""
+    labeled = f", of one of {networks.classes} classes" if networks.classes else ""
     known = [
         ("objective", f"`{config.loss.make()}`"),
         ("data", f"`{config.data.name}`, {size} pixels"),
@@ -66,8 +66,8 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
     ]
     if networks.classes:
         known.append(("classes", _shortened(trained.classes)))
-    if config.about.source:
-        known.append(("after", config.about.source))
+    if config.paper.source:
+        known.append(("after", config.paper.source))
     files = {"config.yaml": "the configuration of the whole run"}
     if "safetensors" in formats:
         files["generator.safetensors"] = "the weights, under PyTorch's names"
@@ -79,7 +79,7 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
         f"---\nlibrary_name: gantrain\npipeline_tag: unconditional-image-generation\n"
         f"tags: [gan, {config.model.name}, {config.data.name}]\n---",
         f"# {config.name}",
-        f"The generator of a GAN, which draws colour images of {size}×{size} pixels{labelled}. Trained with "
+        f"The generator of a GAN, which draws color images of {size}×{size} pixels{labeled}. Trained with "
         f"gantrain {gantrain.__version__}.",
         _table(("property", "value"), known),
         "## Figures\n\n" + _figures(trained),
@@ -113,7 +113,7 @@ def _weights(trained: TrainedRun) -> str:
 def _figures(trained: TrainedRun) -> str:
     """The network's own, each with its protocol where the run's metrics.jsonl is there to tell."""
     suffix = f"_{trained.network}"
-    own = {name.removesuffix(suffix): value for name, value in trained.figures.items() if name.endswith(suffix)}
+    own = {name.removesuffix(suffix): value for name, value in trained.metric_values.items() if name.endswith(suffix)}
     if not own:
         return "None was measured in training."
     path = trained.folder / METRICS

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gantrain.commands.words import words_option
+from gantrain.atomic_io import PART, UnusableFolderError
+from gantrain.commands.options import words_option
 from gantrain.config import ConfigError, option, printable
-from gantrain.files import PART, UnusableFolderError
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED
+from gantrain.report.formatting import spread_words, written
 from gantrain.report.outcomes import headline, outcomes
 from gantrain.report.page import GENERATOR, describe, make_page
 from gantrain.report.protocol_table import apart
 from gantrain.report.rows import has_parquet, is_ours, rows_of, write_csv, write_parquet
+from gantrain.report.run_groups import RunGroup, group_runs, seed_of
 from gantrain.report.table import BEST, LAST, over_seeds, ranking
-from gantrain.report.variants import Variant, gather, seed_of
-from gantrain.report.wording import spread_words, written
+from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, SKIPPED
 
 PAGE, TABLES, CSV, PARQUET = "report.html", "runs", ".csv", ".parquet"
 HEAD = 4096
@@ -46,7 +46,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Writes the page and the tables; prints where, with the best variants.
+    """Writes the page and the tables; prints where, with the best run_groups.
 
     Raises:
         ConfigError: a file to be written is there and was not written by an earlier report.
@@ -55,20 +55,20 @@ def run(options: Options) -> None:
     """
     places = [Path(folder) for folder in options.folders]
     page = Path(options.out) if options.out else (places[0] if len(places) == 1 else Path()) / PAGE
-    variants = gather([read_run(folder) for folder in find_runs(places)])
+    run_groups = group_runs([read_run(folder) for folder in find_runs(places)])
     stem = page.with_name(TABLES) if page.name == PAGE else page  # a page of another name has tables of its own
     tables = [stem.with_suffix(CSV), *([stem.with_suffix(PARQUET)] if has_parquet() else [])]
     _check(page, tables)
-    rows = rows_of(variants)
+    rows = rows_of(run_groups)
     title = options.title or f"Runs of {', '.join(place.resolve().name for place in places)}"
-    words = make_page(variants, title, shlex.join(["python", "-m", "gantrain", *sys.argv[1:]]))
+    words = make_page(run_groups, title, shlex.join(["python", "-m", "gantrain", *sys.argv[1:]]))
     writers: dict[Path, Callable[[Path], object]] = {
         tables[0]: lambda path: write_csv(path, rows),
         **{table: lambda path: write_parquet(path, rows) for table in tables[1:]},
         page: lambda path: path.write_text(words, encoding="utf-8"),
     }
     _write(writers)
-    print(printable(_summary(variants)))
+    print(printable(_summary(run_groups)))
     print(printable("\n".join(str(path) for path in (page, *tables))))
     if not has_parquet():
         print(f"no {TABLES}{PARQUET}: pyarrow is not installed (pip install 'gantrain[parquet]')")
@@ -110,26 +110,26 @@ def _write(writers: dict[Path, Callable[[Path], object]]) -> None:
             part.unlink(missing_ok=True)
 
 
-def _summary(variants: list[Variant]) -> str:
-    """How many runs, and the variants from the best on."""
-    runs = [run for variant in variants for run in variant.runs]
-    lines = [describe(runs, variants)]
+def _summary(run_groups: list[RunGroup]) -> str:
+    """How many runs, and the run_groups from the best on."""
+    runs = [run for run_group in run_groups for run in run_group.runs]
+    lines = [describe(runs, run_groups)]
     name = headline(runs)
     if name is not None:
-        table = [("variant", f"{written(name)} best", f"{written(name)} last", "seeds", "")]
-        for place in ranking(variants)[:PRINTED]:
-            variant = variants[place]
-            best, last = (over_seeds(variant, name, which) for which in (BEST, LAST))
-            odd = ", ".join(dict.fromkeys(run.state for run in variant.runs if run.state != FINISHED))
-            told = [run for run in variant.runs if name in outcomes(run) or run.state != FINISHED]
+        table = [("run_group", f"{written(name)} best", f"{written(name)} last", "seeds", "")]
+        for place in ranking(run_groups)[:PRINTED]:
+            run_group = run_groups[place]
+            best, last = (over_seeds(run_group, name, which) for which in (BEST, LAST))
+            odd = ", ".join(dict.fromkeys(run.state for run in run_group.runs if run.state != FINISHED))
+            told = [run for run in run_group.runs if name in outcomes(run) or run.state != FINISHED]
             seeds = ",".join(str(seed) for seed in dict.fromkeys(map(seed_of, told)))
-            unmeasured = len(variant.runs) - len(told)
+            unmeasured = len(run_group.runs) - len(told)
             odd += f"{', ' if odd and unmeasured else ''}{f'{unmeasured} not measured' if unmeasured else ''}"
-            table.append((variant.label, spread_words(best), spread_words(last), seeds, odd))
+            table.append((run_group.label, spread_words(best), spread_words(last), seeds, odd))
         widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
         lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
-        if len(variants) > PRINTED:
-            lines.append(f"  and {len(variants) - PRINTED} more, on the page")
+        if len(run_groups) > PRINTED:
+            lines.append(f"  and {len(run_groups) - PRINTED} more, on the page")
     parted = apart(runs)
     if parted:
         names = ", ".join(map(written, parted))

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gantrain.atomic_io import written_whole
 from gantrain.builders import CLASSES_IN_A_GRID, MAPPED_POINTS, make_device
 from gantrain.commands import sample_formats as formats
 from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, judged, ranked
 from gantrain.commands.trained import TrainedRun, check_images, load_run
 from gantrain.config import ConfigError, option
-from gantrain.evidence.rejection import PERCENTILE
-from gantrain.files import written_whole
+from gantrain.metrics.rejection import PERCENTILE
 from gantrain.networks.latent_paths import interpolate
 
 ENDINGS = {"grid": ".png", "png": "", "npz": ".npz", "gif": ".gif", "mp4": ".mp4"}

@@ -16,10 +16,10 @@ from gantrain.builders import MAPPED_POINTS, make_density
 from gantrain.commands.drawing import Latents, pictures
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError
-from gantrain.evidence.ratio_map import RatioMap
-from gantrain.logs.animation import save_gif, save_mp4
-from gantrain.logs.run_folder import as_grid
+from gantrain.diagnostics.ratio_map import RatioMap
 from gantrain.networks.latent_paths import closed_walk
+from gantrain.run_io.animation import save_gif, save_mp4
+from gantrain.run_io.run_folder import as_grid
 
 FPS = 25
 SECONDS_A_TURN = 4
@@ -32,7 +32,7 @@ def write_grid(trained: TrainedRun, latents: Latents, columns: int, path: Path) 
 
 
 def write_map(trained: TrainedRun, latents: Latents, path: Path) -> None:
-    """Points over the data's, with the true and the learnt ratio, as training draws them."""
+    """Points over the data's, with the true and the learned ratio, as training draws them."""
     density = make_density(trained.config)
     real, _ = density.sample(MAPPED_POINTS, torch.Generator().manual_seed(0))
     points = torch.cat(list(pictures(trained, latents)))

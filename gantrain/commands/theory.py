@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gantrain.atomic_io import PART, UnusableFolderError
 from gantrain.config import ConfigError, option
-from gantrain.files import PART, UnusableFolderError
 from gantrain.theory import best_gaussians, divergence_curves, gradient_map, gradient_weights, parting_gaussians, paths
 from gantrain.theory.index import as_html
 from gantrain.theory.mixture import EXAMPLE, MixtureError, parse_mixture
@@ -46,7 +46,7 @@ class Options:
     divergences: list[str] | None = option(
         None, "of figures 2 and 3: names such as kl, alt, alpha:0.3; null is every one that the figure can show"
     )
-    seeds: int = option(5, "of figure 3: games with a learnt discriminator, for each divergence and rule")
+    seeds: int = option(5, "of figure 3: games with a learned discriminator, for each divergence and rule")
 
     def __post_init__(self) -> None:
         """Checks the figures' numbers, the mixture and the names."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from gantrain.atomic_io import UnreadableFileError
 from gantrain.builders import build_networks, stored_config
 from gantrain.config import Config, ConfigError
-from gantrain.files import UnreadableFileError
 from gantrain.networks import NetworkPair
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, load_network
 
@@ -36,7 +36,7 @@ class TrainedRun:
     network: str
     checkpoint: str
     step: int
-    figures: dict[str, float]
+    metric_values: dict[str, float]
 
     @property
     def device(self) -> torch.device:
@@ -92,5 +92,5 @@ def load_run(
         raise CheckpointError(f"the checkpoint in {str(folder)!r} does not fit its configuration ({error})") from None
     for module in (networks.generator, networks.discriminator):
         module.to(device or torch.device("cpu")).eval()
-    figures = {str(name): float(value) for name, value in state.get("figures", {}).items()}
+    figures = {str(name): float(value) for name, value in state.get("metric_values", {}).items()}
     return TrainedRun(folder, config, classes, networks, network, checkpoint, int(state["step"]), figures)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from gantrain.commands.words import words_option
+from gantrain.commands.options import words_option
 from gantrain.config import ConfigError, option
 from gantrain.report.live import LIVE, LiveRun, LiveRuns, LiveSweep
 from gantrain.report.live_table import view

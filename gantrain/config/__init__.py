@@ -4,11 +4,10 @@
 Checks run when a dataclass is made, so before any data is loaded.
 """
 
-from gantrain.config.about import AboutConfig
-from gantrain.config.checks import ConfigError, choice, option
 from gantrain.config.cond import COND_GENERATORS, COND_NAMES, CondConfig
 from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
 from gantrain.config.data import DATA_NAMES, DATA_SIZES, TOYS, DataConfig
+from gantrain.config.formatting import as_word, flatten, printable
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
 from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
@@ -23,10 +22,11 @@ from gantrain.config.model import (
     ModelConfig,
 )
 from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
-from gantrain.config.practice import AUGMENT_POLICIES, AugmentConfig, PracticeConfig
+from gantrain.config.paper import PaperConfig
+from gantrain.config.root import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, kind_of, options
 from gantrain.config.sweep import SweepConfig
-from gantrain.config.whole import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, kind_of, options
-from gantrain.config.words import as_word, flatten, printable
+from gantrain.config.tricks import AUGMENT_POLICIES, AugmentConfig, TricksConfig
+from gantrain.config.validation import ConfigError, choice, option
 
 __all__ = [
     "AUGMENT_POLICIES",
@@ -50,7 +50,6 @@ __all__ = [
     "SAMPLING_NETWORKS",
     "SPLITS",
     "TOYS",
-    "AboutConfig",
     "AugmentConfig",
     "CondConfig",
     "Config",
@@ -62,10 +61,11 @@ __all__ = [
     "MetricsConfig",
     "ModelConfig",
     "OptimizerConfig",
-    "PracticeConfig",
+    "PaperConfig",
     "RegularizerConfig",
     "ScheduleConfig",
     "SweepConfig",
+    "TricksConfig",
     "as_word",
     "choice",
     "flatten",

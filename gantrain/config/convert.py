@@ -9,8 +9,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gantrain.config.checks import ConfigError
-from gantrain.config.whole import Config
+from gantrain.config.root import Config
+from gantrain.config.validation import ConfigError
 
 
 def register() -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gantrain.config.checks import choice, is_number, option, require, unread
 from gantrain.config.model import IMAGE_SIZES
+from gantrain.config.validation import choice, is_number, option, require, unread
 
 TOYS = ("ring", "grid", "moons", "mixture")
 """Data sets of points in the plane, for model=mlp."""
@@ -21,7 +21,7 @@ class DataConfig:
     image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan or resnet")
     flip: bool = option(True, "mirror half of the training images at random")
     dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")
-    resident: bool | None = option(
+    on_device: bool | None = option(
         None, "keep the set on the device; false streams it from the host; null: where half of the free memory holds it"
     )
     means: list[Any] = option([], "mixture: the components' means, [[x,y],[x,y],...]")

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from gantrain.config.checks import between, option, require
+from gantrain.config.validation import between, option, require
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""`loss.*` and `regularizer.*`: what each network minimises, and what the discriminator is held to beside it."""
+"""`loss.*` and `regularizer.*`: what each network minimizes, and what the discriminator is held to beside it."""
 
 from dataclasses import dataclass, fields
 
-from gantrain.config.checks import ConfigError, at_least_0, between, option, unread
+from gantrain.config.validation import ConfigError, at_least_0, between, option, unread
 from gantrain.objectives import Objective, ObjectiveError, make_objective
 
 
@@ -12,7 +12,7 @@ class LossConfig:
 
     disc: str = option("gan", "discriminator's objective")
     gen: str = option("auto", "generator's objective; auto takes the discriminator's own")
-    rule: str = option("poole", "divergence generators: poole minimises E_p[f(r)], exact the divergence itself")
+    rule: str = option("poole", "divergence generators: poole minimizes E_p[f(r)], exact the divergence itself")
     normalize_ratio: bool = option(False, "divergence generators: divide r by its mean over the fakes")
     param: str = option("fgan", "an f-divergence discriminator's logit: fgan (through g) or log_ratio (v is log r)")
     alpha_disc: float | None = option(None, "order of disc=alpha, any number")
@@ -39,8 +39,8 @@ class RegularizerConfig:
     gp: float = option(0.0, "λ of WGAN-GP's gradient penalty, between real and fake; 10 is the paper's, 0 is off")
     dragan: float = option(0.0, "λ of DRAGAN's gradient penalty, around real images; 10 is the paper's, 0 is off")
     one_sided: bool = option(False, "gp and dragan: leave gradients below 1 alone")
-    r1: float = option(0.0, "γ of the zero-centred gradient penalty on real images; 0 is off")
-    r2: float = option(0.0, "γ of the zero-centred gradient penalty on fakes; 0 is off")
+    r1: float = option(0.0, "γ of the zero-centered gradient penalty on real images; 0 is off")
+    r2: float = option(0.0, "γ of the zero-centered gradient penalty on fakes; 0 is off")
     interval: int = option(1, "discriminator steps from one r1 and r2 to the next, weighed as many times (lazy)")
     clip: float = option(0.0, "bound of the discriminator's weights after each step; 0.01 is WGAN's, 0 is off")
 

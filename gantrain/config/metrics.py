@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.checks import between, choice, option, require
+from gantrain.config.validation import between, choice, option, require
 
 METRIC_NAMES = (
     *("fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "modes", "classes", "colors"),
@@ -19,7 +19,7 @@ class MetricsConfig:
 
     names: list[str] = option(
         ["auto"],
-        "metrics, of fid, kid, inception_score, precision, recall, density, coverage, classes (labelled data), modes "
+        "metrics, of fid, kid, inception_score, precision, recall, density, coverage, classes (labeled data), modes "
         "(digits, points), colors, duplicates, neighbors, ms_ssim; auto is fid and kid, or modes; [] is none",
     )
     every_steps: int | None = option(
@@ -73,8 +73,8 @@ class MetricsConfig:
         if "inception_score" in self.names:
             between("metrics.samples", self.samples, 10, 10**7, what="inception_score splits them in ten")
         if {"precision", "recall", "density", "coverage"} & set(self.names):
-            between("metrics.samples", self.samples, 6, 10**7, what="the fifth neighbour is looked for")
-            between("metrics.reference_samples", self.reference_samples, 6, 10**7, what="the fifth neighbour counts")
+            between("metrics.samples", self.samples, 6, 10**7, what="the fifth neighbor is looked for")
+            between("metrics.reference_samples", self.reference_samples, 6, 10**7, what="the fifth neighbor counts")
         choice("metrics.reference_split", self.reference_split, SPLITS)
         between("metrics.reference_samples", self.reference_samples, 2, 10**7)
         require(bool(self.networks), "metrics.networks", self.networks, "is empty; choose ema, raw or both")

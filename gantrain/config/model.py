@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.checks import between, choice, option, require, unread
+from gantrain.config.validation import between, choice, option, require, unread
 
 MODEL_NAMES = ("dcgan", "sngan", "resnet", "poole", "mlp")
 PRIORS = ("normal", "uniform", "sphere")
@@ -36,13 +36,13 @@ class ModelConfig:
     prior: str = option("normal", "distribution of z: normal N(0, I), uniform [-1, 1], or sphere of radius √dim")
     d_norm: str = option(
         "spectral",
-        "normalisation in the discriminator: spectral, none, and for dcgan and sngan batch, layer, instance or virtual",
+        "normalization in the discriminator: spectral, none, and for dcgan and sngan batch, layer, instance or virtual",
     )
     sn_schedule: str = option(
         "per_forward",
         "spectral: a power iteration per_forward of D in training (the published method), or per_step of training",
     )
-    g_norm: str = option("batch", "normalisation in the generator: batch, layer, instance, virtual or none")
+    g_norm: str = option("batch", "normalization in the generator: batch, layer, instance, virtual or none")
     g_dropout: float = option(0.0, "rate of dropout after the generator's activations, in training; 0 is off")
     d_dropout: float = option(
         0.0, "rate of dropout after the discriminator's activations (poole has its own already); 0 is off"

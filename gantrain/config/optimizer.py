@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.checks import at_least_0, between, choice, option, require, unread
+from gantrain.config.validation import at_least_0, between, choice, option, require, unread
 
 LR_DECAYS = ("constant", "linear", "cosine")
 
@@ -17,11 +17,11 @@ class OptimizerConfig:
     beta2_g: float = option(0.999, "Adam's β2 of the generator")
     beta1_d: float = option(0.5, "Adam's β1 of the discriminator")
     beta2_d: float = option(0.999, "Adam's β2 of the discriminator")
-    clip_gradient: float = option(0.0, "largest norm of either network's gradient; 0 is off")
+    grad_clip_norm: float = option(0.0, "largest norm of either network's gradient; 0 is off")
 
     def __post_init__(self) -> None:
         """Checks ranges."""
-        at_least_0("optimizer.clip_gradient", self.clip_gradient, "0 turns it off")
+        at_least_0("optimizer.grad_clip_norm", self.grad_clip_norm, "0 turns it off")
         for side in "gd":
             rate = getattr(self, f"lr_{side}")
             require(0 < rate <= 1, f"optimizer.lr_{side}", rate, "must lie in (0, 1]; 2e-4 is DCGAN's")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.checks import between, choice, option
+from gantrain.config.validation import between, choice, option
 
 
 @dataclass(slots=True, kw_only=True)
@@ -11,8 +11,8 @@ class SweepConfig:
 
     resume: str | None = option(None, "a sweep's folder to go on with: finished runs are kept, broken ones taken up")
     retry: bool = option(False, "on resume, take up failed and stopped runs too, from their checkpoints")
-    impossible: str = option("fail", "a pair that does not exist: fail, or skip as experiment=grid_divergences does")
-    objective: str = option("auto", "figure that an optimising sweeper reads, a run's best; auto: fid, kl or modes")
+    invalid_pairs: str = option("fail", "a pair that does not exist: fail, or skip as experiment=grid_divergences does")
+    objective: str = option("auto", "figure that an optimizing sweeper reads, a run's best; auto: fid, kl or modes")
     prune: bool = option(False, "end a run whose figure falls behind the sweep's finished runs at the same step")
     prune_percentile: float = option(50.0, "go on among the best so many percent of them; 50 is the median rule")
     prune_after: int = option(4, "finished runs before any is pruned")
@@ -20,7 +20,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
-        choice("sweep.impossible", self.impossible, ("fail", "skip"))
+        choice("sweep.invalid_pairs", self.invalid_pairs, ("fail", "skip"))
         between("sweep.prune_percentile", self.prune_percentile, 0, 100)
         between("sweep.prune_after", self.prune_after, 1, 10**6)
         between("sweep.prune_from", self.prune_from, 0, 1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gantrain.data.images import DataError, dequantize, restore_generator, to_range
-from gantrain.processes import ALONE, Processes, rand, shared_generator
+from gantrain.distributed import ALONE, Processes, rand, shared_generator
 
 RING = 3
 """Pinned buffers of a streamed set: the host fills one while copies from the others are under way."""
@@ -46,7 +46,7 @@ class BatchSampler:
             batch_size: of each batch, over all processes.
             image_range: of the batches' images.
             flip: whether they are mirrored at random.
-            seed: of permutations, flips and dequantisation.
+            seed: of permutations, flips and dequantization.
             labels: the examples' labels.
             dequantize: whether each level is spread evenly.
             at_once: the most batches that `prepare` is asked for.
@@ -123,7 +123,7 @@ class BatchSampler:
         return taken[0] if len(taken) == 1 else torch.cat(taken)
 
     def _augmented(self, levels: Tensor) -> Tensor:
-        """Levels as floats, dequantised if asked for, each mirrored with probability ½ if `flip`."""
+        """Levels as floats, dequantized if asked for, each mirrored with probability ½ if `flip`."""
         if self.image_range is None:
             return levels
         if self.dequantize:

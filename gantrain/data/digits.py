@@ -1,4 +1,4 @@
-"""Stacked digits: three real handwritten digits in three colour channels, 1,000 modes that can be counted.
+"""Stacked digits: three real handwritten digits in three color channels, 1,000 modes that can be counted.
 
 The scans are scikit-learn's (1,797 digits of 8×8 pixels, UCI's optical recognition set), so that they
 come with a package and need no download. After Metz et al. 2017's stacked MNIST.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.processes import rand
+from gantrain.distributed import rand
 
 STATE_BYTES = (5056, 16)
 """Of a generator's state, on the CPU and on CUDA."""

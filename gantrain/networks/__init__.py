@@ -6,11 +6,11 @@ from functools import partial
 
 from torch import nn
 
-from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabelledDiscriminator, Network
+from gantrain.networks.conditional import Discriminator, GeneratorOptions, LabeledDiscriminator, Network
+from gantrain.networks.conv import CONV_PAIRS, conv_features, conv_generator
 from gantrain.networks.layers import count_parameters, init_normal_, init_xavier_, sample_latent, to_channels_last
 from gantrain.networks.mlp import MlpDiscriminator, init_he_, mlp_generator
-from gantrain.networks.normalisation import in_parts, synchronise
-from gantrain.networks.plain import PLAIN, plain_features, plain_generator
+from gantrain.networks.normalization import in_parts, synchronize
 from gantrain.networks.resnet import resnet_features, resnet_generator
 from gantrain.networks.spectral import add_spectral_norm, power_iterate, shared_spectral_norm
 
@@ -93,7 +93,7 @@ def make_networks(
         reference_size=virtual_reference,
     )
     init_weights: Callable[[nn.Module], None]
-    pair = PLAIN.get(name)
+    pair = CONV_PAIRS.get(name)
     if pair is None:
         assert name == "resnet", name
         range_, init_weights = (-1.0, 1.0), init_xavier_
@@ -101,8 +101,8 @@ def make_networks(
         features, channels, size = resnet_features(side_width, image_size, d_dropout)
     else:
         range_, init_weights = pair.image_range, partial(init_normal_, std=pair.std, gain_std=pair.gain_std)
-        generator = plain_generator(pair, options)
-        features, channels, size = plain_features(
+        generator = conv_generator(pair, options)
+        features, channels, size = conv_features(
             pair,
             width=side_width,
             image_size=image_size,
@@ -113,7 +113,7 @@ def make_networks(
             reference_size=virtual_reference,
         )
     if classes:
-        discriminator: nn.Module = LabelledDiscriminator(features, channels, size, classes=classes, kind=labels)
+        discriminator: nn.Module = LabeledDiscriminator(features, channels, size, classes=classes, kind=labels)
     else:
         discriminator = Discriminator(features, channels, size)
     init_weights(discriminator)
@@ -131,6 +131,6 @@ __all__ = [
     "power_iterate",
     "sample_latent",
     "shared_spectral_norm",
-    "synchronise",
+    "synchronize",
     "to_channels_last",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.networks.layers import WholeConv2d
-from gantrain.networks.normalisation import BatchNorm2d, VirtualBatchNorm2d
+from gantrain.networks.normalization import BatchNorm2d, VirtualBatchNorm2d
 
 
 class ReadsLabels(nn.Module):
@@ -135,7 +135,7 @@ class Discriminator(nn.Module):
         return logits.flatten()
 
 
-class LabelledDiscriminator(Discriminator):
+class LabeledDiscriminator(Discriminator):
     """A discriminator with a score for each class, linear in the features φ.
 
     `acgan` reads them as logits of p(class | image) (Odena et al. 2016); `projection` adds the given

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.normalisation import VirtualBatchNorm2d
+from gantrain.networks.normalization import VirtualBatchNorm2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Maxout(nn.Module):
-    """The maximum over `pieces` neighbouring channels (Goodfellow et al. 2013)."""
+    """The maximum over `pieces` neighboring channels (Goodfellow et al. 2013)."""
 
     def __init__(self, pieces: int = 2) -> None:
         """Takes (N, pieces·C, H, W) to (N, C, H, W)."""

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network, ReadsLabels
+from gantrain.networks.conv import levels
 from gantrain.networks.layers import AsImages, SumOverPixels, init_xavier_
-from gantrain.networks.normalisation import make_norm
-from gantrain.networks.plain import levels
+from gantrain.networks.normalization import make_norm
 
 # Blocks of the discriminator: (feature maps in multiples of the width, halves the image).
 DISCRIMINATOR = ((1, True), (1, True), (1, False), (1, False))
@@ -29,14 +29,14 @@ class UpBlock(ReadsLabels):
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """(N, C, H, W), labels (N,) -> (N, C, 2H, 2W)."""
-        h: Tensor = F.interpolate(F.relu(self._normalise(0, x, labels)), scale_factor=2)
+        h: Tensor = F.interpolate(F.relu(self._normalize(0, x, labels)), scale_factor=2)
         h = self.residual[0](h)
-        h = self.residual[1](F.relu(self._normalise(1, h, labels)))
-        # A 1×1 convolution and nearest-neighbour upsampling commute; this order is the cheaper one.
+        h = self.residual[1](F.relu(self._normalize(1, h, labels)))
+        # A 1×1 convolution and nearest-neighbor upsampling commute; this order is the cheaper one.
         beside: Tensor = F.interpolate(self.shortcut(x), scale_factor=2)
         return beside + h
 
-    def _normalise(self, which: int, x: Tensor, labels: Tensor | None) -> Tensor:
+    def _normalize(self, which: int, x: Tensor, labels: Tensor | None) -> Tensor:
         norm = self.norms[which]
         found: Tensor = norm(x, labels) if isinstance(norm, ReadsLabels) else norm(x)
         return found

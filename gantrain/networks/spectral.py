@@ -72,7 +72,7 @@ def add_spectral_norm(module: nn.Module, schedule: str = "per_forward") -> None:
 
 @torch.no_grad()
 def power_iterate(network: nn.Module, eps: float = 1e-12) -> None:
-    """One power iteration of every layer normalised `per_step`: u <- Wv/|Wv|, then v <- Wᵀu/|Wᵀu|, in place.
+    """One power iteration of every layer normalized `per_step`: u <- Wv/|Wv|, then v <- Wᵀu/|Wᵀu|, in place.
 
     Nothing is read back from the device, and nothing happens to other networks. A graph of an earlier forward can no
     longer be differentiated: call it before the forwards of an iteration.
@@ -92,7 +92,7 @@ def power_iterate(network: nn.Module, eps: float = 1e-12) -> None:
 
 @contextmanager
 def shared_spectral_norm(network: nn.Module) -> Iterator[None]:
-    """Inside, W/σ of every layer normalised `per_step` is the one computed on entry.
+    """Inside, W/σ of every layer normalized `per_step` is the one computed on entry.
 
     All forwards inside then share one division, and its gradient is computed once for the sum of theirs. Weights must
     not change inside; whether gradients reach them is decided on entry (freeze them before). Does nothing to
@@ -116,7 +116,7 @@ def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
 
 
 def _layers(network: nn.Module) -> list[tuple[SpectralNorm, Tensor]]:
-    """Layers normalised per_step with their raw weights."""
+    """Layers normalized per_step with their raw weights."""
     found = []
     for layer in network.modules():
         if isinstance(layer, nn.utils.parametrize.ParametrizationList) and isinstance(layer[0], SpectralNorm):

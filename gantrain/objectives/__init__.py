@@ -1,7 +1,7 @@
 """GAN objectives as pure tensor mathematics, usable in any training loop."""
 
 from gantrain.objectives.divergences import DIVERGENCE_NAMES, DIVERGENCES, Divergence, alpha_divergence
-from gantrain.objectives.pairs import (
+from gantrain.objectives.objective import (
     DISCRIMINATOR_NAMES,
     GENERATOR_NAMES,
     Objective,

@@ -22,7 +22,7 @@ TensorMap = Callable[[Tensor], Tensor]
 class Divergence:
     """D_f(q‖p) = E_p[f(q/p)] in variational form (Nowozin et al. 2016, arXiv:1606.00709).
 
-    The discriminator minimises -E_q[g(v)] + E_p[f*(g(v))]; its optimum is g(v) = f'(q/p).
+    The discriminator minimizes -E_q[g(v)] + E_p[f*(g(v))]; its optimum is g(v) = f'(q/p).
     Every function is elementwise and takes a tensor of any shape and floating dtype.
     """
 

@@ -1,7 +1,7 @@
 """The table of objectives as text, for `--help` and the README."""
 
 from gantrain.objectives.divergences import DIVERGENCES, Divergence, alpha_divergence
-from gantrain.objectives.margins import GENERATOR_RULES, MARGIN_DISCRIMINATORS
+from gantrain.objectives.other_losses import GENERATOR_RULES, MARGIN_DISCRIMINATORS
 
 NOTATION = (
     "v: the discriminator's output, r = q/p: data density over generator's, u = r in formulas, "

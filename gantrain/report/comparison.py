@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gantrain.config import ConfigError
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import RunRecord
-from gantrain.logs.status import FINISHED
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.report.formatting import base_of
 from gantrain.report.protocols import Protocol, disagreements, protocols_of
+from gantrain.report.run_groups import RunGroup, Spread, seed_of, spread
 from gantrain.report.significance import LEVEL, Difference, holm, welch
-from gantrain.report.variants import Spread, Variant, seed_of, spread
-from gantrain.report.wording import base_of
+from gantrain.run_io.run_reader import RunRecord
+from gantrain.run_io.status import FINISHED
 
 LAST, BEST = "last", "best"
 NOT_FINITE, NOT_MEASURED = "not finite", "not measured"
@@ -22,7 +22,7 @@ Point = str | int
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A figure of one variant at one point of the course.
+    """A figure of one run_group at one point of the course.
 
     Attributes:
         values: by seed, finite.
@@ -56,15 +56,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ComparedFigure:
-    """One figure of all variants.
+    """One figure of all run_groups.
 
     Attributes:
         name: with its network, e.g. `fid_ema`.
         lower_is_better: None for one that only describes.
         protocol: in common; what they have of it where `differs`.
-        differs: the parts of the protocol that differ, with the variants that have each value; then nothing is
+        differs: the parts of the protocol that differ, with the run_groups that have each value; then nothing is
             compared.
-        readings: of each variant in order, by point of the course.
+        readings: of each run_group in order, by point of the course.
     """
 
     name: str
@@ -74,13 +74,13 @@ class ComparedFigure:
     readings: dict[Point, tuple[Reading, ...]] = field(default_factory=dict)
 
 
-def figures_of(variants: Sequence[Variant], asked: Sequence[str] | None) -> list[str]:
+def figures_of(run_groups: Sequence[RunGroup], asked: Sequence[str] | None) -> list[str]:
     """The figures that any run measured, each with its network; of those asked for (`fid`, `fid_ema`), in that order.
 
     Raises:
         ConfigError: nothing was measured, or one of those asked for was not.
     """
-    measured = list(dict.fromkeys(name for variant in variants for run in variant.runs for name in run.measured))
+    measured = list(dict.fromkeys(name for run_group in run_groups for run in run_group.runs for name in run.measured))
     if not measured:
         raise ConfigError(
             "none of these runs has measured a figure yet; runs measure every metrics.every_steps what metrics.names "
@@ -98,32 +98,32 @@ def figures_of(variants: Sequence[Variant], asked: Sequence[str] | None) -> list
     return list(chosen)
 
 
-def compare_figure(name: str, variants: Sequence[Variant], step: Point) -> ComparedFigure:
-    """One figure of every variant against the first one's.
+def compare_figure(name: str, run_groups: Sequence[RunGroup], step: Point) -> ComparedFigure:
+    """One figure of every run_group against the first one's.
 
     Args:
         name: with its network.
-        variants: the first one is the baseline.
+        run_groups: the first one is the baseline.
         step: `last` reads the end and the best over the course, `best` that alone, a number what was measured there.
     """
     lower = LOWER_IS_BETTER.get(base_of(name))
-    differs, protocol = _protocols(name, variants)
+    differs, protocol = _protocols(name, run_groups)
     figure = ComparedFigure(name, lower, protocol, differs)
     if differs:
         return figure
     points: list[Point] = [step] if step != LAST else [LAST, BEST]
     if lower is None:
         points = [LAST if point == BEST else point for point in points]
-    of_points = {point: tuple(_reading(name, variant, point, lower) for variant in variants) for point in points}
+    of_points = {point: tuple(_reading(name, run_group, point, lower) for run_group in run_groups) for point in points}
     if [r.values for r in of_points.get(LAST, ())] == [r.values for r in of_points.get(BEST, ())]:
         of_points.pop(BEST, None)  # the same comparisons, not to be corrected for twice
     return replace(figure, readings=_tested(of_points))
 
 
-def common_steps(variants: Sequence[Variant], name: str) -> list[int]:
+def common_steps(run_groups: Sequence[RunGroup], name: str) -> list[int]:
     """Where every run that measured this figure at all has measured it."""
     measured = [
-        {row["step"] for row in run.measured[name]} for v in variants for run in v.replicates if name in run.measured
+        {row["step"] for row in run.measured[name]} for v in run_groups for run in v.replicates if name in run.measured
     ]
     return sorted(set.intersection(*measured)) if measured else []
 
@@ -147,9 +147,9 @@ def value_at(run: RunRecord, name: str, point: Point, lower_is_better: bool | No
     return finite[-1]
 
 
-def _reading(name: str, variant: Variant, point: Point, lower: bool | None) -> Reading:
+def _reading(name: str, run_group: RunGroup, point: Point, lower: bool | None) -> Reading:
     values, steps, missing = {}, {}, {}
-    for run in variant.replicates:
+    for run in run_group.replicates:
         found = value_at(run, name, point, lower)
         if isinstance(found, str):
             missing[seed_of(run)] = found
@@ -182,8 +182,8 @@ def _tested(of_points: dict[Point, tuple[Reading, ...]]) -> dict[Point, tuple[Re
     return {point: tuple(readings) for point, readings in with_differences.items()}
 
 
-def _protocols(name: str, variants: Sequence[Variant]) -> tuple[dict[str, dict[str, list[int]]], Protocol]:
-    of_variants = [[p for run in variant.replicates for p in protocols_of(run, name)] for variant in variants]
+def _protocols(name: str, run_groups: Sequence[RunGroup]) -> tuple[dict[str, dict[str, list[int]]], Protocol]:
+    of_variants = [[p for run in run_group.replicates for p in protocols_of(run, name)] for run_group in run_groups]
     everything = [protocol for protocols in of_variants for protocol in protocols]
     differing = disagreements(everything)
     differs = {

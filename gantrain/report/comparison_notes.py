@@ -2,34 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 
-from gantrain.logs.status import FINISHED
 from gantrain.report.comparison import BEST, LAST, NOT_FINITE, NOT_MEASURED, ComparedFigure
 from gantrain.report.comparison_table import numbered
+from gantrain.report.formatting import counted, named
+from gantrain.report.run_groups import RunGroup, seed_of
 from gantrain.report.significance import LEVEL
-from gantrain.report.variants import Variant, seed_of
-from gantrain.report.wording import counted, named
+from gantrain.run_io.status import FINISHED
 
 MOST_REASONS = 10
 MORE_SEEDS = "-m seed=0,1,2,3,4 trains five, the rest of the command line as it was"
 
 
-def notes(figures: Sequence[ComparedFigure], variants: Sequence[Variant], steps: Sequence[int]) -> list[str]:
+def notes(figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup], steps: Sequence[int]) -> list[str]:
     """Sentences, each about one thing.
 
     Args:
         figures: as they were compared.
-        variants: all of them.
+        run_groups: all of them.
         steps: at which every run that measured the first compared figure has measured it.
     """
     compared = [figure for figure in figures if figure.readings]
     return [
         *_of_the_test(compared),
-        *_of_one_variant(variants),
-        *_of_single_seeds(variants),
+        *_of_one_variant(run_groups),
+        *_of_single_seeds(run_groups),
         *_of_no_spread(compared),
-        *_of_looks(compared, variants),
-        *_of_missing(compared, variants, steps),
-        *_of_repeats(variants),
+        *_of_looks(compared, run_groups),
+        *_of_missing(compared, run_groups, steps),
+        *_of_repeats(run_groups),
     ]
 
 
@@ -42,18 +42,18 @@ def _of_the_test(figures: Sequence[ComparedFigure]) -> Iterator[str]:
         )
 
 
-def _of_one_variant(variants: Sequence[Variant]) -> Iterator[str]:
-    if len(variants) == 1:
+def _of_one_variant(run_groups: Sequence[RunGroup]) -> Iterator[str]:
+    if len(run_groups) == 1:
         yield (
-            "There is one variant and nothing to compare it with: the runs differ in their seeds alone, and what is "
+            "There is one run_group and nothing to compare it with: the runs differ in their seeds alone, and what is "
             "shown is its spread over them. Give runs of another configuration as well."
         )
 
 
-def _of_single_seeds(variants: Sequence[Variant]) -> Iterator[str]:
-    alone = [numbered(k) for k, variant in enumerate(variants) if len(variant.replicates) == 1]
+def _of_single_seeds(run_groups: Sequence[RunGroup]) -> Iterator[str]:
+    alone = [numbered(k) for k, run_group in enumerate(run_groups) if len(run_group.replicates) == 1]
     if alone:
-        yield f"No significance can be told of a variant with one seed ({', '.join(alone)}): {MORE_SEEDS}."
+        yield f"No significance can be told of a run_group with one seed ({', '.join(alone)}): {MORE_SEEDS}."
 
 
 def _of_no_spread(figures: Sequence[ComparedFigure]) -> Iterator[str]:
@@ -67,21 +67,23 @@ def _of_no_spread(figures: Sequence[ComparedFigure]) -> Iterator[str]:
         and min(len(reading.values), len(row[0].values)) > 1
     )
     if still:
-        yield f"Where neither variant varies over its seeds there is no test: {', '.join(still)}."
+        yield f"Where neither run_group varies over its seeds there is no test: {', '.join(still)}."
 
 
-def _of_looks(figures: Sequence[ComparedFigure], variants: Sequence[Variant]) -> Iterator[str]:
-    runs = [run for variant in variants for run in variant.replicates if run.state == FINISHED]
+def _of_looks(figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup]) -> Iterator[str]:
+    runs = [run for run_group in run_groups for run in run_group.replicates if run.state == FINISHED]
     for figure in figures:
         looks = {len(run.measured[figure.name]) for run in runs if figure.name in run.measured}
         if BEST in figure.readings and len(looks) > 1:
             yield (
                 f"The best {named(figure.name)} is chosen from {min(looks)} to {max(looks)} measurements, and more "
-                "looks find better ones, whatever the variant."
+                "looks find better ones, whatever the run_group."
             )
 
 
-def _of_missing(figures: Sequence[ComparedFigure], variants: Sequence[Variant], steps: Sequence[int]) -> Iterator[str]:
+def _of_missing(
+    figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup], steps: Sequence[int]
+) -> Iterator[str]:
     told: dict[tuple[int, str], dict[int, None]] = {}
     for figure in figures:
         for row in figure.readings.values():
@@ -90,14 +92,16 @@ def _of_missing(figures: Sequence[ComparedFigure], variants: Sequence[Variant], 
                     about = f"{why}: {named(figure.name)}" if why in (NOT_FINITE, NOT_MEASURED) else why
                     told.setdefault((k, about), {})[seed] = None
     for (k, why), seeds in list(told.items())[:MOST_REASONS]:
-        of_all = f"{len(seeds)} of {len(variants[k].replicates)}"
-        yield f"{numbered(k)}: {of_all} {why} (seed {', '.join(map(str, seeds))}){_reason(variants[k], seeds)}"
+        of_all = f"{len(seeds)} of {len(run_groups[k].replicates)}"
+        yield f"{numbered(k)}: {of_all} {why} (seed {', '.join(map(str, seeds))}){_reason(run_groups[k], seeds)}"
     if len(told) > MOST_REASONS:
         yield f"And {len(told) - MOST_REASONS} more of that kind."
     if told:
-        yield "Means over what is left favour a variant that loses its worst seeds: read them with these counts."
+        yield "Means over what is left favour a run_group that loses its worst seeds: read them with these counts."
     on_their_way = any(
-        run.state != FINISHED and figures[0].name in run.measured for variant in variants for run in variant.replicates
+        run.state != FINISHED and figures[0].name in run.measured
+        for run_group in run_groups
+        for run in run_group.replicates
     )
     if told and on_their_way and steps and LAST in figures[0].readings:
         yield (
@@ -106,14 +110,14 @@ def _of_missing(figures: Sequence[ComparedFigure], variants: Sequence[Variant], 
         )
 
 
-def _reason(variant: Variant, seeds: dict[int, None]) -> str:
-    reasons = [run.reason.splitlines()[0] for run in variant.replicates if run.reason and seed_of(run) in seeds]
+def _reason(run_group: RunGroup, seeds: dict[int, None]) -> str:
+    reasons = [run.reason.splitlines()[0] for run in run_group.replicates if run.reason and seed_of(run) in seeds]
     return f": {reasons[0]}" if reasons else ""
 
 
-def _of_repeats(variants: Sequence[Variant]) -> Iterator[str]:
-    for k, variant in enumerate(variants):
-        repeated = len(variant.runs) - len(variant.replicates)
+def _of_repeats(run_groups: Sequence[RunGroup]) -> Iterator[str]:
+    for k, run_group in enumerate(run_groups):
+        repeated = len(run_group.runs) - len(run_group.replicates)
         if repeated:
             yield (
                 f"{numbered(k)} has {counted(repeated, 'run')} more of seeds that are there already, and those are no "

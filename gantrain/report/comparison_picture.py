@@ -10,12 +10,12 @@ from typing import Any
 from PIL import Image
 
 from gantrain.config import printable
-from gantrain.logs.records import RunRecord
 from gantrain.report.comparison import BEST, ComparedFigure, Point, value_at
 from gantrain.report.comparison_table import numbered
-from gantrain.report.courses import courses
-from gantrain.report.variants import Variant, seed_of
-from gantrain.report.wording import counted, direction, named, number, spread_words
+from gantrain.report.formatting import counted, direction, named, number, spread_words
+from gantrain.report.learning_curves import courses
+from gantrain.report.run_groups import RunGroup, seed_of
+from gantrain.run_io.run_reader import RunRecord
 from gantrain.theory.lines import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 
 MOST = 16
@@ -32,9 +32,9 @@ LOG_FROM = 30
 """Largest over smallest value from which the axis is logarithmic."""
 
 
-def shown_runs(variants: Sequence[Variant]) -> list[RunRecord | None]:
-    """Of each variant the run whose grid is shown: of the first seed that all have grids of, else of its own first."""
-    with_grids = [{seed_of(run): run for run in variant.replicates if run.grids} for variant in variants]
+def shown_runs(run_groups: Sequence[RunGroup]) -> list[RunRecord | None]:
+    """Of each group the run whose grid is shown: of the first seed that all have grids of, else of its own first."""
+    with_grids = [{seed_of(run): run for run in run_group.replicates if run.grids} for run_group in run_groups]
     common = set.intersection(*(set(runs) for runs in with_grids if runs)) if any(with_grids) else set()
     return [runs[min(common or runs)] if runs else None for runs in with_grids]
 
@@ -66,7 +66,7 @@ class _Layout:
     """Of a title's line."""
 
 
-def _layout(variants: Sequence[Variant], runs: Sequence[RunRecord | None]) -> _Layout:
+def _layout(run_groups: Sequence[RunGroup], runs: Sequence[RunRecord | None]) -> _Layout:
     shapes = [_pixels(run) for run in runs if run is not None]
     if not shapes:
         return _Layout(0, 0, LEAST_WIDTH, 0.0, 0)
@@ -76,39 +76,39 @@ def _layout(variants: Sequence[Variant], runs: Sequence[RunRecord | None]) -> _L
     rows = math.ceil(len(runs) / columns)
     width = max(LEAST_WIDTH, inches * columns)
     letters = round(LETTERS_AN_INCH * width / columns)
-    lines = LINES_BELOW + max(len(_title(k, variant, letters).splitlines()) for k, variant in enumerate(variants))
+    lines = LINES_BELOW + max(len(_title(k, run_group, letters).splitlines()) for k, run_group in enumerate(run_groups))
     height = min(width / columns, 1.3 * inches) / across + lines * LINE_INCHES
     return _Layout(rows, columns, width, rows * height, letters)
 
 
-def draw(picture: Any, variants: Sequence[Variant], figure: ComparedFigure | None, point: Point) -> None:
-    """Draws at most `MOST` variants into a matplotlib Figure of `size_of` inches.
+def draw(picture: Any, run_groups: Sequence[RunGroup], figure: ComparedFigure | None, point: Point) -> None:
+    """Draws at most `MOST` run_groups into a matplotlib Figure of `size_of` inches.
 
     Args:
         picture: the Figure.
-        variants: with the baseline first.
+        run_groups: with the baseline first.
         figure: the first one that was compared; None without any.
         point: whose grids are shown: `last`, `best` or a step.
     """
-    variants = variants[:MOST]
-    runs = shown_runs(variants)
-    layout = _layout(variants, runs)
+    run_groups = run_groups[:MOST]
+    runs = shown_runs(run_groups)
+    layout = _layout(run_groups, runs)
     heights = [height for height in (layout.height, COURSE_INCHES * (figure is not None)) if height]
     parts = iter(picture.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     if layout.rows:
         axes = next(parts).subplots(layout.rows, layout.columns, squeeze=False).flat
         for k, place in enumerate(axes):
             _clear(place)
-            if k < len(variants):
-                place.set_title(_title(k, variants[k], layout.letters), fontsize=9)
+            if k < len(run_groups):
+                place.set_title(_title(k, run_groups[k], layout.letters), fontsize=9)
                 _draw_grid(place, k, runs[k], figure, point)
     if figure is not None:
-        _draw_course(next(parts), variants, figure)
+        _draw_course(next(parts), run_groups, figure)
 
 
-def size_of(variants: Sequence[Variant], figure: ComparedFigure | None) -> tuple[float, float] | None:
+def size_of(run_groups: Sequence[RunGroup], figure: ComparedFigure | None) -> tuple[float, float] | None:
     """Of the picture in inches; None where there is nothing to show."""
-    layout = _layout(variants[:MOST], shown_runs(variants[:MOST]))
+    layout = _layout(run_groups[:MOST], shown_runs(run_groups[:MOST]))
     height = layout.height + COURSE_INCHES * (figure is not None)
     return (layout.width, height) if height else None
 
@@ -145,7 +145,7 @@ def _pixels(run: RunRecord) -> tuple[int, int]:
 
 
 def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
-    """The first figure of this run, and over the variant's seeds."""
+    """The first figure of this run, and over the run_group's seeds."""
     if figure is None:
         return []
     point, readings = next(iter(figure.readings.items()))
@@ -156,26 +156,26 @@ def _below(k: int, run: RunRecord, figure: ComparedFigure | None) -> list[str]:
     return [f"{named(figure.name)}: {own}", of_all]
 
 
-def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure) -> None:
+def _draw_course(part: Any, run_groups: Sequence[RunGroup], figure: ComparedFigure) -> None:
     axes = part.subplots()
     seen: list[float] = []
-    spreads, titled = False, len(variants) <= MOST_TITLED
-    for k, variant in enumerate(variants):
+    spreads, titled = False, len(run_groups) <= MOST_TITLED
+    for k, run_group in enumerate(run_groups):
         look = {"color": COLOURS[k % len(COLOURS)], "linestyle": STYLES[k // len(COLOURS) % len(STYLES)]}
-        measured = [_course(run, figure.name) for run in variant.replicates]
+        measured = [_course(run, figure.name) for run in run_group.replicates]
         if not any(measured):
             continue
         mean, own = courses(measured)
         steps, means, stds = mean.steps, mean.values, [std or 0.0 for std in mean.stds]
         axes.plot(
-            steps, means, linewidth=2, marker=".", label=_title(k, variant, 26) if titled else numbered(k), **look
+            steps, means, linewidth=2, marker=".", label=_title(k, run_group, 26) if titled else numbered(k), **look
         )
         if any(stds):
             spreads = True
             lows = [mean - std for mean, std in zip(means, stds, strict=True)]
             highs = [mean + std for mean, std in zip(means, stds, strict=True)]
             axes.fill_between(steps, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
-        if len(variants) <= SINGLE_SEEDS and len(own) > 1:
+        if len(run_groups) <= SINGLE_SEEDS and len(own) > 1:
             for course in own:
                 axes.plot(course.steps, course.values, linewidth=0.7, alpha=0.6, **look)
         seen += [value for course in own for value in course.values]
@@ -183,7 +183,7 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
         axes.set_yscale("log")
     axes.set_xlabel("generator steps")
     axes.set_ylabel(printable(f"{named(figure.name)}\n{direction(figure.lower_is_better)}"))
-    lines = ", thin: single seeds" if len(variants) <= SINGLE_SEEDS else ""
+    lines = ", thin: single seeds" if len(run_groups) <= SINGLE_SEEDS else ""
     axes.set_title(f"mean over seeds{', band: ± 1 standard deviation' + lines if spreads else ''}", fontsize=9)
     axes.legend(
         loc="upper left",
@@ -191,7 +191,7 @@ def _draw_course(part: Any, variants: Sequence[Variant], figure: ComparedFigure)
         frameon=False,
         fontsize=8,
         ncols=1 if titled else 2,
-        title=None if titled else "variant",
+        title=None if titled else "run_group",
     )
 
 
@@ -203,5 +203,5 @@ def _course(run: RunRecord, name: str) -> list[tuple[int, float]]:
     ]
 
 
-def _title(k: int, variant: Variant, width: int) -> str:
-    return "\n".join(textwrap.wrap(printable(f"{numbered(k)}  {variant.label}"), width, break_on_hyphens=False))
+def _title(k: int, run_group: RunGroup, width: int) -> str:
+    return "\n".join(textwrap.wrap(printable(f"{numbered(k)}  {run_group.label}"), width, break_on_hyphens=False))

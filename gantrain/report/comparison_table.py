@@ -10,9 +10,9 @@ from rich.text import Text
 
 from gantrain.config import as_word
 from gantrain.report.comparison import ComparedFigure, Point, Reading
+from gantrain.report.formatting import counted, direction, named, spread_words, uncertain
 from gantrain.report.protocols import OF_DATA
-from gantrain.report.variants import Variant, common_config
-from gantrain.report.wording import counted, direction, named, spread_words, uncertain
+from gantrain.report.run_groups import RunGroup, common_config
 
 MOST_COLUMNS = 6
 """Variants side by side; more stand below each other."""
@@ -21,38 +21,38 @@ PARTS_OF_DATA = OF_DATA[1:]
 """Not shown with the protocol, which names the data."""
 
 
-def overview(variants: Sequence[Variant]) -> RenderableType:
-    """The keys that differ and how the runs stand, a column a variant."""
-    runs = [run for variant in variants for run in variant.runs]
-    rows = [["", *(numbered(k) + " (baseline)" * (k == 0 < len(variants) - 1) for k in range(len(variants)))]]
-    rows += [[key, *(as_word(variant.values[key]) for variant in variants)] for key in variants[0].values]
-    rows.append(["runs", *(str(len(variant.runs)) for variant in variants)])
-    rows.append(["seeds", *(", ".join(map(str, variant.seeds)) for variant in variants)])
-    rows.append(["states", *(_states(variant) for variant in variants)])
-    if len(variants) > MOST_COLUMNS:
+def overview(run_groups: Sequence[RunGroup]) -> RenderableType:
+    """The keys that differ and how the runs stand, a column a run_group."""
+    runs = [run for run_group in run_groups for run in run_group.runs]
+    rows = [["", *(numbered(k) + " (baseline)" * (k == 0 < len(run_groups) - 1) for k in range(len(run_groups)))]]
+    rows += [[key, *(as_word(run_group.values[key]) for run_group in run_groups)] for key in run_groups[0].values]
+    rows.append(["runs", *(str(len(run_group.runs)) for run_group in run_groups)])
+    rows.append(["seeds", *(", ".join(map(str, run_group.seeds)) for run_group in run_groups)])
+    rows.append(["states", *(_states(run_group) for run_group in run_groups)])
+    if len(run_groups) > MOST_COLUMNS:
         rows = [list(row) for row in zip(*rows, strict=True)]
     table = Table(*rows[0], box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows[1:]:
         table.add_row(*row)
     words = (
-        f"{counted(len(runs), 'run')}, {counted(len(variants), 'variant')}; {len(common_config(runs))} keys in common"
+        f"{counted(len(runs), 'run')}, {counted(len(run_groups), 'group')}; {len(common_config(runs))} keys in common"
     )
     return Group(Text(words, style="bold"), table)
 
 
-def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> RenderableType:
-    """A row a variant at each point of the course, with the difference to the first one and its test."""
+def figure_table(figure: ComparedFigure, run_groups: Sequence[RunGroup]) -> RenderableType:
+    """A row a run_group at each point of the course, with the difference to the first one and its test."""
     head = Text(named(figure.name), style="bold")
     head.append(f", {direction(figure.lower_is_better)}", style="not bold")
     if figure.differs:
-        lines = [Text(f"  {key}: {_by_value(of_values, variants)}") for key, of_values in figure.differs.items()]
-        refusal = Text("  not compared, for the variants' protocols differ in", style="yellow")
+        lines = [Text(f"  {key}: {_by_value(of_values, run_groups)}") for key, of_values in figure.differs.items()]
+        refusal = Text("  not compared, for the run_groups' protocols differ in", style="yellow")
         return Group(head, refusal, *lines, Text(""))
     shown = {key.removesuffix(".name"): value for key, value in figure.protocol.items() if key not in PARTS_OF_DATA}
     words = "; ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in shown.items())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
-    table.add_column("variant", overflow="fold")
+    table.add_column("run_group", overflow="fold")
     for title in (
         "mean ± std",
         "seeds",
@@ -64,7 +64,7 @@ def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> Rendera
     ):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")
-    names = _names(variants)
+    names = _names(run_groups)
     for point, readings in figure.readings.items():
         for k, reading in enumerate(readings):
             where = point_words(point, [reading]) if reading.steps or k == 0 else ""
@@ -77,9 +77,9 @@ def figure_table(figure: ComparedFigure, variants: Sequence[Variant]) -> Rendera
     return Group(head, Text(f"  {words}", style="dim"), table)
 
 
-def numbered(variant: int) -> str:
-    """A variant's number in tables and pictures; the baseline is 1."""
-    return str(variant + 1)
+def numbered(run_group: int) -> str:
+    """A run_group's number in tables and pictures; the baseline is 1."""
+    return str(run_group + 1)
 
 
 def point_words(point: Point, readings: Sequence[Reading]) -> str:
@@ -115,21 +115,21 @@ def _ahead(lower_is_better: bool | None) -> str:
     return "pairs higher" if lower_is_better is None else "pairs better"
 
 
-def _names(variants: Sequence[Variant]) -> list[str]:
+def _names(run_groups: Sequence[RunGroup]) -> list[str]:
     """The labels, or the values alone where one is long: their keys stand in the overview."""
-    labels = [variant.label for variant in variants]
+    labels = [run_group.label for run_group in run_groups]
     if max(map(len, labels)) > LONGEST_LABEL:
-        labels = [", ".join(map(as_word, variant.values.values())) or variant.label for variant in variants]
+        labels = [", ".join(map(as_word, run_group.values.values())) or run_group.label for run_group in run_groups]
     return [f"{numbered(k)} {label}" for k, label in enumerate(labels)]
 
 
-def _states(variant: Variant) -> str:
-    return ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in variant.runs).items())
+def _states(run_group: RunGroup) -> str:
+    return ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in run_group.runs).items())
 
 
-def _by_value(of_values: dict[str, list[int]], variants: Sequence[Variant]) -> str:
+def _by_value(of_values: dict[str, list[int]], run_groups: Sequence[RunGroup]) -> str:
     return "; ".join(
-        f"{value} of {', '.join(f'{numbered(k)} {variants[k].label}' for k in which)}"
+        f"{value} of {', '.join(f'{numbered(k)} {run_groups[k].label}' for k in which)}"
         for value, which in of_values.items()
     )
 

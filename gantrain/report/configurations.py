@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from gantrain.config import as_word, options
-from gantrain.logs.records import RunRecord
-from gantrain.logs.run_folder import SWEEP, read_content
-from gantrain.report.lines import line_of, short_labels
 from gantrain.report.markup import render
 from gantrain.report.outcomes import folder_names
+from gantrain.report.run_groups import RunGroup, common_config, seed_of
 from gantrain.report.section import Section
-from gantrain.report.variants import Variant, common_config, seed_of
+from gantrain.report.styles import line_of, short_labels
+from gantrain.run_io.run_folder import SWEEP, read_content
+from gantrain.run_io.run_reader import RunRecord
 
 PROGRAM = ("python", "-m", "gantrain")
 NOT_AGAIN = ("resume", "name")
@@ -20,24 +20,24 @@ NOT_AGAIN = ("resume", "name")
 OF_OTHERS = ("sweep.", "about.", "hydra.")
 
 
-def make_configurations(variants: list[Variant]) -> Section:
-    """What all share, each variant's differences, and a command a run."""
-    runs = [run for variant in variants for run in variant.runs]
+def make_configurations(run_groups: list[RunGroup]) -> Section:
+    """What all share, each run_group's differences, and a command a run."""
+    runs = [run for run_group in run_groups for run in run_group.runs]
     names = folder_names(runs)
-    labels = short_labels(variants)
+    labels = short_labels(run_groups)
     html = render(
         "configurations.html.j2",
         common={key: as_word(value) for key, value in common_config(runs).items()},
         sweeps=sweep_commands(runs),
-        keys=list(variants[0].values),
-        variants=[
+        keys=list(run_groups[0].values),
+        run_groups=[
             {
                 "line": line_of(k),
                 "label": labels[k],
-                "values": [as_word(value) for value in variant.values.values()],
-                "runs": [(seed_of(run), names[run.folder], command(run)) for run in variant.runs],
+                "values": [as_word(value) for value in run_group.values.values()],
+                "runs": [(seed_of(run), names[run.folder], command(run)) for run in run_group.runs],
             }
-            for k, variant in enumerate(variants)
+            for k, run_group in enumerate(run_groups)
         ],
     )
     return Section("configurations", "Configurations and commands", html)

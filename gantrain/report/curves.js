@@ -2,9 +2,9 @@
 (() => {
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   const root = document.getElementById("curves");
-  const shown = new Set(data.variants.filter((v) => v.shown).map((v) => v.place));
+  const shown = new Set(data.run_groups.filter((v) => v.shown).map((v) => v.place));
   const axes = { steps: "generator steps", images: "real images seen by D", seconds: "training seconds" };
-  const MOST_WITH_SEEDS = 6; // variants in a small picture
+  const MOST_WITH_SEEDS = 6; // run_groups in a small picture
   let axis = "steps";
   const checked = (id) => document.getElementById(id)?.checked ?? false;
   const faint = (color, opacity) => {
@@ -26,8 +26,8 @@
     const bands = [], seeds = [], means = [];
     const lowest = !small && checked("log") ? floor(key) : -Infinity;
     for (const curve of data.curves[key]) {
-      if (!shown.has(curve.variant)) continue;
-      const variant = data.variants[curve.variant];
+      if (!shown.has(curve.run_group)) continue;
+      const run_group = data.run_groups[curve.run_group];
       const x = data.grids[curve.grid][axis];
       const at = [...x.keys()].filter((i) => curve.std[i] !== null && x[i] !== null);
       if (at.length > 1) {
@@ -35,7 +35,7 @@
         bands.push({
           x: [...there, ...[...there].reverse()],
           y: [...at.map((i) => curve.mean[i] + curve.std[i]), ...[...at].reverse().map((i) => Math.max(lowest, curve.mean[i] - curve.std[i]))],
-          fill: "toself", fillcolor: faint(variant.color, 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+          fill: "toself", fillcolor: faint(run_group.color, 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
         });
       }
       if (checked("seeds") && (!small || shown.size <= MOST_WITH_SEEDS)) {
@@ -44,13 +44,13 @@
           line.x.push(...data.grids[run.grid][axis], null);
           line.y.push(...run.y, null);
         }
-        seeds.push({ ...line, mode: "lines", line: { color: faint(variant.color, 0.4), width: 0.8 }, hoverinfo: "skip" });
+        seeds.push({ ...line, mode: "lines", line: { color: faint(run_group.color, 0.4), width: 0.8 }, hoverinfo: "skip" });
       }
       means.push({
-        x, y: curve.mean, name: variant.label,
+        x, y: curve.mean, name: run_group.label,
         mode: x.length > 40 ? "lines" : "lines+markers",
-        marker: { size: small ? 3 : 5, color: variant.color },
-        line: { color: variant.color, width: small ? 1.6 : 2.4, dash: variant.dash },
+        marker: { size: small ? 3 : 5, color: run_group.color },
+        line: { color: run_group.color, width: small ? 1.6 : 2.4, dash: run_group.dash },
         text: curve.mean.map((_, i) => (curve.std[i] === null ? "" : ` ± ${Number(curve.std[i].toPrecision(2))}`) + `, ${curve.count[i]} seed${curve.count[i] === 1 ? "" : "s"}`),
         hovertemplate: "%{fullData.name}: %{y:.5~g}%{text}<extra></extra>",
       });
@@ -101,22 +101,22 @@
       drawAll();
     });
   }
-  const chips = [...root.querySelectorAll("[data-variant]")];
+  const chips = [...root.querySelectorAll("[data-run_group]")];
   const show = (places) => {
     shown.clear();
     places.forEach((place) => shown.add(place));
-    for (const chip of chips) chip.setAttribute("aria-pressed", String(shown.has(Number(chip.dataset.variant))));
+    for (const chip of chips) chip.setAttribute("aria-pressed", String(shown.has(Number(chip.dataset.run_group))));
     drawAll();
   };
   for (const chip of chips) {
     chip.addEventListener("click", () => {
-      const place = Number(chip.dataset.variant);
+      const place = Number(chip.dataset.run_group);
       show(shown.has(place) ? [...shown].filter((one) => one !== place) : [...shown, place]);
     });
   }
   for (const button of root.querySelectorAll("[data-few]")) {
     const few = button.dataset.few;
-    const places = few === "all" ? data.variants.map((v) => v.place) : few === "none" ? [] : few.split(",").map(Number);
+    const places = few === "all" ? data.run_groups.map((v) => v.place) : few === "none" ? [] : few.split(",").map(Number);
     button.addEventListener("click", () => show(places));
   }
 })();

@@ -1,4 +1,4 @@
-"""Figures and scalars over training, a line a variant: over steps, real images or training seconds."""
+"""Figures and scalars over training, a line a run_group: over steps, real images or training seconds."""
 
 import json
 import statistics
@@ -7,16 +7,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import RunRecord
-from gantrain.report.courses import MOST_POINTS, Course, Series, cost_at, courses
-from gantrain.report.lines import line_of, short_labels
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.report.formatting import base_of, direction, named
+from gantrain.report.learning_curves import MOST_POINTS, Course, Series, cost_at, courses
 from gantrain.report.markup import render, source
 from gantrain.report.outcomes import headline
+from gantrain.report.run_groups import RunGroup, seed_of
 from gantrain.report.section import Section
+from gantrain.report.styles import line_of, short_labels
 from gantrain.report.table import ranking
-from gantrain.report.variants import Variant, seed_of
-from gantrain.report.wording import base_of, direction, named
+from gantrain.run_io.run_reader import RunRecord
 
 SCALARS = {
     "loss/discriminator": "discriminator's loss",
@@ -35,9 +35,9 @@ FEWEST_POINTS, ALL_POINTS = 60, 60_000
 """Of hundreds of runs each curve has fewer points, so that the page stays small."""
 
 
-def make_curves(variants: list[Variant]) -> Section | None:
+def make_curves(run_groups: list[RunGroup]) -> Section | None:
     """The measured figures in one picture with a menu, the scalars in small ones; None where there are no rows."""
-    runs = [run for variant in variants for run in variant.runs]
+    runs = [run for run_group in run_groups for run in run_group.runs]
     figures = dict.fromkeys(key for run in runs for key in run.measured)
     first = headline(runs)
     figures = dict.fromkeys(sorted(figures, key=lambda key: base_of(key) != first))
@@ -48,15 +48,15 @@ def make_curves(variants: list[Variant]) -> Section | None:
     grids = _Grids()
     of_key: dict[str, list[dict[str, Any]]] = {}
     for key in figures:
-        of_key[key] = _curves(variants, partial(_measured, key=key), grids, most, digits=12)
+        of_key[key] = _curves(run_groups, partial(_measured, key=key), grids, most, digits=12)
     for name in scalars:
-        of_key[name] = _curves(variants, partial(RunRecord.series, name=name), grids, most, digits=5)
-    ranked = ranking(variants)
-    labels = short_labels(variants)
+        of_key[name] = _curves(run_groups, partial(RunRecord.series, name=name), grids, most, digits=5)
+    ranked = ranking(run_groups)
+    labels = short_labels(run_groups)
     shown = set(ranked if len(ranked) <= MOST_SHOWN else ranked[:SHOWN_OF_MORE])
     content = {
-        "variants": [
-            {"label": labels[k], "place": k, "shown": k in shown, **asdict(line_of(k))} for k in range(len(variants))
+        "run_groups": [
+            {"label": labels[k], "place": k, "shown": k in shown, **asdict(line_of(k))} for k in range(len(run_groups))
         ],
         "titles": {key: _title(key) for key in of_key},
         "grids": grids.found,
@@ -65,11 +65,11 @@ def make_curves(variants: list[Variant]) -> Section | None:
     html = render(
         "curves.html.j2",
         content=json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        figures=[(key, _title(key)) for key in figures],
+        metric_values=[(key, _title(key)) for key in figures],
         scalars=[(name, SCALARS[name]) for name in scalars],
-        legend=[(k, line_of(k), labels[k], variants[k].label, k in shown) for k in ranked],
+        legend=[(k, line_of(k), labels[k], run_groups[k].label, k in shown) for k in ranked],
         best=ranked[:SHOWN_OF_MORE],
-        seeds=any(len(variant.replicates) > 1 for variant in variants),
+        seeds=any(len(run_group.replicates) > 1 for run_group in run_groups),
         has_cost={axis: any(run.series(name) for run in runs) for axis, name in COSTS.items()},
         most=most,
     )
@@ -110,18 +110,18 @@ def _mean_cost(costs: Sequence[Series], step: float) -> float | None:
 
 
 def _curves(
-    variants: Sequence[Variant], of_run: Callable[[RunRecord], Series], grids: _Grids, most: int, digits: int
+    run_groups: Sequence[RunGroup], of_run: Callable[[RunRecord], Series], grids: _Grids, most: int, digits: int
 ) -> list[dict[str, Any]]:
-    """For each variant that has the scalar: mean, standard deviation and count, and each seed's own curve."""
+    """For each run_group that has the scalar: mean, standard deviation and count, and each seed's own curve."""
     found = []
-    for place, variant in enumerate(variants):
-        having = [(run, series) for run in variant.replicates if (series := of_run(run))]
+    for place, run_group in enumerate(run_groups):
+        having = [(run, series) for run in run_group.replicates if (series := of_run(run))]
         if not having:
             continue
         mean, own = courses([series for _, series in having], most)
         found.append(
             {
-                "variant": place,
+                "run_group": place,
                 "grid": grids.place([run for run, _ in having], mean),
                 "mean": [_rounded(value, digits) for value in mean.values],
                 "std": [None if std is None else _rounded(std, digits) for std in mean.stds],

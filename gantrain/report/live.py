@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import yaml
 
 from gantrain.config import as_word, flatten
-from gantrain.logs.records import BROKEN, find_runs, read_run, state_of
-from gantrain.logs.rows import METRICS, RunFolderError
-from gantrain.logs.run_folder import CONFIG, JOB, REASON, SWEEP, read_content
-from gantrain.logs.status import FINISHED, INTERRUPTED, PRUNED, RUNNING, STATUS, STOPPED, Status, read_status
-from gantrain.report.variants import is_varied
+from gantrain.report.run_groups import is_varied
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
+from gantrain.run_io.run_folder import CONFIG, JOB, REASON, SWEEP, read_content
+from gantrain.run_io.run_reader import BROKEN, find_runs, read_run, state_of
+from gantrain.run_io.status import FINISHED, INTERRUPTED, PRUNED, RUNNING, STATUS, STOPPED, Status, read_status
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class LiveRun:
     @property
     def last(self) -> float | None:
         """The figure's last value."""
-        return None if self.figure is None else self.status.figures.get(self.figure)
+        return None if self.figure is None else self.status.metric_values.get(self.figure)
 
     @property
     def best(self) -> tuple[float, int] | None:
@@ -165,12 +165,12 @@ class LiveRuns:
         silent = max(0.0, time.time() - (status.time or _changed(folder)))
         if state == STARTING and status.time == 0 and silent > SILENT_SECONDS:
             state = BROKEN
-        figure = status.best.get("headline") or next(iter(status.figures), None)
+        figure = status.best.get("headline") or next(iter(status.metric_values), None)
         before = None
         if figure is not None:
             before = self._unless(
                 ("before", folder),
-                (hash(tuple(status.figures.items())), status.best.get("step", 0)),
+                (hash(tuple(status.metric_values.items())), status.best.get("step", 0)),
                 lambda: measurement_before(folder / METRICS, figure),
             )
         reason = self._unless_changed("reason", folder / REASON, _first_line) if state not in LIVE else None

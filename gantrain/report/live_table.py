@@ -11,11 +11,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import BROKEN
-from gantrain.logs.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.report.formatting import base_of, counted, duration, named, number
 from gantrain.report.live import LIVE, SILENT_SECONDS, STARTING, LiveRun, LiveSweep
-from gantrain.report.wording import base_of, counted, duration, named, number
+from gantrain.run_io.run_reader import BROKEN
+from gantrain.run_io.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 
 STYLES = {
     STARTING: "cyan",
@@ -176,7 +176,7 @@ def _cells(run: LiveRun, title: str) -> dict[str, Text]:
 
 
 def _course(run: LiveRun) -> Text:
-    """An arrow from the measurement before to the last, in the colour of better or worse."""
+    """An arrow from the measurement before to the last, in the color of better or worse."""
     if run.before is None or run.last is None:
         return Text()
     if run.last == run.before:

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gantrain.config import as_word
-from gantrain.report.wording import counted, number, spread_words
+from gantrain.report.formatting import counted, number, spread_words
 
 TEMPLATES = Path(__file__).parent
 

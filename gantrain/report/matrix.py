@@ -9,16 +9,16 @@ from typing import Any
 from plotly.colors import sample_colorscale
 
 from gantrain.config import LossConfig, as_word
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import RunRecord
-from gantrain.logs.status import FINISHED
+from gantrain.metrics.metric import LOWER_IS_BETTER
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveError, make_objective
+from gantrain.report.formatting import counted, direction, number, spread_words, written
 from gantrain.report.markup import render, source
 from gantrain.report.outcomes import first_line, headline, outcomes
+from gantrain.report.run_groups import RunGroup, Spread, spread, value_of
 from gantrain.report.section import Section
 from gantrain.report.table import BEST, LAST, figure_of
-from gantrain.report.variants import Spread, Variant, spread, value_of
-from gantrain.report.wording import counted, direction, number, spread_words, written
+from gantrain.run_io.run_reader import RunRecord
+from gantrain.run_io.status import FINISHED
 
 OF_PAIR = ("loss.disc", "loss.gen", "loss.alpha_disc", "loss.alpha_gen")
 SCALE = "Blues"
@@ -34,7 +34,7 @@ Pair = tuple[Side, Side]
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A figure in a cell: what is written, its colours, and how many seeds it is the mean of."""
+    """A figure in a cell: what is written, its colors, and how many seeds it is the mean of."""
 
     text: str
     count: str
@@ -58,7 +58,7 @@ class Cell:
     runs: tuple[RunRecord, ...] = ()
     trouble: str = ""
     reason: str = ""
-    figures: dict[str, Reached] = field(default_factory=dict)
+    metric_values: dict[str, Reached] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ class Matrix:
     cells: dict[tuple[str, str], Cell]
 
 
-def make_matrix(variants: list[Variant]) -> Section | None:
+def make_matrix(run_groups: list[RunGroup]) -> Section | None:
     """A map for each combination of the other keys; None where no two pairs of one combination were run."""
-    matrices = matrices_of(variants)
-    runs = [run for variant in variants for run in variant.runs]
+    matrices = matrices_of(run_groups)
+    runs = [run for run_group in run_groups for run in run_group.runs]
     if not any(sum(cell.kind == "run" for cell in matrix.cells.values()) > 1 for matrix in matrices):
         return None
     measured = dict.fromkeys(name for run in runs if run.state == FINISHED for name in outcomes(run))
@@ -95,7 +95,7 @@ def make_matrix(variants: list[Variant]) -> Section | None:
     html = render(
         "matrix.html.j2",
         matrices=matrices,
-        figures=[
+        metric_values=[
             (
                 f"{name} {which}",
                 f"{written(name)} {which}",
@@ -111,14 +111,14 @@ def make_matrix(variants: list[Variant]) -> Section | None:
     return Section("matrix", "Generator by discriminator", html, source("matrix.css"), source("matrix.js"))
 
 
-def matrices_of(variants: Sequence[Variant]) -> list[Matrix]:
-    """The pairs by the combinations of what else varies, in the order of the variants; `auto` by what it stands for."""
-    combinations: dict[str, dict[Pair, Variant]] = {}
-    for variant in variants:
-        if not variant.runs[0].config:
+def matrices_of(run_groups: Sequence[RunGroup]) -> list[Matrix]:
+    """The pairs by the combinations of what else varies, in the order of the groups; `auto` by what it stands for."""
+    combinations: dict[str, dict[Pair, RunGroup]] = {}
+    for run_group in run_groups:
+        if not run_group.runs[0].config:
             continue  # nothing tells what it would have been
-        words = " ".join(f"{key}={as_word(value)}" for key, value in variant.values.items() if key not in OF_PAIR)
-        combinations.setdefault(words, {})[pair_of(variant.runs[0])] = variant
+        words = " ".join(f"{key}={as_word(value)}" for key, value in run_group.values.items() if key not in OF_PAIR)
+        combinations.setdefault(words, {})[pair_of(run_group.runs[0])] = run_group
     pairs = {pair for found in combinations.values() for pair in found}
     gens = sorted({gen for gen, _ in pairs}, key=lambda side: _place(side, GENERATOR_NAMES))
     discs = sorted({disc for _, disc in pairs}, key=lambda side: _place(side, DISCRIMINATOR_NAMES))
@@ -153,21 +153,21 @@ def _place(side: Side, known: Sequence[str]) -> tuple[int, float]:
     return known.index(name) if name in known else len(known), order or 0.0
 
 
-def _shared(found: dict[Pair, Variant]) -> dict[str, Any]:
+def _shared(found: dict[Pair, RunGroup]) -> dict[str, Any]:
     """What else of the objective the runs of a combination have in common."""
     config = next(iter(found.values())).runs[0].config
     names = {f.name for f in dataclasses.fields(LossConfig)} - {key.removeprefix("loss.") for key in OF_PAIR}
     return {name: config[f"loss.{name}"] for name in names if f"loss.{name}" in config}
 
 
-def _cell(gen: Side, disc: Side, variant: Variant | None, others: dict[str, Any]) -> Cell:
+def _cell(gen: Side, disc: Side, run_group: RunGroup | None, others: dict[str, Any]) -> Cell:
     try:
         make_objective(disc[0], gen[0], alpha_disc=disc[1], alpha_gen=gen[1], **others)
     except (ObjectiveError, TypeError) as error:
         return Cell("refused", reason=str(error))
-    if variant is None:
+    if run_group is None:
         return Cell("absent")
-    chosen = variant.replicates
+    chosen = run_group.replicates
     states = Counter(run.state for run in chosen if run.state != FINISHED)
     trouble = ", ".join(state if len(chosen) == 1 else f"{count} {state}" for state, count in states.items())
     reasons = dict.fromkeys(filter(None, (first_line(run.reason) for run in chosen if run.state != FINISHED)))
@@ -189,7 +189,7 @@ def _paint(matrices: Sequence[Matrix], name: str, which: str) -> tuple[str, str]
     worst, best = (max(means), min(means)) if lower else (min(means), max(means))
     for cell, over_seeds in found:
         good = 0.5 if best == worst else (over_seeds.mean - worst) / (best - worst)
-        cell.figures[f"{name} {which}"] = Reached(
+        cell.metric_values[f"{name} {which}"] = Reached(
             spread_words(over_seeds),
             counted(over_seeds.count, "seed"),
             "#f4f6f8" if lower is None else _color(good),

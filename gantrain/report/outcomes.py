@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import RunRecord
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.run_io.run_reader import RunRecord
 
 DIVERSITY = (
     *("recall", "coverage", "modes", "modes_kl", "classes", "classes_kl", "ms_ssim"),

@@ -9,23 +9,23 @@ from plotly.offline import get_plotlyjs
 
 import gantrain
 from gantrain.config import as_word
-from gantrain.logs.records import RunRecord
-from gantrain.report.answer import make_answer
 from gantrain.report.configurations import make_configurations
 from gantrain.report.curves import make_curves
+from gantrain.report.failures import make_troubles
+from gantrain.report.formatting import counted, written
 from gantrain.report.markup import render, source
 from gantrain.report.matrix import make_matrix
 from gantrain.report.protocol_table import apart, make_protocols
+from gantrain.report.run_groups import RunGroup
+from gantrain.report.sample_wall import make_wall
 from gantrain.report.section import Section
 from gantrain.report.sensitivity import make_sensitivity
+from gantrain.report.summary import make_answer
 from gantrain.report.table import make_table
 from gantrain.report.theory import make_theory
-from gantrain.report.troubles import make_troubles
-from gantrain.report.variants import Variant
-from gantrain.report.wall import make_wall
-from gantrain.report.wording import counted, written
+from gantrain.run_io.run_reader import RunRecord
 
-SECTIONS: tuple[Callable[[list[Variant]], Section | None], ...] = (
+SECTIONS: tuple[Callable[[list[RunGroup]], Section | None], ...] = (
     make_answer,
     make_table,
     make_sensitivity,
@@ -44,16 +44,16 @@ GENERATOR = "gantrain report"
 MOST_VALUES = 12
 
 
-def make_page(variants: list[Variant], title: str, command: str) -> str:
-    """The page of these variants.
+def make_page(run_groups: list[RunGroup], title: str, command: str) -> str:
+    """The page of these run_groups.
 
     Args:
-        variants: at least one.
+        run_groups: at least one.
         title: its head.
         command: that made it, told at its end.
     """
-    runs = [run for variant in variants for run in variant.runs]
-    sections = [section for make in SECTIONS if (section := make(variants)) is not None]
+    runs = [run for run_group in run_groups for run in run_group.runs]
+    sections = [section for make in SECTIONS if (section := make(run_groups)) is not None]
     return render(
         "page.html.j2",
         title=title,
@@ -62,18 +62,18 @@ def make_page(variants: list[Variant], title: str, command: str) -> str:
         css=source("page.css"),
         js=source("page.js"),
         plotly=get_plotlyjs(),
-        facts=facts(variants),
+        facts=facts(run_groups),
         states=Counter(run.state for run in runs),
-        varied=_varied(variants),
+        varied=_varied(run_groups),
         parted=[written(name) for name in apart(runs)],
         command=command,
         made=time.strftime("%Y-%m-%d %H:%M:%S %z"),
     )
 
 
-def facts(variants: Sequence[Variant]) -> dict[str, str]:
+def facts(run_groups: Sequence[RunGroup]) -> dict[str, str]:
     """When, where and with what the runs were made; several values where they differ."""
-    runs = [run for variant in variants for run in variant.runs]
+    runs = [run for run_group in run_groups for run in run_group.runs]
     starts = [start for run in runs for start in run.starts]
     times = sorted(str(start["time"]) for start in starts if start.get("time"))
     ends = [run.status.time for run in runs if run.status.time]
@@ -94,15 +94,15 @@ def facts(variants: Sequence[Variant]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _varied(variants: Sequence[Variant]) -> list[tuple[str, list[str], int]]:
+def _varied(run_groups: Sequence[RunGroup]) -> list[tuple[str, list[str], int]]:
     """Each varied key and the seeds, with their values and how many more there are.
 
-    Numbers are sorted, other values in the order of the variants.
+    Numbers are sorted, other values in the order of the run_groups.
     """
     found = []
-    known = [variant for variant in variants if variant.runs[0].config] or variants
-    keys = {key: [variant.values[key] for variant in known] for key in variants[0].values}
-    keys["seed"] = sorted({seed for variant in variants for seed in variant.seeds})
+    known = [run_group for run_group in run_groups if run_group.runs[0].config] or run_groups
+    keys = {key: [run_group.values[key] for run_group in known] for key in run_groups[0].values}
+    keys["seed"] = sorted({seed for run_group in run_groups for seed in run_group.seeds})
     for key, values in keys.items():
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             values = sorted(values)
@@ -125,7 +125,7 @@ def _short(commit: str | None) -> str | None:
     return digest[:12] + dash + rest
 
 
-def describe(runs: Sequence[RunRecord], variants: Sequence[Variant]) -> str:
-    """`15 runs of 5 variants: 13 finished, 2 failed`."""
+def describe(runs: Sequence[RunRecord], run_groups: Sequence[RunGroup]) -> str:
+    """`15 runs of 5 run_groups: 13 finished, 2 failed`."""
     states = ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in runs).most_common())
-    return f"{counted(len(runs), 'run')} of {counted(len(variants), 'variant')}: {states}"
+    return f"{counted(len(runs), 'run')} of {counted(len(run_groups), 'run_group')}: {states}"

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gantrain.logs.records import RunRecord
+from gantrain.report.formatting import written
 from gantrain.report.markup import render
 from gantrain.report.outcomes import figure_names, folder_names, outcomes
 from gantrain.report.protocols import protocols_of
+from gantrain.report.run_groups import RunGroup
 from gantrain.report.section import Section
-from gantrain.report.variants import Variant
-from gantrain.report.wording import written
+from gantrain.run_io.run_reader import RunRecord
 
 
 def protocols(runs: Iterable[RunRecord], name: str) -> dict[str, list[RunRecord]]:
@@ -31,9 +31,9 @@ def apart(runs: Sequence[RunRecord]) -> list[str]:
     return [name for name in figure_names(runs) if len(protocols(runs, name)) > 1]
 
 
-def make_protocols(variants: list[Variant]) -> Section | None:
+def make_protocols(run_groups: list[RunGroup]) -> Section | None:
     """A table of the protocols, a row each, with a warning where a figure has several; None without figures."""
-    runs = [run for variant in variants for run in variant.runs]
+    runs = [run for run_group in run_groups for run in run_group.runs]
     names = folder_names(runs)
     figures = []
     for name in figure_names(runs):
@@ -57,7 +57,7 @@ def make_protocols(variants: list[Variant]) -> Section | None:
         )
     if not figures:
         return None
-    return Section("protocols", "Protocols", render("protocols.html.j2", figures=figures, of=len(runs)))
+    return Section("protocols", "Protocols", render("protocols.html.j2", metric_values=figures, of=len(runs)))
 
 
 def _word(value: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gantrain.logs.records import RunRecord
+from gantrain.run_io.run_reader import RunRecord
 
 OF_DATA = ("data.name", "data.image_size", "data.means", "data.stds", "data.weights")
 """Keys of the configuration that a protocol does not repeat, and that make another figure of it all the same."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.config import as_word
-from gantrain.logs.records import RunRecord
 from gantrain.report.outcomes import all_outcomes, first_line, folder_names, images_seen, training_seconds
-from gantrain.report.variants import Variant, seed_of, value_of
+from gantrain.report.run_groups import RunGroup, seed_of, value_of
+from gantrain.run_io.run_reader import RunRecord
 
 FIRST, LAST = ("folder", "state", "seed"), ("images", "seconds", "findings", "reason")
 MARK = b"gantrain report"
@@ -18,16 +18,16 @@ MARK = b"gantrain report"
 Row = dict[str, Any]
 
 
-def rows_of(variants: Sequence[Variant]) -> list[Row]:
+def rows_of(run_groups: Sequence[RunGroup]) -> list[Row]:
     """A row a run, each with the same columns in the same order; None where something is not there.
 
     Columns: folder, state, seed, each varied key, FIGURE_NETWORK/best, /best_step and /last of each figure and
     network, images, seconds, findings and the first line of the reason. A key whose values are of several types, or
     lists, is written in words.
     """
-    runs = [run for variant in variants for run in variant.runs]
+    runs = [run for run_group in run_groups for run in run_group.runs]
     names = folder_names(runs)
-    keys = list(variants[0].values)
+    keys = list(run_groups[0].values)
     columns = {key: _column([value_of(run, key) for run in runs]) for key in keys}
     measured = [_measured(run) for run in runs]
     figures = dict.fromkeys(name for of_run in measured for name in of_run)

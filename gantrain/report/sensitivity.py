@@ -7,17 +7,17 @@ from typing import Any
 import plotly.graph_objects as go
 
 from gantrain.config import as_word
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import RunRecord
-from gantrain.logs.status import FINISHED
-from gantrain.report.lines import line_of
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.report.formatting import direction, number, written
 from gantrain.report.markup import embedded, render, source
 from gantrain.report.outcomes import headline
 from gantrain.report.protocol_table import apart
+from gantrain.report.run_groups import RunGroup, seed_of
 from gantrain.report.section import Section
+from gantrain.report.styles import line_of
 from gantrain.report.table import BEST, figure_of, over_seeds
-from gantrain.report.variants import Variant, seed_of
-from gantrain.report.wording import direction, number, written
+from gantrain.run_io.run_reader import RunRecord
+from gantrain.run_io.status import FINISHED
 
 FEWEST_VALUES = 3
 """Of a key, below which the table tells as much."""
@@ -27,13 +27,15 @@ HEIGHT = 360
 INK, GRID = "#1c2733", "#e8ecf0"
 
 
-def make_sensitivity(variants: list[Variant]) -> Section | None:
+def make_sensitivity(run_groups: list[RunGroup]) -> Section | None:
     """A picture for each key that takes several numbers; None without such a key, or where protocols differ."""
-    runs = [run for variant in variants for run in variant.runs]
+    runs = [run for run_group in run_groups for run in run_group.runs]
     name = headline(runs)
     if name is None or name in apart(runs):
         return None
-    measured = [variant for variant in variants if any(figure_of(run, name, BEST) is not None for run in variant.runs)]
+    measured = [
+        run_group for run_group in run_groups if any(figure_of(run, name, BEST) is not None for run in run_group.runs)
+    ]
     keys = numeric_keys(measured)
     if not keys:
         return None
@@ -43,44 +45,46 @@ def make_sensitivity(variants: list[Variant]) -> Section | None:
         figure=written(name),
         way=direction(LOWER_IS_BETTER[name]),
         several=len(keys) > 1,
-        unfinished=any(run.state != FINISHED for variant in measured for run in variant.replicates),
+        unfinished=any(run.state != FINISHED for run_group in measured for run in run_group.replicates),
     )
     return Section(
         "sensitivity", f"{written(name)} against the numbers that were varied", html, source("sensitivity.css")
     )
 
 
-def numeric_keys(variants: Sequence[Variant]) -> list[str]:
+def numeric_keys(run_groups: Sequence[RunGroup]) -> list[str]:
     """The varied keys whose values are numbers, and at least `FEWEST_VALUES` different ones."""
     found = []
-    for key in variants[0].values if variants else ():
-        values = {value for variant in variants if (value := variant.values[key]) is not None and not _is_text(value)}
-        if len(values) >= FEWEST_VALUES and not any(_is_text(variant.values[key]) for variant in variants):
+    for key in run_groups[0].values if run_groups else ():
+        values = {
+            value for run_group in run_groups if (value := run_group.values[key]) is not None and not _is_text(value)
+        }
+        if len(values) >= FEWEST_VALUES and not any(_is_text(run_group.values[key]) for run_group in run_groups):
             found.append(key)
     return found
 
 
-def draw(variants: Sequence[Variant], key: str, numeric: Sequence[str], name: str) -> go.Figure:
-    """The best of each run against a key, in one colour for equal values of the keys that are no numbers.
+def draw(run_groups: Sequence[RunGroup], key: str, numeric: Sequence[str], name: str) -> go.Figure:
+    """The best of each run against a key, in one color for equal values of the keys that are no numbers.
 
     Means are joined where no other number varies.
 
     Args:
-        variants: those with the figure.
+        run_groups: those with the figure.
         key: one of `numeric`.
         numeric: every key that varies in numbers.
         name: of the figure, e.g. `fid`.
     """
-    groups: dict[str, list[Variant]] = {}
-    for variant in variants:
-        if variant.values[key] is not None:
-            words = [f"{k}={as_word(value)}" for k, value in variant.values.items() if k not in numeric]
-            groups.setdefault(" ".join(words), []).append(variant)
+    groups: dict[str, list[RunGroup]] = {}
+    for run_group in run_groups:
+        if run_group.values[key] is not None:
+            words = [f"{k}={as_word(value)}" for k, value in run_group.values.items() if k not in numeric]
+            groups.setdefault(" ".join(words), []).append(run_group)
     figure = go.Figure()
     for place, (label, of_group) in enumerate(groups.items()):
-        look, ordered = line_of(place), sorted(of_group, key=lambda variant: variant.values[key])
+        look, ordered = line_of(place), sorted(of_group, key=lambda run_group: run_group.values[key])
         if len(numeric) == 1:
-            means = [(variant.values[key], over_seeds(variant, name, BEST)) for variant in ordered]
+            means = [(run_group.values[key], over_seeds(run_group, name, BEST)) for run_group in ordered]
             joined = [(x, mean.mean) for x, mean in means if mean is not None]
             figure.add_scatter(
                 x=[x for x, _ in joined],
@@ -91,9 +95,9 @@ def draw(variants: Sequence[Variant], key: str, numeric: Sequence[str], name: st
                 showlegend=False,
             )
         points = [
-            (variant.values[key], value, run, variant.label)
-            for variant in ordered
-            for run in variant.replicates
+            (run_group.values[key], value, run, run_group.label)
+            for run_group in ordered
+            for run in run_group.replicates
             if (value := figure_of(run, name, BEST)) is not None
         ]
         figure.add_scatter(

@@ -1,9 +1,9 @@
-"""Whether two variants' figures differ by more than their seeds do.
+"""Whether two run_groups' figures differ by more than their seeds do.
 
-Seeds are taken to be independent, and the test is Welch's, also where both variants have the same ones. Equal seeds
+Seeds are taken to be independent, and the test is Welch's, also where both run_groups have the same ones. Equal seeds
 share the first weights, the data's order and z, so that a paired test would be allowed; but it has half the degrees of
 freedom, 4 instead of 8 for five seeds, which pays for a correlation above 0.3 only, and two trainings drift apart: over
-the 56 variants of docs/results/runs-digits.jsonl (five seeds, 800 steps and more) it is 0.00 on average for the modes
+the 56 run_groups of docs/results/runs-digits.jsonl (five seeds, 800 steps and more) it is 0.00 on average for the modes
 and -0.01 for their KL, over the 16 of runs-points.jsonl 0.10 for KL and 0.25 for high quality. In the first hundreds of
 steps it is larger; there Welch's test errs on the safe side. It needs neither equal seeds nor equal spreads, and an
 objective that collapses now and then has a far larger one.
@@ -23,15 +23,15 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of a variant's mean to the baseline's, in the figure's unit.
+    """Of a run_group's mean to the baseline's, in the figure's unit.
 
     Attributes:
-        value: variant minus baseline.
+        value: run_group minus baseline.
         interval: 95 % confidence interval of it, by itself; None where nothing can be told: one seed, or no spread in
-            either variant.
+            either run_group.
         p: two-sided p-value of Welch's t-test, None likewise.
         freedom: its degrees of freedom (Welch–Satterthwaite), None likewise.
-        above: share of the pairs (a seed of the variant, one of the baseline) in which the variant's figure is the
+        above: share of the pairs (a seed of the run_group, one of the baseline) in which the run_group's figure is the
             larger one, in [0, 1], ties for a half: an estimate of the probability of superiority.
     """
 

@@ -1,4 +1,4 @@
-"""The table of results: a row a variant, over its seeds, or a row a run."""
+"""The table of results: a row a run_group, over its seeds, or a row a run."""
 
 import math
 from collections import Counter
@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gantrain.config import as_word
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import RunRecord
-from gantrain.logs.status import FINISHED
-from gantrain.report.lines import line_of, short_labels
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.report.formatting import direction, duration, number, spread_words, written
 from gantrain.report.markup import render, source
 from gantrain.report.outcomes import (
     DIVERSITY,
@@ -24,9 +22,11 @@ from gantrain.report.outcomes import (
     training_seconds,
 )
 from gantrain.report.protocol_table import apart
+from gantrain.report.run_groups import RunGroup, Spread, seed_of, spread
 from gantrain.report.section import Section
-from gantrain.report.variants import Spread, Variant, seed_of, spread
-from gantrain.report.wording import direction, duration, number, spread_words, written
+from gantrain.report.styles import line_of, short_labels
+from gantrain.run_io.run_reader import RunRecord
+from gantrain.run_io.status import FINISHED
 
 BEST, LAST = "best", "last"
 
@@ -62,22 +62,22 @@ class Cell:
     best: bool = False
 
 
-def make_table(variants: list[Variant]) -> Section:
-    """Both tables, with the script that sorts them; the best variant by the headline's figure comes first."""
-    runs = [run for variant in variants for run in variant.runs]
-    columns = columns_of(variants)
-    ranked = ranking(variants)
-    labels, names = short_labels(variants), folder_names(runs)
-    by_variant = [(line_of(k), labels[k], _cells(variants[k], columns)) for k in ranked]
+def make_table(run_groups: list[RunGroup]) -> Section:
+    """Both tables, with the script that sorts them; the best run_group by the headline's figure comes first."""
+    runs = [run for run_group in run_groups for run in run_group.runs]
+    columns = columns_of(run_groups)
+    ranked = ranking(run_groups)
+    labels, names = short_labels(run_groups), folder_names(runs)
+    by_variant = [(line_of(k), labels[k], _cells(run_groups[k], columns)) for k in ranked]
     by_run = [
         (
             line_of(k),
             f"{labels[k]}, seed {seed_of(run)}",
             names[run.folder],
-            _cells(replace(variants[k], runs=(run,)), columns),
+            _cells(replace(run_groups[k], runs=(run,)), columns),
         )
         for k in ranked
-        for run in variants[k].runs
+        for run in run_groups[k].runs
     ]
     _mark([cells for _, _, cells in by_variant], columns)
     _mark([cells for *_, cells in by_run], columns)
@@ -86,8 +86,8 @@ def make_table(variants: list[Variant]) -> Section:
         "table.html.j2",
         groups=[(group, [c for c in columns if c.group == group]) for group in dict.fromkeys(c.group for c in columns)],
         columns=columns,
-        head=next(iter(variants[0].values)) if len(variants[0].values) == 1 else "variant",
-        variants=by_variant,
+        head=next(iter(run_groups[0].values)) if len(run_groups[0].values) == 1 else "run_group",
+        run_groups=by_variant,
         runs=by_run,
         parted=[written(name) for name in parted],
         headline=headline(runs),
@@ -95,16 +95,16 @@ def make_table(variants: list[Variant]) -> Section:
     return Section("table", "Table", html, source("table.css"), source("table.js"))
 
 
-def columns_of(variants: Sequence[Variant]) -> list[Column]:
+def columns_of(run_groups: Sequence[RunGroup]) -> list[Column]:
     """Varied keys (where there are several), figures, diversity, cost and health."""
-    runs = [run for variant in variants for run in variant.runs]
-    keys = list(variants[0].values)
+    runs = [run for run_group in run_groups for run in run_group.runs]
+    keys = list(run_groups[0].values)
     columns = [Column(key, key, "varied") for key in keys] if len(keys) > 1 else []
     parted = apart(runs)
     for name in figure_names(runs):
         lower = LOWER_IS_BETTER.get(name)
         marked = None if name in parted else lower
-        group = "diversity" if name in DIVERSITY else "figures"
+        group = "diversity" if name in DIVERSITY else "metric_values"
         hint = "" if lower is None else direction(lower)
         hint = "protocols differ" if name in parted else hint
         if lower is not None:
@@ -128,30 +128,30 @@ def figure_of(run: RunRecord, name: str, which: str) -> float | None:
     return outcome.best if which == BEST else outcome.last
 
 
-def over_seeds(variant: Variant, name: str, which: str) -> Spread | None:
-    """Of the variant's `averaged` runs, those that have the figure."""
-    return spread([value for run in variant.averaged if (value := figure_of(run, name, which)) is not None])
+def over_seeds(run_group: RunGroup, name: str, which: str) -> Spread | None:
+    """Of the run_group's `averaged` runs, those that have the figure."""
+    return spread([value for run in run_group.averaged if (value := figure_of(run, name, which)) is not None])
 
 
-def ranking(variants: Sequence[Variant]) -> list[int]:
-    """Places of the variants from the best by the headline's best mean on; as they are where protocols differ."""
-    runs = [run for variant in variants for run in variant.runs]
+def ranking(run_groups: Sequence[RunGroup]) -> list[int]:
+    """Places of the run_groups from the best by the headline's best mean on; as they are where protocols differ."""
+    runs = [run for run_group in run_groups for run in run_group.runs]
     name = headline(runs)
     if name is None or name in apart(runs):
-        return list(range(len(variants)))
+        return list(range(len(run_groups)))
     sign = 1 if LOWER_IS_BETTER[name] else -1
-    means = [over_seeds(variant, name, BEST) for variant in variants]
+    means = [over_seeds(run_group, name, BEST) for run_group in run_groups]
     places = [math.inf if mean is None else sign * mean.mean for mean in means]
-    return sorted(range(len(variants)), key=places.__getitem__)
+    return sorted(range(len(run_groups)), key=places.__getitem__)
 
 
-def _cells(variant: Variant, columns: Sequence[Column]) -> dict[str, Cell]:
-    runs = variant.runs
+def _cells(run_group: RunGroup, columns: Sequence[Column]) -> dict[str, Cell]:
+    runs = run_group.runs
     states = Counter(run.state for run in runs)
     findings = Counter(str(row["name"]) for run in runs for row in run.findings)
     reasons = list(dict.fromkeys(filter(None, (first_line(run.reason) for run in runs))))
     images, seconds = (
-        spread([float(value) for run in variant.averaged if (value := of_run(run)) is not None])
+        spread([float(value) for run in run_group.averaged if (value := of_run(run)) is not None])
         for of_run in (images_seen, training_seconds)
     )
     alone = len(runs) == 1
@@ -164,20 +164,20 @@ def _cells(variant: Variant, columns: Sequence[Column]) -> dict[str, Cell]:
     }
     for key in ("states", "findings", "reasons"):
         cells[key].value = cells[key].text
-    cells |= {key: Cell(as_word(value), _sortable(value)) for key, value in variant.values.items()}
+    cells |= {key: Cell(as_word(value), _sortable(value)) for key, value in run_group.values.items()}
     for column in columns:
         if column.key in cells:
             continue
         name, _, which = column.key.rpartition(" ")
-        found = over_seeds(variant, name, which)
-        note = "" if alone or found is None else _left_out(variant, found.count)
+        found = over_seeds(run_group, name, which)
+        note = "" if alone or found is None else _left_out(run_group, found.count)
         cells[column.key] = Cell(spread_words(found), found.mean if found else None, note)
     return cells
 
 
-def _left_out(variant: Variant, count: int) -> str:
+def _left_out(run_group: RunGroup, count: int) -> str:
     """Of how many seeds a mean of `count` is, and which runs did not finish."""
-    seeds = variant.replicates
+    seeds = run_group.replicates
     few = [f"{count} of {len(seeds)} seeds"] if count < len(seeds) else []
     states = Counter(run.state for run in seeds if run.state != FINISHED)
     return "; ".join([*few, *(f"{runs} {state}" for state, runs in states.items())])

@@ -9,7 +9,7 @@ from gantrain.config import printable
 
 
 class PlainConsole(Console):
-    """Rich's console, whose own colours and cursor movements are the only ones: those in texts become �."""
+    """Rich's console, whose own colors and cursor movements are the only ones: those in texts become �."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich renders it, character for character where there is none of control."""

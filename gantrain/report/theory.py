@@ -1,4 +1,4 @@
-"""Each variant's gradient weight by theory, where its generated examples stood on it, and what was measured."""
+"""Each run_group's gradient weight by theory, where its generated examples stood on it, and what was measured."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gantrain.evidence.diagnostics import SATURATED
+from gantrain.diagnostics.statistics import SATURATED
 from gantrain.objectives import Objective
+from gantrain.report.gradient_positions import MEASURED, Stand, objective_of, slopes_at, stands
 from gantrain.report.markup import embedded, render, source
+from gantrain.report.run_groups import RunGroup, seed_of
 from gantrain.report.section import Section
-from gantrain.report.stands import MEASURED, Stand, objective_of, slopes_at, stands
-from gantrain.report.variants import Variant, seed_of
 
 MOST_VARIANTS = 30
 POINTS = 201
@@ -30,9 +30,9 @@ LOOKS = {"start": ("#56B4E9", "circle"), "middle": ("#E69F00", "square"), "end":
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A variant's part: its objective, and where its examples stood."""
+    """A run_group's part: its objective, and where its examples stood."""
 
-    variant: Variant
+    run_group: RunGroup
     objective: Objective
     stands: list[Stand]
 
@@ -51,13 +51,13 @@ class Frame:
     high: int
 
 
-def make_theory(variants: list[Variant]) -> Section | None:
-    """Theory beside run, a panel a variant; None where no variant has an objective that exists and a row of scalars."""
+def make_theory(run_groups: list[RunGroup]) -> Section | None:
+    """Theory beside run, a panel a group; None where no group has an objective that exists and a row of scalars."""
     panels = []
-    for variant in variants:
-        objective = objective_of(variant.runs[0])
+    for run_group in run_groups:
+        objective = objective_of(run_group.runs[0])
         if objective is not None:
-            panels.append(Panel(variant, objective, stands(variant.replicates, objective)))
+            panels.append(Panel(run_group, objective, stands(run_group.replicates, objective)))
     panels = [panel for panel in panels if panel.stands]
     if not panels:
         return None
@@ -67,11 +67,11 @@ def make_theory(variants: list[Variant]) -> Section | None:
         "theory.html.j2",
         panels=[
             {
-                "label": panel.variant.label,
+                "label": panel.run_group.label,
                 "objective": str(panel.objective),
                 "axis": panel.axis,
                 "stands": panel.stands,
-                "normalized": panel.variant.runs[0].config.get("loss.normalize_ratio"),
+                "normalized": panel.run_group.runs[0].config.get("loss.normalize_ratio"),
                 "theory": embedded(draw_weight(panel, frame), HEIGHT),
                 "measured": embedded(measured, HEIGHT) if (measured := draw_measured(panel, frame)) else None,
             }
@@ -79,7 +79,7 @@ def make_theory(variants: list[Variant]) -> Section | None:
         ],
         axes=set(frame.reach),
         saturated=SATURATED,
-        several=any(len(panel.variant.replicates) > 1 for panel in shown),
+        several=any(len(panel.run_group.replicates) > 1 for panel in shown),
         left_out=len(panels) - len(shown),
         low=frame.low,
     )
@@ -95,7 +95,7 @@ def frame_of(panels: Sequence[Panel]) -> Frame:
     weights = [SATURATED / 5, 5.0]
     for panel in panels:
         weights += map(abs, slopes_at(panel.objective, _grid(reach[panel.axis])))
-        weights += [value for run in panel.variant.replicates for _, value in run.series(MEASURED, "diagnostic")]
+        weights += [value for run in panel.run_group.replicates for _, value in run.series(MEASURED, "diagnostic")]
     decades = [math.log10(weight) for weight in weights if weight > 0 and math.isfinite(weight)]
     return Frame(reach, max(LOWEST, math.floor(min(decades))), min(HIGHEST, math.ceil(max(decades))))
 
@@ -143,7 +143,7 @@ def draw_weight(panel: Panel, frame: Frame) -> go.Figure:
 def draw_measured(panel: Panel, frame: Frame) -> go.Figure | None:
     """The mean |dL_G/dv| that the diagnostics measured, over steps, a line a seed; None where there were none."""
     figure = go.Figure()
-    for run in panel.variant.replicates:
+    for run in panel.run_group.replicates:
         series = run.series(MEASURED, "diagnostic")
         if series:
             figure.add_scatter(

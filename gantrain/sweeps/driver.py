@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 
-from gantrain.commandline import (
+from gantrain.atomic_io import UnusableFolderError, held, replace_text
+from gantrain.cli import (
     MULTIRUN_FLAGS,
     compose_config,
     compose_with_hydra,
@@ -25,15 +26,14 @@ from gantrain.commandline import (
     refuse_too_many,
 )
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.failures import FAILED
-from gantrain.files import UnusableFolderError, held, replace_text
-from gantrain.logs import status as states
-from gantrain.logs.records import BROKEN, state_of
-from gantrain.logs.run_folder import CONFIG, LOCK, REASON, SWEEP
-from gantrain.logs.status import Status, read_status
+from gantrain.errors import FAILED
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.run_io import status as states
+from gantrain.run_io.run_folder import CONFIG, LOCK, REASON, SWEEP
+from gantrain.run_io.run_reader import BROKEN, state_of
+from gantrain.run_io.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
-from gantrain.sweeps.optimising import objective_of
+from gantrain.sweeps.optimization import objective_of
 from gantrain.sweeps.side_by_side import NAME as SIDE_BY_SIDE
 from gantrain.sweeps.side_by_side import check_and_register
 
@@ -126,7 +126,7 @@ def prepare(words: list[str]) -> Sweep:
     """What Hydra is told for a sweep.
 
     Raises:
-        ConfigError: a value that no job could have, or a figure that an optimising sweep cannot read.
+        ConfigError: a value that no job could have, or a figure that an optimizing sweep cannot read.
     """
     resumed = any(word.startswith(f"{RESUME}=") for word in words)
     words = [word for word in words if word not in MULTIRUN_FLAGS and not word.startswith(f"{RESUME}=")]
@@ -150,11 +150,11 @@ def prepare(words: list[str]) -> Sweep:
     swept = {o.get_key_element() for o in overrides if o.is_sweep_override()} | set(params)
     fixed = [_key(word) for word in words if _key(word) not in swept and not _key(word).startswith("hydra")]
     told.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
-    optimises = "optuna" in str(hydra.sweeper._target_)
-    if optimises:  # which figure does not depend on the pair, and the first one may not exist
+    optimizes = "optuna" in str(hydra.sweeper._target_)
+    if optimizes:  # which figure does not depend on the pair, and the first one may not exist
         config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
         told += _for_optuna(config, hydra.sweeper, given)
-    if optimises and launcher == SIDE_BY_SIDE and "hydra.sweeper.n_jobs" not in given:
+    if optimizes and launcher == SIDE_BY_SIDE and "hydra.sweeper.n_jobs" not in given:
         told.append(f"hydra.sweeper.n_jobs={hydra.launcher.runs}")  # the sweeper hands out that many at once
     device = str(composed.device)
     gpus = visible_gpus() if launcher == "joblib" and device in ("auto", "cuda") else []
@@ -171,7 +171,7 @@ def prepare(words: list[str]) -> Sweep:
             f"{str(folder)!r} holds a sweep, and nothing is overwritten: go on with it by {RESUME}={folder}, or choose "
             "another folder with hydra.sweep.dir=..."
         )
-    jobs = int(hydra.sweeper.n_trials) if optimises else _count(overrides, params)
+    jobs = int(hydra.sweeper.n_trials) if optimizes else _count(overrides, params)
     return Sweep(folder, told, jobs, gpus)
 
 

@@ -13,21 +13,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from gantrain.atomic_io import PART, BusyError, held, replace_text
 from gantrain.builders import resumed_config, run, with_changes
-from gantrain.capture import free_workspaces
-from gantrain.commandline import asked_keys, register
+from gantrain.cli import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf, printable
-from gantrain.failures import BAD_INPUT, FAILED, tell, words_for
-from gantrain.files import PART, BusyError, held, replace_text
-from gantrain.logs import status as states
-from gantrain.logs.records import read_run
-from gantrain.logs.rows import METRICS, RunFolderError
-from gantrain.logs.run_folder import AROUND, HOLD, JOB, LOCK, REASON, read_content, taken
-from gantrain.logs.status import Status, mark, read_status
+from gantrain.cuda_graphs import free_workspaces
+from gantrain.errors import BAD_INPUT, FAILED, tell, words_for
 from gantrain.objectives import ObjectiveError, make_objective
-from gantrain.stopping import AskedToEnd, exit_code
+from gantrain.run_io import status as states
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
+from gantrain.run_io.run_folder import AROUND, HOLD, JOB, LOCK, REASON, read_content, taken
+from gantrain.run_io.run_reader import read_run
+from gantrain.run_io.status import Status, mark, read_status
+from gantrain.signals import StopRequested, exit_code
 from gantrain.sweeps.gpus import take_a_gpu
-from gantrain.sweeps.optimising import best_value, key_of
+from gantrain.sweeps.optimization import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
 from gantrain.training.checkpoint import BEST, LAST, is_begun
 from gantrain.turns import side_by_side
@@ -52,7 +52,7 @@ class Job:
         return Job, ()
 
     def __call__(self, composed: DictConfig) -> float | None:
-        """Runs one job; returns what an optimising sweep reads of it, None where there is nothing to read."""
+        """Runs one job; returns what an optimizing sweep reads of it, None where there is nothing to read."""
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         words = [str(word) for word in settings.overrides.task]
@@ -109,7 +109,7 @@ class _Attempt:
             self._mark(states.INTERRUPTED)
             if number is not None:
                 raise
-            saved = "saved and ended" if isinstance(interruption, AskedToEnd) else "interrupted"
+            saved = "saved and ended" if isinstance(interruption, StopRequested) else "interrupted"
             tell(f"{saved}; go on from the last checkpoint with resume={folder}")
         except Exception as error:
             found = words_for(error)
@@ -199,7 +199,7 @@ class _Attempt:
         return True
 
     def _may_be_skipped(self) -> bool:
-        if self.composed.sweep.impossible != "skip":
+        if self.composed.sweep.invalid_pairs != "skip":
             return False
         try:
             make_objective(**{str(key): value for key, value in self.composed.loss.items()})

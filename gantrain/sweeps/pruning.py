@@ -7,11 +7,11 @@ from pathlib import Path
 from gantrain.builders.device import make_device
 from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import Config, ConfigError
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import JOB
-from gantrain.logs.status import FINISHED, read_status
-from gantrain.sweeps.optimising import best_value, course, key_of, siblings
+from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.run_io.run_folder import JOB
+from gantrain.run_io.run_reader import read_run
+from gantrain.run_io.status import FINISHED, read_status
+from gantrain.sweeps.optimization import best_value, course, key_of, siblings
 from gantrain.training.trainer import Prune
 
 

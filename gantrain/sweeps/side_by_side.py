@@ -22,9 +22,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from gantrain.capture import working_stream
 from gantrain.config import ConfigError
-from gantrain.stopping import heeding
+from gantrain.cuda_graphs import working_stream
+from gantrain.signals import handle_signals
 from gantrain.turns import Surroundings, Turns, call_it
 
 NAME = "side_by_side"
@@ -88,7 +88,7 @@ class SideBySide(Launcher):
             for k, end in enumerate(ends)
         ]
         try:
-            with heeding():  # signals come to the main thread
+            with handle_signals():  # signals come to the main thread
                 for thread in threads:
                     thread.start()
                 _wait(ends, turns)

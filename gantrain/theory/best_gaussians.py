@@ -16,7 +16,7 @@ from gantrain.theory.records import divergence_named
 DEFAULT_NAMES = ("kl", "js", "hellinger", "jeffreys", "pearson", "tv", "rkl", "alt", "neyman")
 ORDERS = np.round(np.linspace(-1, 2, 61), 10)
 IN_THE_FAMILY = {-1.0: "neyman", 0.0: "rkl", 0.5: "hellinger", 1.0: "kl", 2.0: "pearson"}
-JUMP = 0.15  # between neighbouring orders, in log σ or in μ over the mixture's σ: another minimum has become the best
+JUMP = 0.15  # between neighboring orders, in log σ or in μ over the mixture's σ: another minimum has become the best
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 
 Fits = tuple[Fit, ...]
@@ -38,7 +38,7 @@ def figure(mixture: Mixture = DEFAULT_MIXTURE, names: tuple[str, ...] = DEFAULT_
     said = "".join(f" At α = {order:.3f} σ jumps from {below:.2f} to {above:.2f}." for order, below, above in jumps)
     widest = sorted(names, key=lambda name: -fits[name][0].std)
     caption = (
-        f"Left: data q = {mixture.formula} and, for each divergence D_f(q‖p), the Gaussian p = N(μ, σ²) that minimises "
+        f"Left: data q = {mixture.formula} and, for each divergence D_f(q‖p), the Gaussian p = N(μ, σ²) that minimizes "
         "it, from the widest, which covers every component, to the narrowest, which seeks the heaviest. Right: σ and μ "
         "of the minimum of the power divergence of order α, grey dots where a local minimum is not the best. "
         f"Of two minima that cost the same the best changes abruptly:{said or ' here that never happens.'} "
@@ -110,7 +110,7 @@ def _table(head: str, fits: dict[Any, Fits]) -> Table:
     }
 
 
-def _colours(count: int) -> list[Any]:
+def _colors(count: int) -> list[Any]:
     from matplotlib import colormaps
 
     return [colormaps["plasma"](0.85 * k / max(count - 1, 1)) for k in range(count)]
@@ -125,7 +125,7 @@ def _draw_densities(axes: Any, mixture: Mixture, best: dict[str, Fit]) -> None:
         axes.plot(
             at,
             log_normal(at, fit.mean, fit.std).exp(),
-            color=_colours(len(best))[k],
+            color=_colors(len(best))[k],
             linestyle=DASHES[k % len(DASHES)],
             linewidth=1.6,
             label=f"{name:<10} {fit.mean:9.4f} {fit.std:9.4f} {fit.value:9.4f}".replace("-", "−"),

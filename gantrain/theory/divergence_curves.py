@@ -168,7 +168,7 @@ def _caption(ends: Table) -> str:
 
     return (
         "Top: f of every divergence D_f(q‖p) = E_p[f(r)] over the density ratio r = q/p, and its slope. Below: "
-        "what a generator minimises with the discriminator of disc=gan, whose logit is v = log r: by Poole's rule "
+        "what a generator minimizes with the discriminator of disc=gan, whose logit is v = log r: by Poole's rule "
         "f(r), by the exact rule h(r) = f(r) - r f'(r), with the slope in v, which is the weight of an example's "
         "gradient; negative slopes push v up. Left the named divergences with minimax and alt, right the power "
         "divergence by its order (½ is twice hellinger, 2 half pearson, -1 half neyman; 0 is rkl and 1 kl up to a "

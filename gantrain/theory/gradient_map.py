@@ -10,7 +10,7 @@ from gantrain.theory.slopes import all_pairs, generator_slopes, logits_at
 
 REACH, POINTS = 12.0, 97
 DECADES = 5.0
-"""Where the colours end."""
+"""Where the colors end."""
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 
 

@@ -1,4 +1,4 @@
-"""One look for an objective in all figures: colours of Okabe and Ito, told apart by the colour-blind."""
+"""One look for an objective in all figures: colors of Okabe and Ito, told apart by the color-blind."""
 
 import math
 from typing import Any
@@ -33,7 +33,7 @@ _LOOKS: dict[str, tuple[str, Any]] = {
 
 
 def look(name: str) -> dict[str, Any]:
-    """Keywords of matplotlib's plot for an objective: colour, line style and label."""
+    """Keywords of matplotlib's plot for an objective: color, line style and label."""
     color, style = _LOOKS[name]
     return {"color": color, "linestyle": style, "label": name, "linewidth": 1.5}
 

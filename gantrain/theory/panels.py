@@ -6,7 +6,7 @@ import numpy as np
 
 from gantrain.theory.best_fit import Fit, best_gaussians
 from gantrain.theory.flow import RULES, Flow, Path, Window, flow
-from gantrain.theory.learnt import Game
+from gantrain.theory.learned_games import Game
 from gantrain.theory.mixture import Mixture
 from gantrain.theory.quadrature import divergence
 from gantrain.theory.records import divergence_named

@@ -1,11 +1,11 @@
-"""Figure 3: where the generator rules lead, with the true ratio and with a learnt discriminator."""
+"""Figure 3: where the generator rules lead, with the true ratio and with a learned discriminator."""
 
 import math
 
 import numpy as np
 
 from gantrain.theory.flow import RULES, window_of
-from gantrain.theory.learnt import play
+from gantrain.theory.learned_games import play
 from gantrain.theory.mixture import DEFAULT_MIXTURE, Mixture
 from gantrain.theory.page import Table, TheoryFigure
 from gantrain.theory.panels import Panel, Point, make_panel, starts_of
@@ -39,7 +39,7 @@ def figure(
     Args:
         mixture: the data density q.
         names: of divergences, as `divergence_named` reads them; not tv, whose exact rule has no gradient.
-        seeds: of the games with a learnt discriminator.
+        seeds: of the games with a learned discriminator.
 
     Raises:
         DivergenceNameError: an unknown name, or tv.
@@ -62,7 +62,7 @@ def figure(
 
 def _caption(mixture: Mixture, panels: list[Panel], starts: tuple[Point, ...], seeds: tuple[int, ...]) -> str:
     beginnings = " and ".join(f"({mean:g}, {std:g})".replace("-", "−") for mean, std in starts)
-    learnt = ", ".join(
+    learned = ", ".join(
         f"{panel.name} {mean[1]:.3f} ± {spread[1]:.3f}"
         for panel in sorted(panels, key=lambda panel: -panel.best.std)
         for mean, spread in [_mean_and_spread(panel, "exact")]
@@ -73,12 +73,12 @@ def _caption(mixture: Mixture, panels: list[Panel], starts: tuple[Point, ...], s
         f"from {beginnings} (circles): the exact rule E_p[f(r) − r f'(r)] descends to a minimum, global or local, "
         "Poole's E_p[f(r)] goes where it leads. A cross is a path at rest elsewhere; an arrow one that goes on, to "
         "σ → 0 or off the picture, or ends where its gradient is infinite. Thin: the same from the first start with "
-        "a discriminator learnt beside the generator on the gan objective (a small network and a quadratic, "
+        "a discriminator learned beside the generator on the gan objective (a small network and a quadratic, "
         f"minibatches, Adam), a line for each of {len(seeds)} seeds. The coordinates of descent are μ/s and log σ, s "
         "the standard deviation of q. With Poole's rule js and gan differ, though their f do by c(u − 1) + constant "
         "only, which no divergence feels. alt is f(u) = log(1 + 1/u), whose Poole rule is the non-saturating loss; its "
         "exact rule is no objective of training. "
-        f"σ by the exact rule and the learnt discriminator, mean ± standard deviation over seeds: {learnt}."
+        f"σ by the exact rule and the learned discriminator, mean ± standard deviation over seeds: {learned}."
     )
 
 
@@ -96,7 +96,7 @@ def _ends(panels: list[Panel]) -> Table:
         for (rule, start), path in panel.flows.items():
             rows.append((panel.name, rule, "true", *start, "", *path.end, int(path.left)))
         for (rule, seed), game in panel.games.items():
-            rows.append((panel.name, rule, "learnt", *game.path[0].tolist(), seed, *game.end, int(game.left)))
+            rows.append((panel.name, rule, "learned", *game.path[0].tolist(), seed, *game.end, int(game.left)))
     return _as_table(("divergence", "rule", "ratio", "start_mu", "start_sigma", "seed", "mu", "sigma", "left"), rows)
 
 
@@ -122,7 +122,7 @@ def _points(panels: list[Panel]) -> Table:
         for (rule, seed), game in panel.games.items():
             some = np.unique(np.linspace(0, len(game.path) - 1, POINTS_OF_A_GAME).round().astype(int))
             start = tuple(game.path[0].tolist())
-            rows += [(panel.name, rule, "learnt", *start, seed, *point) for point in game.path[some].tolist()]
+            rows += [(panel.name, rule, "learned", *start, seed, *point) for point in game.path[some].tolist()]
     return _as_table(("divergence", "rule", "ratio", "start_mu", "start_sigma", "seed", "mu", "sigma"), rows)
 
 

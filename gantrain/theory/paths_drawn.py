@@ -92,10 +92,10 @@ def _legend() -> tuple[list[Any], list[str]]:
         handles.append(Line2D([], [], color=COLOURS[rule], linewidth=2.2, linestyle=DASHES[rule]))
         labels.append(f"{title}, true ratio")
         handles.append(Line2D([], [], color=COLOURS[rule], linewidth=0.8, alpha=0.7))
-        labels.append(f"{title}, learnt discriminator")
+        labels.append(f"{title}, learned discriminator")
     marks = {"black": "o", "#F0E442": "*"}
-    for (colour, mark), label in zip(marks.items(), ("start", "minimum by quadrature"), strict=True):
-        face = "white" if mark == "o" else colour
+    for (color, mark), label in zip(marks.items(), ("start", "minimum by quadrature"), strict=True):
+        face = "white" if mark == "o" else color
         handles.append(
             Line2D([], [], linestyle="", marker=mark, markerfacecolor=face, markeredgecolor="black", markersize=8)
         )

@@ -14,7 +14,7 @@ from gantrain.objectives import (
     generators_for,
     make_objective,
 )
-from gantrain.objectives.pairs import RULES
+from gantrain.objectives.objective import RULES
 
 ORDERS = (-0.5, 1.5)
 """Orders of the power divergence beside -1, 0, ½, 1 and 2, which have names of their own."""

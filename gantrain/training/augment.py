@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gantrain.files import as_count, put
-from gantrain.processes import rand, randint
+from gantrain.atomic_io import as_count, put
+from gantrain.distributed import rand, randint
 
 
 def color(x: Tensor, span: float, draws: torch.Generator) -> Tensor:

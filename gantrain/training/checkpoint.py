@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.files import UnreadableFileError, expect_state, load_safely, save_atomically, set_aside
+from gantrain.atomic_io import UnreadableFileError, expect_state, load_safely, save_atomically, set_aside
 
 FORMAT = 2
 LONGEST_TEXT = 10_000
@@ -199,7 +199,7 @@ FURTHER_PARTS: dict[str, Callable[[object], bool]] = {
     "ema": _is_dict,
     "ema_updates": _is_count,
     "best": _is_best,
-    "figures": _are_figures,
+    "metric_values": _are_figures,
     "seconds": lambda value: isinstance(value, int | float) and 0 <= value < math.inf,
     "diagnostics": _is_dict,
     "doctor": _is_doctor,

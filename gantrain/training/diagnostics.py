@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.atomic_io import expect_tensor
 from gantrain.data import to_range
-from gantrain.evidence.diagnostics import (
+from gantrain.diagnostics.statistics import (
     SATURATED,
     Reliability,
     as_coordinates,
@@ -22,9 +23,8 @@ from gantrain.evidence.diagnostics import (
     similarity,
     swings,
 )
-from gantrain.evidence.measurement import evaluating
-from gantrain.files import expect_tensor
-from gantrain.training.iteration import Iteration
+from gantrain.metrics.metric import evaluating
+from gantrain.training.train_step import TrainStep
 
 EXAMPLES = 64  # of each kind that D judges anew, and that are compared
 STEPS_READ = 8  # of the interval, for what is computed by pairs or by autograd
@@ -57,7 +57,7 @@ class Diagnostics:
 
     def __init__(
         self,
-        iteration: Iteration,
+        iteration: TrainStep,
         *,
         every: int,
         trained: tuple[Tensor, Tensor],
@@ -180,7 +180,9 @@ class Diagnostics:
             return values, {}
         draws = torch.Generator(iteration.device).manual_seed(iteration.step)
         with evaluating(iteration.networks.discriminator):
-            of_sets = [iteration.judge(iteration.seen(images, draws), of)[0] for images, of in sets.values()]
+            of_sets = [
+                iteration.discriminate(iteration.augment_inputs(images, draws), of)[0] for images, of in sets.values()
+            ]
         judged = dict(zip(sets, torch.stack(of_sets).cpu(), strict=True))
         values |= {f"overfitting/logit_{name}": float(v.mean()) for name, v in judged.items()}
         values["overfitting/r_v"] = overfitting(judged["trained"], judged["held_out"], judged["generated"])

@@ -1,6 +1,6 @@
 """Ways to run an iteration: operation by operation (`eagerly`), compiled, or as one CUDA graph.
 
-All run the same `Iteration.body`. What the body needs of the host is settled before it, and every tensor that it
+All run the same `TrainStep.body`. What the body needs of the host is settled before it, and every tensor that it
 changes stays where it is, so that checkpoints are loaded into a captured graph in place.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.capture import CAPTURING, capture_stream, captured, warm_up
-from gantrain.training.iteration import Executor, Iteration, Variant, eagerly
+from gantrain.cuda_graphs import CAPTURING, capture_stream, captured, warm_up
+from gantrain.training.train_step import Executor, GraphKey, TrainStep, run_eager
 
 MOST_GRAPHS = 32
 """Variants whose graphs are kept. With one more all go: the end of one of a stream's graphs takes the cuBLAS workspace
@@ -23,7 +23,7 @@ that the others write into (PyTorch 2.14, pytorch#193402)."""
 class Snapshot:
     """Everything that an iteration's body changes, to be put back in place."""
 
-    def __init__(self, iteration: Iteration) -> None:
+    def __init__(self, iteration: TrainStep) -> None:
         """Copies it, on the device."""
         self._tensors = [(tensor, tensor.detach().clone()) for tensor in iteration.tensors().values()]
         self._generators = [(generator, generator.get_state()) for generator in iteration.generators()]
@@ -43,7 +43,7 @@ class Snapshot:
             torch.cuda.set_rng_state(self._cuda, self._device)
 
 
-class Compiled:
+class CompiledExecutor:
     """The body with its networks and losses compiled by torch.compile (Inductor), draws as eagerly.
 
     Penalties take second derivatives, which compiled functions do not have: what they need runs eagerly. The first
@@ -61,13 +61,13 @@ class Compiled:
         self._options: dict[str, Any] = {"options": {"fallback_random": True}, "dynamic": False} | options
         self._tried = False
 
-    def __call__(self, iteration: Iteration, variant: Variant) -> None:
+    def __call__(self, iteration: TrainStep, variant: GraphKey) -> None:
         """Runs the body once; the first time it compiles, which takes a minute."""
         if not self._tried:
             self._try(iteration, variant)
         iteration.body(variant)
 
-    def _try(self, iteration: Iteration, variant: Variant) -> None:
+    def _try(self, iteration: TrainStep, variant: GraphKey) -> None:
         self._tried = True
         eager = {name: getattr(iteration, name) for name in iteration.COMPILABLE}
         before = Snapshot(iteration)
@@ -84,8 +84,8 @@ class Compiled:
         before.restore()
 
 
-class Graphed:
-    """The whole iteration as one CUDA graph for each `Variant`: one launch in place of hundreds.
+class CudaGraphExecutor:
+    """The whole iteration as one CUDA graph for each `GraphKey`: one launch in place of hundreds.
 
     A variant is captured when it first comes: after warm-ups on a stream of its own the state is put back, so that
     captured and eager runs pass through the same states. While a history is being filled, iterations run as the
@@ -95,17 +95,17 @@ class Graphed:
         failure: why nothing is captured; None while it works.
     """
 
-    def __init__(self, inner: Executor = eagerly, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, inner: Executor = run_eager, say: Callable[[str], None] | None = None) -> None:
         """`inner` runs the body while it is warmed up and captured; `say` is told of a failure (stderr without)."""
         self.inner = inner
         self.failure: str | None = None
         self._say = say or _to_stderr
-        self._graphs: dict[Variant, tuple[Callable[[], None], list[tuple[nn.Parameter, Tensor | None]]]] = {}
+        self._graphs: dict[GraphKey, tuple[Callable[[], None], list[tuple[nn.Parameter, Tensor | None]]]] = {}
         self._pool: Any = None
         self._stream: torch.cuda.Stream | None = None
-        self._last: Variant | None = None
+        self._last: GraphKey | None = None
 
-    def __call__(self, iteration: Iteration, variant: Variant) -> None:
+    def __call__(self, iteration: TrainStep, variant: GraphKey) -> None:
         """Replays the variant's graph, captured if it is not yet."""
         if self.failure is None and not variant.filling and variant not in self._graphs:
             self._capture(iteration, variant)
@@ -120,11 +120,11 @@ class Graphed:
                 parameter.grad = gradient
             self._last = variant
 
-    def _capture(self, iteration: Iteration, variant: Variant) -> None:
+    def _capture(self, iteration: TrainStep, variant: GraphKey) -> None:
         with CAPTURING:  # a measurement that is under way ends first
             self._try(iteration, variant)
 
-    def _try(self, iteration: Iteration, variant: Variant) -> None:
+    def _try(self, iteration: TrainStep, variant: GraphKey) -> None:
         if len(self._graphs) == MOST_GRAPHS:
             self._forget(iteration)
         before = Snapshot(iteration)
@@ -140,7 +140,7 @@ class Graphed:
                 f"several times slower for small networks: {self.failure}"
             )
 
-    def _forget(self, iteration: Iteration) -> None:
+    def _forget(self, iteration: TrainStep) -> None:
         """Frees all graphs and their memory; the next one begins another, since a pool ends with its last graph."""
         if iteration.device.type == "cuda":
             torch.cuda.synchronize(iteration.device)
@@ -148,7 +148,7 @@ class Graphed:
         self._pool = self._last = None
         _drop_gradients(iteration)
 
-    def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Callable[[], None]:
+    def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Callable[[], None]:
         """What runs the variant's body again, with everything as it was `before`."""
         if self._stream is None:
             self._stream = capture_stream(iteration.device, self)
@@ -164,7 +164,7 @@ class Graphed:
         return replay
 
 
-def _drop_gradients(iteration: Iteration) -> None:
+def _drop_gradients(iteration: TrainStep) -> None:
     for optimizer in (iteration.optimizer_g, iteration.optimizer_d):
         optimizer.zero_grad(set_to_none=True)
 

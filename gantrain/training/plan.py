@@ -36,7 +36,7 @@ class Grid:
         z: latents (N, latent_dim).
         labels: classes (N,), a class a row, for networks that read them.
         real: training examples, shown once.
-        draw: examples and the discriminator's judgement of any -> picture, floats (3, H, W) in [0, 1].
+        draw: examples and the discriminator's judgment of any -> picture, floats (3, H, W) in [0, 1].
         animated: whether the pictures become an animation at the end.
     """
 
@@ -62,7 +62,7 @@ class Outcome:
     """
 
     step: int
-    figures: dict[str, float] = field(default_factory=dict)
+    metric_values: dict[str, float] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
     diagnostics_share: float | None = None
     stopped: str | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gantrain.processes import rand, randn, standard_deviation
+from gantrain.distributed import rand, randn, standard_deviation
 
 Judge = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) -> logits (N,)."""
@@ -29,15 +29,15 @@ def distance_from_one(gradient: Tensor, one_sided: bool) -> Tensor:
 
 
 def gradient_penalty(
-    judge: Judge, real: Tensor, fake: Tensor, draws: torch.Generator, *, one_sided: bool = False
+    discriminate: Judge, real: Tensor, fake: Tensor, draws: torch.Generator, *, one_sided: bool = False
 ) -> Tensor:
     """WGAN-GP's (Gulrajani et al. 2017, eq. 3): `distance_from_one` at random points between real and fake."""
     share = rand((len(real), *[1] * (real.ndim - 1)), draws)
     between = torch.lerp(real.detach().float(), fake.detach().float(), share).requires_grad_()
-    return distance_from_one(input_gradient(judge(between), between), one_sided)
+    return distance_from_one(input_gradient(discriminate(between), between), one_sided)
 
 
-def dragan_penalty(judge: Judge, real: Tensor, draws: torch.Generator, *, one_sided: bool = False) -> Tensor:
+def dragan_penalty(discriminate: Judge, real: Tensor, draws: torch.Generator, *, one_sided: bool = False) -> Tensor:
     """DRAGAN's (Kodali et al. 2017, Algorithm 1): `distance_from_one` around real images.
 
     The Gaussian noise there has half the standard deviation of the batch, the scale of the authors' code.
@@ -45,10 +45,10 @@ def dragan_penalty(judge: Judge, real: Tensor, draws: torch.Generator, *, one_si
     real = real.detach().float()
     noise = randn(tuple(real.shape), draws)
     around = (real + 0.5 * standard_deviation(real, draws) * noise).requires_grad_()
-    return distance_from_one(input_gradient(judge(around), around), one_sided)
+    return distance_from_one(input_gradient(discriminate(around), around), one_sided)
 
 
-def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
+def zero_centered_penalty(logits: Tensor, images: Tensor) -> Tensor:
     """½ E‖∇v‖² on those images (Mescheder et al. 2018, eq. 9 and 10): R1 on real, R2 on fake ones."""
     return input_gradient(logits, images).square().sum(dim=1).mean() / 2
 
@@ -72,7 +72,7 @@ class Regularizer:
         r1: γ of the penalty on real images.
         r2: γ of that on fakes.
         interval: R1 and R2 are computed at every `interval`-th discriminator step only, and weigh
-            `interval` times as much (Karras et al. 2020's lazy regularisation).
+            `interval` times as much (Karras et al. 2020's lazy regularization).
         clip: bound of the weights.
     """
 
@@ -90,7 +90,7 @@ class Regularizer:
 
     def penalties(
         self,
-        judge: Judge,
+        discriminate: Judge,
         real: Tensor,
         fake: Tensor,
         real_logits: Tensor,
@@ -105,12 +105,12 @@ class Regularizer:
         """
         found: dict[str, Tensor] = {}
         if self.gp:
-            found["gp"] = self.gp * gradient_penalty(judge, real, fake, draws, one_sided=self.one_sided)
+            found["gp"] = self.gp * gradient_penalty(discriminate, real, fake, draws, one_sided=self.one_sided)
         if self.dragan:
-            found["dragan"] = self.dragan * dragan_penalty(judge, real, draws, one_sided=self.one_sided)
+            found["dragan"] = self.dragan * dragan_penalty(discriminate, real, draws, one_sided=self.one_sided)
         if due:
             if self.r1:
-                found["r1"] = self.r1 * self.interval * zero_centred_penalty(real_logits, real)
+                found["r1"] = self.r1 * self.interval * zero_centered_penalty(real_logits, real)
             if self.r2:
-                found["r2"] = self.r2 * self.interval * zero_centred_penalty(fake_logits, fake)
+                found["r2"] = self.r2 * self.interval * zero_centered_penalty(fake_logits, fake)
         return found

@@ -10,22 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.evidence.doctor import Doctor
-from gantrain.evidence.measurement import LOWER_IS_BETTER, Metric, draw_images, evaluating
-from gantrain.logs.profile import Profile
-from gantrain.logs.progress import Progress
-from gantrain.logs.run_folder import RunFolder
-from gantrain.logs.scalars import pair_scalars
-from gantrain.logs.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
-from gantrain.processes import Processes
-from gantrain.stopping import AskedToEnd, asked, heeding
-from gantrain.training.adam import learning_rate
+from gantrain.diagnostics.doctor import Doctor
+from gantrain.distributed import Processes
+from gantrain.metrics.metric import LOWER_IS_BETTER, Metric, draw_images, evaluating
+from gantrain.run_io.profile import Profile
+from gantrain.run_io.progress import Progress
+from gantrain.run_io.run_folder import RunFolder
+from gantrain.run_io.scalars import pair_scalars
+from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
+from gantrain.signals import StopRequested, asked, handle_signals
 from gantrain.training.checkpoint import BEST, LAST, load_network, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
-from gantrain.training.finite import NotFiniteError, refuse_not_finite
-from gantrain.training.iteration import Iteration
-from gantrain.training.measuring import Measured, Measuring
+from gantrain.training.evaluation import Measured, Measuring
+from gantrain.training.nan_guard import NotFiniteError, check_finite
+from gantrain.training.optimizers import learning_rate
 from gantrain.training.plan import Grid, Outcome, Plan, Sampling
+from gantrain.training.train_step import TrainStep
 from gantrain.turns import give_way
 
 Prune = Callable[[int, dict[str, float]], str | None]
@@ -50,7 +50,7 @@ class Trainer:
 
     def __init__(
         self,
-        iteration: Iteration,
+        iteration: TrainStep,
         *,
         plan: Plan,
         sampling: Sampling,
@@ -112,7 +112,7 @@ class Trainer:
         self.stopped: str | None = None
         self.saved_step = 0
         self.best: dict[str, Any] = {}
-        self.figures: dict[str, float] = {}
+        self.metric_values: dict[str, float] = {}
 
     @property
     def step(self) -> int:
@@ -138,11 +138,11 @@ class Trainer:
 
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
-            AskedToEnd: a signal has asked for that; last.pt holds the step.
+            StopRequested: a signal has asked for that; last.pt holds the step.
         """
         self.iteration.records.clear()
         if self.step == 0:
-            folder.grid(0, self.grid.draw(self.grid.real, self.judge), "real")
+            folder.grid(0, self.grid.draw(self.grid.real, self.discriminate), "real")
             self._draw_grid(folder)
             self._save(folder, self.state_dict(), 0, LAST)
         self.saved_step = self.step
@@ -154,12 +154,12 @@ class Trainer:
         with progress:
             if self.best:
                 progress.show(
-                    **{self.best["name"]: f"{self.figures.get(self.best['headline'], self.best['value']):.4g}"}
+                    **{self.best["name"]: f"{self.metric_values.get(self.best['headline'], self.best['value']):.4g}"}
                 )
             profiled = self.profiled and left and self.processes.is_first
             profile = Profile(folder.path, self.iteration.device, steps=left) if profiled else None
             try:
-                with heeding():
+                with handle_signals():
                     self._iterate(folder, progress, profile)
             except BaseException:
                 with contextlib.suppress(OSError):  # the disk may be what is full
@@ -177,7 +177,9 @@ class Trainer:
         folder.end(state, self.step, self.stopped or self.pruned)
         self._tell(folder, state, now=True)
         share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
-        return Outcome(self.step, self.figures, self.best, share, self.stopped, self.pruned, list(self.doctor.told))
+        return Outcome(
+            self.step, self.metric_values, self.best, share, self.stopped, self.pruned, list(self.doctor.told)
+        )
 
     def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
         """Iterations with what is written down between them, to the last step or until something ends the run."""
@@ -190,9 +192,9 @@ class Trainer:
                 profile.step()
             last = self.step == plan.steps
             if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
-                self._refuse_not_finite(folder, progress)
+                self._check_finite(folder, progress)
             if self.step % plan.log_every == 0 or last:
-                self._refuse_not_finite(folder, progress)
+                self._check_finite(folder, progress)
                 self._log(folder, progress)
             if self.diagnostics is not None:
                 self.diagnostics.keep_gradient()
@@ -209,19 +211,19 @@ class Trainer:
             if self.measuring.is_over or (self.measuring.is_under_way and (due or kept or stops)):
                 self._take_findings(folder, progress)
             if due and self.pruned is None:
-                self._refuse_not_finite(folder, progress)
+                self._check_finite(folder, progress)
                 generators = {name: self.sampling_network(name) for name in self.sampling.networks}
                 self.measuring.begin(self.step, generators, self.state_dict, kept=kept, waits=stops)
                 if self.measuring.is_over:
                     self._take_findings(folder, progress)
             ends = stops or self.pruned is not None
             if (kept or ends) and self.saved_step != self.step and not self.measuring.is_under_way:
-                self._refuse_not_finite(folder, progress)
+                self._check_finite(folder, progress)
                 self._save(folder, self.state_dict(), self.step, LAST)
             progress.exclude(time.monotonic() - pause)
             progress.advance(self.step)
             if signal is not None and self.stopped is None and self.pruned is None:
-                raise AskedToEnd(signal)
+                raise StopRequested(signal)
             if ends:
                 break
             give_way()
@@ -249,7 +251,7 @@ class Trainer:
             "iteration": iteration.state_dict(),
             "rng_cpu": torch.get_rng_state(),
             "best": self.best,
-            "figures": self.figures,
+            "metric_values": self.metric_values,
             "seconds": self.seconds,
         }
         if self.diagnostics is not None:
@@ -288,7 +290,7 @@ class Trainer:
         if self.diagnostics is not None and "doctor" in state:
             self.diagnostics.load_state_dict(state["diagnostics"])
             self.doctor.load_state_dict(state["doctor"])
-        self.best, self.figures = state["best"], state["figures"]
+        self.best, self.metric_values = state["best"], state["metric_values"]
         self._earlier_seconds = state.get("seconds", 0.0)
 
     def _load_rng(self, state: dict[str, Any]) -> None:
@@ -315,21 +317,21 @@ class Trainer:
         return self.iteration.networks.generator
 
     @torch.no_grad()
-    def judge(self, examples: Tensor) -> Tensor:
+    def discriminate(self, examples: Tensor) -> Tensor:
         """The discriminator's logits (N,) of examples, in eval mode."""
         discriminator = self.iteration.networks.discriminator
         with evaluating(discriminator):
             logits: Tensor = discriminator(examples)
         return logits
 
-    def _refuse_not_finite(self, folder: RunFolder, progress: Progress) -> None:
+    def _check_finite(self, folder: RunFolder, progress: Progress) -> None:
         """Ends a run whose losses are not finite, with what was measured before."""
         try:
-            refuse_not_finite(self.iteration, self.saved_step)
+            check_finite(self.iteration, self.saved_step)
         except NotFiniteError:
             if self.measuring.is_under_way:
                 self._take_findings(folder, progress)
-                refuse_not_finite(self.iteration, self.saved_step)  # names the last.pt that there is by now
+                check_finite(self.iteration, self.saved_step)  # names the last.pt that there is by now
             raise
 
     def _log(self, folder: RunFolder, progress: Progress) -> None:
@@ -384,7 +386,7 @@ class Trainer:
             images=self.images_at(self.step),
             seconds=self.seconds,
             images_per_second=self._progress.images_per_second(self.step) if self._progress else 0.0,
-            figures=dict(self.figures),
+            metric_values=dict(self.metric_values),
             best=self.best,
             findings=list(self.doctor.told),
             reason=self.stopped or self.pruned,
@@ -399,7 +401,7 @@ class Trainer:
             image_range=self.iteration.networks.image_range,
             batch_size=self.sampling.batch_size,
         )
-        folder.grid(self.step, self.grid.draw(samples, self.judge), f"{self.step:07d}")
+        folder.grid(self.step, self.grid.draw(samples, self.discriminate), f"{self.step:07d}")
 
     def _take_findings(self, folder: RunFolder, progress: Progress) -> None:
         """What a measurement has found, under the step that it belongs to; waits for it.
@@ -410,20 +412,20 @@ class Trainer:
         measured = self.measuring.findings()
         improved = self._note(measured, folder, progress)
         if self.prune is not None and self.step < self.plan.steps:
-            self.pruned = self.prune(measured.step, dict(self.figures))
+            self.pruned = self.prune(measured.step, dict(self.metric_values))
         improved, self.pruned = self.processes.first_says((improved, self.pruned))
         self._tell(folder, RUNNING)
         if improved or measured.kept:
             state = self.state_dict() if measured.checkpoint is None else measured.checkpoint
-            state |= {"best": self.best, "figures": self.figures}
+            state |= {"best": self.best, "metric_values": self.metric_values}
             self._save(folder, state, measured.step, *([BEST] if improved else []), LAST)
 
     def _note(self, measured: Measured, folder: RunFolder, progress: Progress) -> bool:
         """Writes down the figures of each network; whether the first one is the best so far."""
         improved = False
-        for name, found in measured.figures.items():
+        for name, found in measured.metric_values.items():
             folder.measurements(measured.step, name, found)
-            self.figures |= {f"{figure.name}_{name}": figure.value for figure in found}
+            self.metric_values |= {f"{figure.name}_{name}": figure.value for figure in found}
             progress.say(f"step {measured.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))
             if name == self.sampling.networks[0]:
                 headline = self.metrics[0].headline

@@ -12,7 +12,7 @@ from gantrain.benchmark import fid
 from gantrain.benchmark.cells import FED, LOOPS, VARIANTS
 from gantrain.benchmark.suite import BLOCKS
 from gantrain.benchmark.targets import TARGETS
-from gantrain.evidence.features import FEATURES, InceptionFeatures
+from gantrain.metrics.features import FEATURES, InceptionFeatures
 
 Command = Callable[..., tuple[int, str]]
 

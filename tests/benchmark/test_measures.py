@@ -11,7 +11,7 @@ from gantrain.benchmark.layers import convolutions
 from gantrain.benchmark.peers import PEERS
 from gantrain.benchmark.rows import Row
 from gantrain.benchmark.session import SCALES, Session
-from gantrain.benchmark.targets import MET, NOT_MET, NOT_RUN, judge
+from gantrain.benchmark.targets import MET, NOT_MET, NOT_RUN, discriminate
 from gantrain.benchmark.timing import Spread, paired_ratio, speed_spread, spread_of, time_rounds
 from gantrain.builders import build_networks
 from gantrain.config import ConfigError
@@ -107,20 +107,22 @@ def ratio_row(cell: str, ratio: float, block: str = "loops", contest: str = "A, 
 def test_verdicts() -> None:
     rows = [ratio_row("ours, eager", 1.5), ratio_row("ours, graph", 2.9), ratio_row("ours, graph bf16", 4.0)]
     rows.append(Row(block="overhead", contest="", cell="", figures={"percent": 2.1}))
-    found = {verdict.name: (verdict.outcome, verdict.value) for verdict in judge(rows, "gpu")}
+    found = {verdict.name: (verdict.outcome, verdict.value) for verdict in discriminate(rows, "gpu")}
     assert found["loop alone, A, B=64, against examples"] == (MET, 4.0)
     assert found["the same by a graph alone"] == (NOT_MET, 2.9)
     assert found["logging and diagnostics"] == (NOT_MET, 2.1)
     assert found["loop alone, E, B=64, against mimicry"] == (NOT_RUN, None)
-    assert {verdict.outcome for verdict in judge(rows, "rehearsal")} == {NOT_RUN}
-    assert {verdict.name for verdict in judge(rows, "cpu") if verdict.outcome != NOT_RUN} == {"logging and diagnostics"}
+    assert {verdict.outcome for verdict in discriminate(rows, "rehearsal")} == {NOT_RUN}
+    assert {verdict.name for verdict in discriminate(rows, "cpu") if verdict.outcome != NOT_RUN} == {
+        "logging and diagnostics"
+    }
 
 
 def test_per_flop_a_spared_pass_is_no_advantage() -> None:
     examples = Row(block="loops", contest="x", cell="examples", flops=700)
     ours = ratio_row("ours", 0.8, contest="x")
     ours.flops = 875
-    found = {verdict.name: verdict.value for verdict in judge([examples, ours], "cpu")}
+    found = {verdict.name: verdict.value for verdict in discriminate([examples, ours], "cpu")}
     assert found["loop alone, per FLOP, against examples"] == pytest.approx(1.0)
 
 

@@ -30,7 +30,7 @@ def save_run(folder: Path, *overrides: str) -> Path:
         strengthen(network)
     for _ in range(2):
         trainer.iteration.run()
-    trainer.figures = {"modes_ema": 12.0, "modes_kl_ema": 3.25}
+    trainer.metric_values = {"modes_ema": 12.0, "modes_kl_ema": 3.25}
     folder.mkdir(parents=True)
     save_checkpoint(trainer.state_dict(), folder / LAST)
     return folder
@@ -42,4 +42,4 @@ def strengthen(network: nn.Module) -> None:
         if isinstance(layer, CONVOLUTIONS):
             nn.init.kaiming_normal_(layer.weight)
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = 1.0  # eval mode, too, then normalises
+            layer.momentum = 1.0  # eval mode, too, then normalizes

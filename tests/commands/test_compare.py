@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gantrain.commands.compare import Options, run
-from gantrain.commands.words import parse_words
+from gantrain.commands.options import parse_words
 from gantrain.config import ConfigError
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import RunFolderError
 from gantrain.report import comparison_picture
 from gantrain.report.comparison import compare_figure
-from gantrain.report.variants import Variant, gather
+from gantrain.report.run_groups import RunGroup, group_runs
+from gantrain.run_io.metrics_jsonl import RunFolderError
+from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.made_records import record
 from tests.written_runs import write_run
 
@@ -71,7 +71,7 @@ def test_a_sweep_becomes_a_table_a_picture_and_numbers(
     assert sorted(sweep.rglob("*")) == before
 
     numbers = json.loads((here / "comparison.json").read_text())
-    assert [variant["label"] for variant in numbers["variants"]] == ["loss.gen=alt", "loss.gen=kl"]
+    assert [run_group["label"] for run_group in numbers["run_groups"]] == ["loss.gen=alt", "loss.gen=kl"]
     assert numbers["common"]["loss.disc"] == "gan"
     modes, fid = numbers["figures"]
     alt, kl = modes["readings"]["last"]
@@ -107,7 +107,7 @@ def test_the_variant_of_the_first_run_is_the_baseline(
     head = next(line for line in capsys.readouterr().out.splitlines() if "loss.gen " in line)
     assert head.split() == ["loss.gen", "kl", "alt"]
     numbers = json.loads((here / "comparison.json").read_text())
-    assert [len(variant["runs"]) for variant in numbers["variants"]] == [2, 2]  # one given twice is one
+    assert [len(run_group["runs"]) for run_group in numbers["run_groups"]] == [2, 2]  # one given twice is one
 
 
 def test_seeds_alone_are_a_spread_and_no_comparison(
@@ -116,7 +116,7 @@ def test_seeds_alone_are_a_spread_and_no_comparison(
     run(words(*map(str, sorted(sweep.glob("*alt*"))), "figures=modes"))
     said = capsys.readouterr().out
     assert "120 ± 10" in said
-    assert "There is one variant and nothing to compare it with" in said
+    assert "There is one run_group and nothing to compare it with" in said
     assert "Welch" not in said
     assert (here / "comparison.png").is_file()
 
@@ -156,36 +156,36 @@ def test_too_little_to_compare(sweep: Path, here: Path) -> None:
         run(words(str(here)))
 
 
-def variants_of(folder: Path) -> list[Variant]:
-    return gather([read_run(path) for path in find_runs([folder])])
+def variants_of(folder: Path) -> list[RunGroup]:
+    return group_runs([read_run(path) for path in find_runs([folder])])
 
 
 def test_the_grids_are_those_of_the_first_common_seed(sweep: Path, tmp_path: Path) -> None:
-    variants = variants_of(sweep)
-    of_alt = Variant(variants[0].values, variants[0].runs[1:])
-    shown = comparison_picture.shown_runs([of_alt, variants[1], Variant({}, (record(),))])
+    run_groups = variants_of(sweep)
+    of_alt = RunGroup(run_groups[0].values, run_groups[0].runs[1:])
+    shown = comparison_picture.shown_runs([of_alt, run_groups[1], RunGroup({}, (record(),))])
     assert [run and run.config["seed"] for run in shown] == [1, 1, None]
-    apart = comparison_picture.shown_runs([of_alt, Variant(variants[1].values, variants[1].runs[:1])])
+    apart = comparison_picture.shown_runs([of_alt, RunGroup(run_groups[1].values, run_groups[1].runs[:1])])
     assert [run and run.config["seed"] for run in apart] == [1, 0]
 
 
 def test_the_grid_is_that_of_the_step(sweep: Path) -> None:
-    variants = variants_of(sweep)
-    alt, kl = (variant.runs[0] for variant in variants)
+    run_groups = variants_of(sweep)
+    alt, kl = (run_group.runs[0] for run_group in run_groups)
     assert list(alt.grids) == [0, 6, 13, 20]
-    fid = compare_figure("fid_ema", variants, "last")
+    fid = compare_figure("fid_ema", run_groups, "last")
     assert [comparison_picture.grid_of(alt, point, fid)[0] for point in ("last", "best", 12, 6)] == [20, 20, 6, 6]
     assert comparison_picture.grid_of(kl, "best", fid) == (6, kl.folder / "samples" / "0000006.png")  # best at 10
 
 
 def test_the_picture_holds_grids_figures_and_the_course(sweep: Path) -> None:
-    variants = variants_of(sweep)
-    figure = compare_figure("modes_ema", variants, "last")
-    size = comparison_picture.size_of(variants, figure)
+    run_groups = variants_of(sweep)
+    figure = compare_figure("modes_ema", run_groups, "last")
+    size = comparison_picture.size_of(run_groups, figure)
     assert size is not None
     picture = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(picture)
-    comparison_picture.draw(picture, variants, figure, "last")
+    comparison_picture.draw(picture, run_groups, figure, "last")
     left, right, course = picture.get_axes()
     assert (left.get_title(), right.get_title()) == ("1  loss.gen=alt", "2  loss.gen=kl")
     assert left.get_xlabel().splitlines() == [
@@ -193,7 +193,7 @@ def test_the_picture_holds_grids_figures_and_the_course(sweep: Path) -> None:
         "modes (EMA): 110 at step 20",
         "120 ± 10 over 3 seeds",
     ]
-    with Image.open(variants[1].runs[0].grids[20]) as grid:
+    with Image.open(run_groups[1].runs[0].grids[20]) as grid:
         np.testing.assert_allclose(
             np.asarray(right.get_images()[0].get_array())[..., :3], np.asarray(grid.convert("RGB")) / 255, atol=1e-6
         )
@@ -202,16 +202,16 @@ def test_the_picture_holds_grids_figures_and_the_course(sweep: Path) -> None:
     legend = course.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["1  loss.gen=alt", "2  loss.gen=kl"]
-    assert comparison_picture.size_of([Variant({}, (record(),))], None) is None
+    assert comparison_picture.size_of([RunGroup({}, (record(),))], None) is None
 
 
 def test_wide_pictures_have_more_room(tmp_path: Path) -> None:
-    variants = []
+    run_groups = []
     for number, size in enumerate(((100, 100), (300, 100))):
         (tmp_path / str(number) / "samples").mkdir(parents=True)
         Image.new("RGB", size).save(tmp_path / str(number) / "samples" / "0000020.png")
-        variants.append(Variant({"n": number}, (record(str(tmp_path / str(number))),)))
-    square, wide = (comparison_picture.size_of([variant] * 4, None) for variant in variants)
+        run_groups.append(RunGroup({"n": number}, (record(str(tmp_path / str(number))),)))
+    square, wide = (comparison_picture.size_of([run_group] * 4, None) for run_group in run_groups)
     assert square is not None
     assert wide is not None
     assert square[0] / square[1] > 2  # four in a row
@@ -222,10 +222,14 @@ def test_a_grid_that_is_being_written_leaves_the_others(sweep: Path, tmp_path: P
     (tmp_path / "samples").mkdir()
     whole = min(sweep.glob("*alt*")) / "samples" / "0000020.png"
     (tmp_path / "samples" / "0000020.png").write_bytes(whole.read_bytes()[:300])
-    variants = [variants_of(sweep)[0], Variant({"n": 1}, (record(str(tmp_path)),)), Variant({"n": 2}, (record("no"),))]
+    run_groups = [
+        variants_of(sweep)[0],
+        RunGroup({"n": 1}, (record(str(tmp_path)),)),
+        RunGroup({"n": 2}, (record("no"),)),
+    ]
     picture = Figure(figsize=(9, 6))
     FigureCanvasAgg(picture)
-    comparison_picture.draw(picture, variants, None, "last")
+    comparison_picture.draw(picture, run_groups, None, "last")
     axes = picture.get_axes()
     assert [len(place.get_images()) for place in axes] == [1, 0, 0]
     assert [text.get_text() for place in axes for text in place.texts] == ["this grid cannot be read", "no grid"]

@@ -14,12 +14,12 @@ from PIL import Image
 from gantrain import builders
 from gantrain.commands import evaluate
 from gantrain.commands.evaluate import Options
-from gantrain.commands.words import parse_words
+from gantrain.commands.options import parse_words
 from gantrain.config import METRIC_NAMES, ConfigError
 from gantrain.data import DataError
 from gantrain.evidence import classifier, suite
-from gantrain.evidence.colors import ColorsMetric
-from gantrain.evidence.inception import WeightsError
+from gantrain.metrics.colors import ColorsMetric
+from gantrain.metrics.inception import WeightsError
 from tests.conftest import TINY, compose
 
 CHEAP = "metrics=modes,colors,ms_ssim"
@@ -47,7 +47,7 @@ def write_images(folder: Path, count: int, *, seed: int, dark: bool = False, siz
 
 
 def figures_in(path: Path) -> dict[str, dict[str, Any]]:
-    return {figure["name"]: figure for figure in json.loads(path.read_text())["figures"]}
+    return {figure["name"]: figure for figure in json.loads(path.read_text())["metric_values"]}
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_run_from_its_checkpoint(trained: Path, tmp_path: Path, capsys: pytest
         if "interval" in figure:
             assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
     with_interval = {name for name, figure in found.items() if "interval" in figure}
-    assert {"ms_ssim"} <= with_interval <= set(found) - {"modes"}  # samples all of one mode or colour have none
+    assert {"ms_ssim"} <= with_interval <= set(found) - {"modes"}  # samples all of one mode or color have none
     before = path.read_bytes()
     evaluated(*words)
     assert path.read_bytes() == before, "nothing is overwritten"

@@ -17,8 +17,8 @@ from safetensors import safe_open
 
 from gantrain.commands import export
 from gantrain.commands.onnx_file import check_onnx, write_onnx
+from gantrain.commands.options import parse_words
 from gantrain.commands.trained import load_run
-from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError, from_dict
 from gantrain.networks import make_networks, sample_latent
 from tests.commands.saved_runs import CLASSES, save_run, strengthen

@@ -14,11 +14,11 @@ from gantrain.commands.drawing import draw_samples
 from gantrain.commands.trained import load_run
 from gantrain.config import ConfigError
 from gantrain.data.points import ring as density_of_ring
-from gantrain.evidence.toys import mode_statistics
+from gantrain.metrics.points import mode_statistics
 from gantrain.training.checkpoint import CheckpointError
 from tests.conftest import compose
 
-PLAIN = ("modes", "high_quality", "modes_kl", "kl")
+CONV_PAIRS = ("modes", "high_quality", "modes_kl", "kl")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_what_is_about_images_is_refused(ring: Path) -> None:
 def test_points_are_evaluated_before_and_after_rejection(ring: Path, tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     evaluate.run(evaluate.Options(run=str(ring), seeds=2, samples=500, rejection=True, out=str(out)))
-    found = {figure["name"]: figure for figure in json.loads(out.read_text())["figures"]}
-    assert set(found) == {f"{name}{end}" for name in PLAIN for end in ("", "_rejection")}
+    found = {figure["name"]: figure for figure in json.loads(out.read_text())["metric_values"]}
+    assert set(found) == {f"{name}{end}" for name in CONV_PAIRS for end in ("", "_rejection")}
     trained = load_run(ring)
     for rejection, end in ((False, ""), (True, "_rejection")):
         drawn = [draw_samples(trained, 500, seed, rejection=rejection) for seed in (0, 1)]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from gantrain.atomic_io import UnusableFolderError
 from gantrain.commands import report
+from gantrain.commands.options import parse_words
 from gantrain.commands.report import Options, run
-from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
-from gantrain.files import UnusableFolderError
-from gantrain.logs.rows import RunFolderError
-from gantrain.logs.status import FAILED, mark
+from gantrain.run_io.metrics_jsonl import RunFolderError
+from gantrain.run_io.status import FAILED, mark
 from tests.written_runs import write_run
 
 WRITTEN = {"report.html", "runs.csv", "runs.parquet"}
@@ -37,7 +37,7 @@ def test_it_may_be_written_again_while_runs_go_on(sweep: Path, capsys: pytest.Ca
     again = (sweep / "runs.csv").read_text()
     assert len(again.splitlines()) == len(first.splitlines()) + 1 == 4
     told = capsys.readouterr().out
-    assert "3 runs of 1 variant: 2 finished, 1 failed" in told
+    assert "3 runs of 1 run_group: 2 finished, 1 failed" in told
     assert "1 of 3 runs did not finish" in told
     assert [line for line in told.splitlines() if line.startswith(str(sweep))] == [
         str(sweep / name) for name in ("report.html", "runs.csv", "runs.parquet")

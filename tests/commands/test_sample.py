@@ -15,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain.commands import sample, sample_formats
-from gantrain.commands.drawing import Latents, choose_latents, draw_samples, judge, ranked
+from gantrain.commands.drawing import Latents, choose_latents, discriminate, draw_samples, ranked
+from gantrain.commands.options import parse_words
 from gantrain.commands.trained import TrainedRun, load_run
-from gantrain.commands.words import parse_words
 from gantrain.config import ConfigError
 from gantrain.data import to_uint8
-from gantrain.evidence.measurement import generate_images
-from gantrain.logs.rows import read_rows
+from gantrain.metrics.metric import generate_images
 from gantrain.networks import sample_latent
+from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.training.checkpoint import CheckpointError
 from tests.commands.saved_runs import CLASSES, save_run
 from tests.conftest import TINY
@@ -36,8 +36,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_run(tmp_path_factory.mktemp("runs") / "labelled", "cond=projection")
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(tmp_path_factory.mktemp("runs") / "labeled", "cond=projection")
 
 
 @pytest.fixture
@@ -117,29 +117,29 @@ def test_rank_sorts_from_the_most_to_the_least_believable(
 
 
 def test_classes_stand_in_rows_over_the_same_z_and_are_ranked_inside(
-    labelled: Path, tmp_path: Path, draw: Callable[..., Path]
+    labeled: Path, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
-    trained = load_run(labelled)
+    trained = load_run(labeled)
     z, labels = latents_of(0, 5).repeat(4, 1), torch.arange(4).repeat_interleave(5)
     with torch.no_grad():
         floats = trained.networks.generator(z, labels)
         ratios = trained.networks.discriminator(floats, labels)[0].view(4, 5)
     images = to_uint8(floats, (-1.0, 1.0)).permute(0, 2, 3, 1).numpy().reshape(4, 5, 32, 32, 3)
-    assert np.array_equal(tiles(draw(labelled, "n=5"), 5).reshape(images.shape), images)
-    by_rank = tiles(draw(labelled, "n=5", "rank=log_ratio"), 5).reshape(images.shape)
+    assert np.array_equal(tiles(draw(labeled, "n=5"), 5).reshape(images.shape), images)
+    by_rank = tiles(draw(labeled, "n=5", "rank=log_ratio"), 5).reshape(images.shape)
     for row, order in enumerate(ratios.argsort(dim=1, descending=True)):
         assert np.array_equal(by_rank[row], images[row][order])
-    of_class = arrays(draw(labelled, "class=007", "n=6", f"out={tmp_path}/a.npz"))
+    of_class = arrays(draw(labeled, "class=007", "n=6", f"out={tmp_path}/a.npz"))
     assert of_class["labels"].tolist() == [3] * 6  # a name before a number
-    assert arrays(draw(labelled, "class=2", "n=2", f"out={tmp_path}/b.npz"))["labels"].tolist() == [2, 2]
-    drawn = arrays(draw(labelled, "n=400", f"out={tmp_path}/c.npz"))["labels"]
+    assert arrays(draw(labeled, "class=2", "n=2", f"out={tmp_path}/b.npz"))["labels"].tolist() == [2, 2]
+    drawn = arrays(draw(labeled, "n=400", f"out={tmp_path}/c.npz"))["labels"]
     assert [60 < int((drawn == k).sum()) < 140 for k in range(4)] == [True] * 4
-    table = draw(labelled, "n=9", f"out={tmp_path}/d") / "samples.csv"
+    table = draw(labeled, "n=9", f"out={tmp_path}/d") / "samples.csv"
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["class"] for row in rows] == [CLASSES[k] for k in choose_latents(trained, 9, 0).labels.tolist()]
 
 
-@pytest.mark.parametrize("kind", ["plain", "labelled"])
+@pytest.mark.parametrize("kind", ["plain", "labeled"])
 def test_drawn_without_rejection_they_are_the_images_of_trainings_metrics(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -166,12 +166,12 @@ def test_drawn_without_rejection_they_are_the_images_of_trainings_metrics(
 
 def test_rejection_keeps_the_more_believable(plain: Path) -> None:
     trained = load_run(plain)
-    before = judge(trained, choose_latents(trained, 500, 0).z, None)
+    before = discriminate(trained, choose_latents(trained, 500, 0).z, None)
     drawing = draw_samples(trained, 500, 0, rejection=True)
     assert drawing.images.shape == (500, 3, 32, 32)
     assert drawing.acceptance is not None
     assert 0.1 < drawing.acceptance < 0.6
-    torch.testing.assert_close(drawing.log_ratio, judge(trained, drawing.z, None), rtol=0, atol=1e-5)
+    torch.testing.assert_close(drawing.log_ratio, discriminate(trained, drawing.z, None), rtol=0, atol=1e-5)
     assert drawing.log_ratio is not None
     error = float(before.std()) * (2 / 500) ** 0.5
     assert float(drawing.log_ratio.mean() - before.mean()) > 3 * error
@@ -182,13 +182,13 @@ def test_rejection_keeps_the_more_believable(plain: Path) -> None:
     assert more.acceptance > drawing.acceptance + 0.05
 
 
-def test_rejection_leaves_the_labels_that_were_asked_for(labelled: Path) -> None:
-    trained = load_run(labelled)
+def test_rejection_leaves_the_labels_that_were_asked_for(labeled: Path) -> None:
+    trained = load_run(labeled)
     labels = torch.tensor([3, 0, 3, 1, 0, 3])
     latents = choose_latents(trained, 6, 1, labels, rejection=True)
     assert latents.labels is not None
     assert latents.labels.tolist() == labels.tolist()
-    torch.testing.assert_close(latents.log_ratio, judge(trained, latents.z, labels), rtol=0, atol=1e-5)
+    torch.testing.assert_close(latents.log_ratio, discriminate(trained, latents.z, labels), rtol=0, atol=1e-5)
     assert choose_latents(trained, 50, 1, rejection=True).labels.unique().tolist() == [0, 1, 2, 3]
 
 
@@ -201,7 +201,7 @@ def test_pearson_logits_that_stand_for_no_ratio_are_minus_infinity(tmp_path: Pat
     trained = load_run(save_run(tmp_path / "run", "loss.disc=pearson"))
     with torch.no_grad():
         trained.networks.discriminator.logit.bias.fill_(-50.0)
-    assert bool((judge(trained, latents_of(0, 5), None) == -torch.inf).all())
+    assert bool((discriminate(trained, latents_of(0, 5), None) == -torch.inf).all())
     with pytest.raises(ConfigError, match=r"rejection=true: .* take rejection=false"):
         choose_latents(trained, 5, 0, rejection=True)
 
@@ -218,16 +218,16 @@ def test_truncation_interpolation_and_the_ends_of_rows(plain: Path, tmp_path: Pa
     assert bool((steps > 0).all())
 
 
-def test_a_walk_as_gif_and_mp4(plain: Path, labelled: Path, tmp_path: Path, draw: Callable[..., Path]) -> None:
+def test_a_walk_as_gif_and_mp4(plain: Path, labeled: Path, tmp_path: Path, draw: Callable[..., Path]) -> None:
     with Image.open(draw(plain, "walk=1", "n=3")) as picture:
         assert (picture.n_frames, picture.info["loop"], picture.info["duration"]) == (25, 0, 40)
         assert picture.size == (70 * 4, 70 * 4)  # two by two, enlarged fourfold
-    film = draw(labelled, "walk=1", "n=4", f"out={tmp_path}/a.mp4")
+    film = draw(labeled, "walk=1", "n=4", f"out={tmp_path}/a.mp4")
     raw = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(film), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     read = subprocess.run(raw, capture_output=True, check=True).stdout
     frames = np.frombuffer(read, np.uint8).reshape(-1, 280, 280, 3)
     assert len(frames) == 25
-    reference = list(sample_formats.walk_frames(load_run(labelled), torch.arange(4), 4, 0, 1.0, None))
+    reference = list(sample_formats.walk_frames(load_run(labeled), torch.arange(4), 4, 0, 1.0, None))
     for k in (0, 12, 24):
         small = (reference[k] * 255).round().permute(1, 2, 0).numpy()
         assert float(np.abs(frames[k][2::4, 2::4] - small).mean()) < 12  # lossy
@@ -302,15 +302,15 @@ def test_other_priors_walk_and_interpolate_but_have_no_tails(
 
 
 def test_the_same_words_draw_the_same_picture_and_never_over_another(
-    labelled: Path, tmp_path: Path, draw: Callable[..., Path]
+    labeled: Path, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
-    first = draw(labelled, "class=007", "n=5", "network=raw")
-    assert draw(labelled, "class=3", "n=5", "network=raw", f"out={tmp_path}/a.png").read_bytes() == first.read_bytes()
+    first = draw(labeled, "class=007", "n=5", "network=raw")
+    assert draw(labeled, "class=3", "n=5", "network=raw", f"out={tmp_path}/a.png").read_bytes() == first.read_bytes()
     with pytest.raises(ConfigError, match="nothing is overwritten"):
-        draw(labelled, "class=007", "n=5", "network=raw")
+        draw(labeled, "class=007", "n=5", "network=raw")
     for label in ("cat", "1000"):
         with pytest.raises(ConfigError, match=f"class='{label}' is no class of the run"):
-            draw(labelled, f"class={label}")
+            draw(labeled, f"class={label}")
     with pytest.raises(CheckpointError, match="does not exist"):
         draw(tmp_path / "nowhere")
 

@@ -102,7 +102,7 @@ def test_a_live_run_is_followed_from_before_it_begins_to_its_end(tmp_path: Path)
     last = terminal.text[terminal.text.rindex("1 run: ") :]
     assert "1 run: 1 finished" in last
     assert "modes (EMA)" in last
-    figures = json.loads((tmp_path / "run" / "status.json").read_text())["figures"]
+    figures = json.loads((tmp_path / "run" / "status.json").read_text())["metric_values"]
     assert re.search(rf"run +finished +━+ 100 % +120/120 +{figures['modes_ema']:.4g} [↓↑→]", last)
     assert terminal.output.rstrip().endswith("\x1b[?25h")  # the cursor is there again
 

@@ -84,7 +84,7 @@ def test_a_generator_of_another_kind_of_device_is_seeded_anew() -> None:
     assert torch.equal(torch.rand(3, generator=other), torch.rand(3, generator=torch.Generator().manual_seed(5)))
 
 
-def test_dequantised_levels_lie_evenly_within_their_own_width() -> None:
+def test_dequantized_levels_lie_evenly_within_their_own_width() -> None:
     levels = torch.tensor([0, 100, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 60, 60)
     found = dequantize(levels, (-1.0, 1.0), torch.Generator().manual_seed(0))
     for level, values in zip((0, 100, 255), found, strict=True):

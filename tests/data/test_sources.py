@@ -101,12 +101,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_of_classes_cropped_and_resized(tmp_path: Path) -> None:
-    for name, colour, size in (("cats", (250, 0, 0), (100, 60)), ("dogs", (0, 0, 250), (40, 90))):
+    for name, color, size in (("cats", (250, 0, 0), (100, 60)), ("dogs", (0, 0, 250), (40, 90))):
         (tmp_path / name).mkdir()
         picture = Image.new("RGB", size, (0, 255, 0))
         side = min(size)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
-        picture.paste(colour, (left, top, left + side, top + side))  # green is what the crop takes off
+        picture.paste(color, (left, top, left + side, top + side))  # green is what the crop takes off
         picture.save(tmp_path / name / "one.png")
     Image.new("L", (32, 32), 128).save(tmp_path / "grey.png")
     (tmp_path / "notes.txt").write_text("no image")

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from gantrain.commandline import GROUPS, experiment_names
+from gantrain.cli import GROUPS, experiment_names
 from gantrain.config import options
 
 KNOWN = {key: default for key, default, _ in options()}

@@ -23,11 +23,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from gantrain.files import PART
-from gantrain.logs.events import event_files
-from gantrain.logs.records import read_run
-from gantrain.logs.rows import METRICS, read_rows
-from gantrain.logs.status import FINISHED
+from gantrain.atomic_io import PART
+from gantrain.run_io.events import event_files
+from gantrain.run_io.metrics_jsonl import METRICS, read_rows
+from gantrain.run_io.run_reader import read_run
+from gantrain.run_io.status import FINISHED
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint
 from tests.conftest import python_path
 from tests.faults.damages import Damage

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 
 from gantrain import builders
-from gantrain.training.iteration import Iteration
+from gantrain.training.train_step import TrainStep
 from tests.conftest import TINY, compose
 
 SAMPLES, SAMPLED = 30, "samples.json"
 OTHERWISE = ("model.width", "schedule.steps", "schedule.batch_size", "device")
 WORDS = (
     *(word for word in TINY if word.partition("=")[0] not in OTHERWISE),
-    *("model.width=1", "schedule.batch_size=2", "practice.history=8", "augment=ada", "metrics.asynchronous=true"),
+    *("model.width=1", "schedule.batch_size=2", "tricks.history=8", "augment=ada", "metrics.asynchronous=true"),
 )
 
 
@@ -89,11 +89,11 @@ def leak(kept: list[object], step: int, often: int, device: str) -> None:
 def main(folder: Path, steps: int, leaks_from: int, device: str) -> None:
     """Trains; samples are taken in the second half, and something is kept at each step after `leaks_from`."""
     torch.set_num_threads(1)
-    inner = Iteration.run
+    inner = TrainStep.run
     kept: list[object] = []
     samples = []
 
-    def run(self: Iteration) -> None:
+    def run(self: TrainStep) -> None:
         inner(self)
         if self.step > leaks_from:
             leak(kept, self.step, steps // 60, device)
@@ -103,7 +103,7 @@ def main(folder: Path, steps: int, leaks_from: int, device: str) -> None:
         if self.step > steps // 2 and self.step % (steps // 2 // SAMPLES) == 0:
             samples.append(sample(self.step, device))
 
-    Iteration.run = run  # type: ignore[method-assign]
+    TrainStep.run = run  # type: ignore[method-assign]
     builders.run(compose(*words_for(steps), f"device={device}"), folder)
     (folder / SAMPLED).write_text(json.dumps(samples))
 

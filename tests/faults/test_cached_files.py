@@ -15,12 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gantrain.data import ImageSet
-from gantrain.evidence import classifier, features, inception
-from gantrain.evidence.folded import FoldedInception
-from gantrain.evidence.frechet import fid
-from gantrain.evidence.inception import InceptionWeights, find_inception_weights
-from gantrain.files import (
+from gantrain.atomic_io import (
     LONGEST_NAME,
     UnreadableFileError,
     cached_path,
@@ -29,6 +24,11 @@ from gantrain.files import (
     save_atomically,
     save_cached,
 )
+from gantrain.data import ImageSet
+from gantrain.metrics import classifier, features, inception
+from gantrain.metrics.fid import fid
+from gantrain.metrics.folded_inception import FoldedInception
+from gantrain.metrics.inception import InceptionWeights, find_inception_weights
 from tests.faults.payloads import PAYLOADS
 
 WIDTH = 8
@@ -91,7 +91,7 @@ def blank_state() -> dict[str, Tensor]:
 class Kind:
     """A kind of entry: how it comes about, and how its file is called."""
 
-    figures: Callable[[Path, int], Figures]
+    metric_values: Callable[[Path, int], Figures]
     pattern: str
 
 
@@ -198,7 +198,7 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
 def test_a_damaged_entry_is_noticed_and_made_anew(
     kind: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fresh = KINDS[kind].figures(tmp_path, 1)
+    fresh = KINDS[kind].metric_values(tmp_path, 1)
     (path,) = cache.glob(KINDS[kind].pattern)
     whole = path.read_bytes()
     for name, damage in DAMAGES.items():
@@ -206,7 +206,7 @@ def test_a_damaged_entry_is_noticed_and_made_anew(
         canary = tmp_path / "canary"
         damage(path, canary)
         capsys.readouterr()
-        again = KINDS[kind].figures(tmp_path, 1)
+        again = KINDS[kind].metric_values(tmp_path, 1)
         said = capsys.readouterr().err
         assert f"the cached {str(path)!r} is damaged (" in said, name
         assert "anew" in said
@@ -215,7 +215,7 @@ def test_a_damaged_entry_is_noticed_and_made_anew(
         assert all(map(torch.equal, fresh, again)), name
         assert path.read_bytes() == whole, name
         capsys.readouterr()
-        KINDS[kind].figures(tmp_path, 1)
+        KINDS[kind].metric_values(tmp_path, 1)
         assert "anew" not in capsys.readouterr().err, name
 
 
@@ -224,19 +224,19 @@ def test_another_sets_entry_under_its_name_is_noticed(
     kind: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the same shapes and whole: only what it says of itself tells."""
-    KINDS[kind].figures(tmp_path, 2)
+    KINDS[kind].metric_values(tmp_path, 2)
     (other,) = cache.glob(KINDS[kind].pattern.replace("noise1", "noise2"))
-    fresh = KINDS[kind].figures(tmp_path, 1)
+    fresh = KINDS[kind].metric_values(tmp_path, 1)
     (path,) = cache.glob(KINDS[kind].pattern)
     path.write_bytes(other.read_bytes())
-    again = KINDS[kind].figures(tmp_path, 1)
+    again = KINDS[kind].metric_values(tmp_path, 1)
     assert "it is another entry's" in capsys.readouterr().err
     assert all(map(torch.equal, fresh, again))
 
 
 def test_a_set_that_was_changed_has_another_entry(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in KINDS.values():
-        before = kind.figures(tmp_path, 1)
+        before = kind.metric_values(tmp_path, 1)
         with monkeypatch.context() as changed:
             original = images_of
 
@@ -245,9 +245,9 @@ def test_a_set_that_was_changed_has_another_entry(cache: Path, tmp_path: Path, m
                 return ImageSet(found.name, 255 - found.images, found.labels, found.classes)
 
             changed.setitem(globals(), "images_of", inverted)
-            if kind.figures is not of_weights:
-                assert not all(map(torch.equal, before, kind.figures(tmp_path, 1)))
-        assert all(map(torch.equal, before, kind.figures(tmp_path, 1)))
+            if kind.metric_values is not of_weights:
+                assert not all(map(torch.equal, before, kind.metric_values(tmp_path, 1)))
+        assert all(map(torch.equal, before, kind.metric_values(tmp_path, 1)))
 
 
 def test_two_at_once_never_read_half_an_entry(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from gantrain import builders
+from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
 from gantrain.commands.trained import load_run
-from gantrain.failures import words_for
-from gantrain.files import UnreadableFileError, load_safely, save_atomically
-from gantrain.logs.rows import RunFolderError, read_rows
+from gantrain.errors import words_for
+from gantrain.run_io.metrics_jsonl import RunFolderError, read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
 from tests.faults.damages import DAMAGES, truncate
@@ -148,7 +148,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "a format to come": (lambda state: state.update(format=99), "checkpoint format 99"),
     "a negative step": (lambda state: state.update(step=-1), "step missing or of the wrong kind"),
     "a step that is no number": (lambda state: state.update(step=True), "step missing or of the wrong kind"),
-    "figures in words": (lambda state: state.update(figures={"fid": "low"}), "figures missing or of the wrong kind"),
+    "figures in words": (
+        lambda state: state.update(metric_values={"fid": "low"}),
+        "figures missing or of the wrong kind",
+    ),
     "a best without its keys": (lambda state: state.update(best={"value": 1.0}), "best missing or of the wrong kind"),
     "classes that are numbers": (lambda state: state.update(classes=[1, 2]), "classes missing or of the wrong kind"),
     "a configuration nested without end": (lambda state: state.update(config=nested(200)), "config missing or"),

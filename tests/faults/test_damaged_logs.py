@@ -8,8 +8,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gantrain import builders
-from gantrain.logs.events import are_whole, event_files, put_in_order
-from gantrain.logs.rows import METRICS, Rows, read_rows
+from gantrain.run_io.events import are_whole, event_files, put_in_order
+from gantrain.run_io.metrics_jsonl import METRICS, Rows, read_rows
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose
 from tests.faults.damages import DAMAGES, Damage

@@ -13,7 +13,7 @@ from torchvision.utils import save_image
 from gantrain import builders
 from gantrain.builders import disk
 from gantrain.config import ConfigError
-from gantrain.logs.run_folder import as_grid
+from gantrain.run_io.run_folder import as_grid
 from gantrain.training.checkpoint import LAST
 from tests.conftest import TINY, compose
 
@@ -27,7 +27,7 @@ RUNS = {
     "poole, without EMA": (*TINY, "model=poole", "schedule.ema_decay=0", "metrics.networks=[raw]", "schedule.steps=3"),
     "resnet": (*TINY, "model=resnet", "model.width=4", "model.d_width=4", "schedule.steps=3"),
     "with labels of a thousand classes": (*TINY, "cond=projection", "schedule.steps=3"),
-    "history": (*TINY, "practice.history=100", "schedule.steps=4"),
+    "history": (*TINY, "tricks.history=100", "schedule.steps=4"),
     "points": ("data=ring", "model=mlp", "model.width=16", "schedule.steps=40", "metrics.samples=50", "device=cpu"),
 }
 
@@ -69,7 +69,7 @@ def test_what_the_estimate_is_made_of() -> None:
     assert need("profile=true") - plain == disk.TRACE
     grid = need("log.grids_every_steps=1000") - need("log.grids_every_steps=2000")
     assert grid == 50 * 2 * 3 * (34 * 8 + 2) ** 2
-    checkpoints = need("practice.history=10000") - plain
+    checkpoints = need("tricks.history=10000") - plain
     assert checkpoints == 4 * 10_000 * (3 * 32 * 32 * 4 + 8)
     assert need("log.checkpoint_every_steps=1") == plain
     assert 3.5 < (need("model.width=512") - plain) / (need("model.width=256") - plain) < 6

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gantrain.commandline import (
+from gantrain.cli import (
     check_command_line,
     compose_config,
     count_values,
@@ -24,13 +24,13 @@ from gantrain.commandline import (
     with_literal_resume,
 )
 from gantrain.commands import COMMANDS
-from gantrain.commands.words import key_of, parse_words
+from gantrain.commands.options import key_of, parse_words
 from gantrain.config import Config, ConfigError, flatten, from_dict, from_omegaconf, to_dict
-from gantrain.failures import readable, words_for
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import METRICS, RunFolderError
-from gantrain.logs.run_folder import CONFIG, JOB, RUN, SWEEP
-from gantrain.logs.status import STATUS, Status, read_status
+from gantrain.errors import readable, words_for
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
+from gantrain.run_io.run_folder import CONFIG, JOB, RUN, SWEEP
+from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.run_io.status import STATUS, Status, read_status
 from gantrain.sweeps.driver import Sweep, is_sweep, prepare, summary, taken_up, under_way
 from tests.faults.fuzzing import (
     KNOWN,
@@ -66,15 +66,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "augment.p": (0, 1),
     "augment.target": (-1, 1),
     "augment.speed_images": (1, 10**12),
-    "practice.instance_noise": (0, LARGE),
-    "practice.instance_noise_until": (SMALL, 1),
-    "practice.top_k": (SMALL, 1),
-    "practice.top_k_decay": (SMALL, 1),
-    "practice.history": (0, 10**6),
+    "tricks.instance_noise": (0, LARGE),
+    "tricks.instance_noise_until": (SMALL, 1),
+    "tricks.top_k": (SMALL, 1),
+    "tricks.top_k_decay": (SMALL, 1),
+    "tricks.history": (0, 10**6),
     "optimizer.lr_g": (SMALL, 1),
     "optimizer.lr_d": (SMALL, 1),
     **{f"optimizer.beta{n}_{side}": (0, 1) for n in (1, 2) for side in "gd"},
-    "optimizer.clip_gradient": (0, LARGE),
+    "optimizer.grad_clip_norm": (0, LARGE),
     "schedule.steps": (1, 10**9),
     "schedule.d_steps": (1, 1000),
     "schedule.early_d_steps": (0, 1000),
@@ -241,7 +241,19 @@ def test_a_configuration_of_a_hostile_checkpoint(tree: dict[Any, Any]) -> None:
 FILES = {
     RUN: ("time", "command", "versions", "step"),
     JOB: ("job", "overrides", "config"),
-    STATUS: ("state", "step", "steps", "figures", "best", "findings", "reason", "value", "host", "pid", "seconds"),
+    STATUS: (
+        "state",
+        "step",
+        "steps",
+        "metric_values",
+        "best",
+        "findings",
+        "reason",
+        "value",
+        "host",
+        "pid",
+        "seconds",
+    ),
     CONFIG: ("seed", "name", "model", "schedule"),
     METRICS: ("step", "kind", "name", "protocol", "value", "loss/g"),
     SWEEP: ("words", "jobs", "starts"),
@@ -409,7 +421,11 @@ def test_a_broken_file_of_a_run(name: str, tmp_path: Path) -> None:
             '{"state": "running", "step": "1"}',
             '{"state": "running", "step": true}',
         ),
-        *('{"state": "running", "figures": [1]}', '{"state": "running", "figures": {"fid": "1"}}', "[" * 100_000),
+        *(
+            '{"state": "running", "metric_values": [1]}',
+            '{"state": "running", "metric_values": {"fid": "1"}}',
+            "[" * 100_000,
+        ),
         *('{"state": "finished", "best": {"name": "fid"}}', '{"state": "finished", "findings": 3}'),
         *('{"state": "running", "host": 1}', '{"state": "running", "pid": -1}', '{"state": "running", "pid": 1e9}'),
     ],

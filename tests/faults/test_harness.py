@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gantrain.logs.rows import METRICS
+from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.faults.__main__ import plan
 from tests.faults.harness import compare_runs, live, live_undisturbed

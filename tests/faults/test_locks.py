@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.files import BusyError, UnusableFolderError, held, owner_of
+from gantrain.atomic_io import BusyError, UnusableFolderError, held, owner_of
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY
 from tests.same_runs import figures_of

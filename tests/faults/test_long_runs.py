@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.logs.run_folder import read_rows
+from gantrain.run_io.run_folder import read_rows
 from tests.conftest import REPOSITORY
 from tests.faults.long_run import SAMPLED, words_for
 
@@ -63,7 +63,7 @@ def test_what_a_process_holds_is_flat_and_a_leak_is_seen(tmp_path: Path) -> None
     assert kinds.count("diagnostic") == 100
     assert len({row["step"] for row in rows if row["kind"] == "metric"}) == 25
     words = words_for(steps)
-    assert {"metrics.asynchronous=true", "practice.history=8", "augment=ada"} <= set(words)
+    assert {"metrics.asynchronous=true", "tricks.history=8", "augment=ada"} <= set(words)
 
 
 @pytest.mark.exhaustive

@@ -13,7 +13,7 @@ import pytest
 
 from gantrain import __main__ as entry
 from gantrain import trusted
-from gantrain.commandline import compose_with_hydra
+from gantrain.cli import compose_with_hydra
 from gantrain.sweeps.job import Job
 from tests.conftest import TINY
 

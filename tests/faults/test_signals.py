@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import read_rows
-from gantrain.stopping import AGAIN, INTERRUPTED
+from gantrain.run_io.metrics_jsonl import read_rows
+from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.signals import AGAIN, INTERRUPTED
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, python_path
 from tests.same_runs import figures_of
@@ -119,10 +119,10 @@ def test_a_late_ctrl_c_does_not_interrupt_pythons_own_end(tmp_path: Path) -> Non
     code = (
         "import atexit, os, signal\n"
         "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
-        "from gantrain.stopping import end_quietly\n"
+        "from gantrain.signals import ignore_late_interrupts\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     )
-    for more, shown in (("", True), ("end_quietly()\n", False)):
+    for more, shown in (("", True), ("ignore_late_interrupts()\n", False)):
         done = subprocess.run(
             [sys.executable, "-c", code + more],
             cwd=tmp_path,

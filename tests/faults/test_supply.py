@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-from gantrain.evidence import inception
+from gantrain.metrics import inception
 from tests.conftest import REPOSITORY
 
 try:
@@ -23,15 +23,15 @@ except ModuleNotFoundError:  # Python 3.10
 
 FOLDERS = ("gantrain", "scripts", "configs")
 ALLOWED = {
-    ("gantrain/evidence/inception.py", "torch.jit.load"): "the FID Inception's TorchScript, once its checksum agrees",
-    ("gantrain/evidence/inception.py", "torch.hub.download_url_to_file"): "the FID Inception's weights, with SHA-256",
+    ("gantrain.metrics/inception.py", "torch.jit.load"): "the FID Inception's TorchScript, once its checksum agrees",
+    ("gantrain.metrics/inception.py", "torch.hub.download_url_to_file"): "the FID Inception's weights, with SHA-256",
     (
         "gantrain/data/cifar10.py",
         "torchvision.datasets.utils.download_and_extract_archive",
     ): "CIFAR-10 from torchvision's address, with its MD5",
     ("gantrain/data/cifar10.py", "import socket"): "a time limit for that download",
     ("gantrain/files.py", "import socket"): "gethostname: who holds a folder",
-    ("gantrain/logs/status.py", "import socket"): "gethostname: which machine a run's process is on",
+    ("gantrain/run_io/status.py", "import socket"): "gethostname: which machine a run's process is on",
 }
 """What would be found, where, and why it may stand there."""
 UNPICKLING = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle"}
@@ -157,7 +157,7 @@ def test_what_is_allowed_is_not_found() -> None:
     source = (
         "# http://example.org, torch.load(x), eval(x)\n"
         "import numpy as np, subprocess, torch, yaml\n"
-        "from gantrain.files import load_safely\n"
+        "from gantrain.atomic_io import load_safely\n"
         "torch.load('x', weights_only=True)\n"
         "np.load('x')\nnp.load('x', allow_pickle=False)\n"
         "yaml.safe_load(text)\nyaml.load(text, Loader=yaml.CSafeLoader)\n"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from gantrain.logs.rows import METRICS
-from gantrain.logs.run_folder import JOB, SWEEP
+from gantrain.run_io.metrics_jsonl import METRICS
+from gantrain.run_io.run_folder import JOB, SWEEP
 from tests.conftest import TINY, find_inception
 from tests.faults.damages import delete, flip_bits, truncate
 

@@ -9,16 +9,16 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from gantrain import builders
-from gantrain.evidence.features import InceptionFeatures
-from gantrain.evidence.fidelity import InceptionMetric
-from gantrain.evidence.frechet import fid_of_halves, frechet_distance, moments_of, reference_of
-from gantrain.evidence.inception import InceptionWeights, find_inception_weights
-from gantrain.evidence.kernel import kid, kid_of_resamples
-from gantrain.evidence.manifold import density_and_coverage, precision_and_recall
-from gantrain.logs.rows import read_rows
+from gantrain.metrics.features import InceptionFeatures
+from gantrain.metrics.fid import fid_of_halves, frechet_distance, moments_of, reference_of
+from gantrain.metrics.inception import InceptionWeights, find_inception_weights
+from gantrain.metrics.inception_metrics import InceptionMetric
+from gantrain.metrics.kid import kid, kid_of_resamples
+from gantrain.metrics.prdc import density_and_coverage, precision_and_recall
+from gantrain.run_io.metrics_jsonl import read_rows
 from tests.conftest import TINY, compose
-from tests.evidence.test_inception import Images, some_images
 from tests.gpu.needs import GPU, NEEDS_GPU
+from tests.metrics.test_inception import Images, some_images
 
 pytestmark = NEEDS_GPU
 

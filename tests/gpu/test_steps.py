@@ -9,8 +9,8 @@ from gantrain import builders
 from gantrain.builders.device import arithmetic
 from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
 from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
-from gantrain.training.executors import Graphed
-from gantrain.training.iteration import Iteration, Variant, eagerly
+from gantrain.training.executors import CudaGraphExecutor
+from gantrain.training.train_step import GraphKey, TrainStep, run_eager
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
 from tests.gpu.needs import NEEDS_GPU
@@ -66,8 +66,8 @@ def test_one_pass_over_two_batches_replays_as_a_graph(d_norm: str) -> None:
 
 
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
-def test_the_step_does_not_synchronise(overrides: tuple[str, ...]) -> None:
-    """CUDA itself raises on any synchronising call inside the step."""
+def test_the_step_does_not_synchronize(overrides: tuple[str, ...]) -> None:
+    """CUDA itself raises on any synchronizing call inside the step."""
     words = (*tiny(overrides), "device=cuda", "executor=eager", "schedule.steps=100", "metrics=none")
     words = (*words, "log.every_steps=10")
     config = compose(*words)
@@ -112,7 +112,7 @@ def test_a_graph_computes_what_eager_steps_do(overrides: tuple[str, ...]) -> Non
         eager, graph = trainer_of(*overrides, "executor=eager"), trainer_of(*overrides, "executor=graph")
         wanted, found = states_after(eager, 20), states_after(graph, 20)
     executor = graph.iteration.executor
-    assert isinstance(executor, Graphed)
+    assert isinstance(executor, CudaGraphExecutor)
     assert executor.failure is None
     for name, value in wanted.items():
         assert torch.equal(found[name], value), name
@@ -131,7 +131,7 @@ def test_compiled_steps_are_the_eager_ones_within_rounding(name: str) -> None:
 
 def test_a_streamed_set_trains_on_the_gpu() -> None:
     """Other permutations than a resident set's, since they are the host's; each image once an epoch all the same."""
-    trainer = trainer_of("data.resident=false", "executor=graph", "cond=projection")
+    trainer = trainer_of("data.on_device=false", "executor=graph", "cond=projection")
     batches = trainer.iteration.batches
     assert batches.images.device.type == "cpu"
     states_after(trainer, 20)
@@ -159,7 +159,7 @@ def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
 
 
 def test_a_capture_that_fails_leaves_the_run_and_the_process_whole() -> None:
-    """Reading a value back ends a capture; the run goes on eagerly, and the next one in the process is captured."""
+    """Reading a value back ends a capture; the run goes on run_eager, and the next one in the process is captured."""
     config = compose(*TINY, "device=cuda", "metrics=none", "model.d_dropout=0.3", "schedule.steps=20")
     device = builders.make_device("cuda")
 
@@ -168,15 +168,15 @@ def test_a_capture_that_fails_leaves_the_run_and_the_process_whole() -> None:
 
     told: list[str] = []
 
-    def reads_back(iteration: Iteration, variant: Variant) -> None:
+    def reads_back(iteration: TrainStep, variant: GraphKey) -> None:
         iteration.body(variant)
         if torch.cuda.is_current_stream_capturing():
             torch.ones(1, device=device).item()
 
     eager, broken, after = made(), made(), made()
-    eager.iteration.executor = eagerly
-    broken.iteration.executor = failing = Graphed(reads_back, say=told.append)
-    after.iteration.executor = working = Graphed()
+    eager.iteration.executor = run_eager
+    broken.iteration.executor = failing = CudaGraphExecutor(reads_back, say=told.append)
+    after.iteration.executor = working = CudaGraphExecutor()
     states = []
     for trainer in (eager, broken, after):
         torch.cuda.manual_seed(0)

@@ -11,10 +11,10 @@ import torch
 
 from gantrain import builders
 from gantrain.commands import evaluate, sample
-from gantrain.evidence.measurement import Measurement
-from gantrain.evidence.modes import ModesMetric
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import read_rows
+from gantrain.metrics.metric import MetricValue
+from gantrain.metrics.modes import ModesMetric
+from gantrain.run_io.metrics_jsonl import read_rows
+from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.sweeps.job import forget
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose
@@ -120,7 +120,7 @@ def test_a_run_measured_beside_training_equals_one_that_waits(
     words += ["log.grids_every_steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
     own, threads = ModesMetric.measure, []
 
-    def measure(metric: ModesMetric, *seen: torch.Tensor | None) -> list[Measurement]:
+    def measure(metric: ModesMetric, *seen: torch.Tensor | None) -> list[MetricValue]:
         threads.append(threading.current_thread().name)
         return own(metric, *seen)
 
@@ -130,7 +130,11 @@ def test_a_run_measured_beside_training_equals_one_that_waits(
     assert threads == ["MainThread", *(f"measuring step {step}" for step in range(16, 57, 8)), "MainThread"]
     for name in ("best.pt", "last.pt"):
         one, other = (load_checkpoint(tmp_path / run / name) for run in ("waits", "beside"))
-        assert (one["step"], one["best"], one["figures"]) == (other["step"], other["best"], other["figures"])
+        assert (one["step"], one["best"], one["metric_values"]) == (
+            other["step"],
+            other["best"],
+            other["metric_values"],
+        )
         for network in ("generator", "discriminator", "ema"):
             for key, value in one[network].items():
                 assert torch.equal(value, other[network][key]), (name, network, key)

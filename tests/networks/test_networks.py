@@ -134,7 +134,7 @@ def test_poole_discriminator_counted_before_the_maximum() -> None:
     assert sum(count_parameters(layer) for layer in after[:5]) == pytest.approx(5.58e6, rel=0.005)
 
 
-def test_maxout_takes_the_larger_of_neighbours() -> None:
+def test_maxout_takes_the_larger_of_neighbors() -> None:
     x = torch.tensor([1.0, 5.0, -2.0, -3.0]).view(1, 4, 1, 1)
     assert Maxout()(x).flatten().tolist() == [5.0, -2.0]
 

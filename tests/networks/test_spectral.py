@@ -142,7 +142,7 @@ def test_sharing_changes_no_gradient(loss: Callable[[nn.Module, Tensor, Tensor],
 
 
 def test_the_gradient_passes_through_the_singular_value() -> None:
-    """Along W the normalised weight does not change, and W/(uᵀWv) is what finite differences say."""
+    """Along W the normalized weight does not change, and W/(uᵀWv) is what finite differences say."""
     torch.manual_seed(0)
     norm = SpectralNorm(*(nn.functional.normalize(torch.randn(n, dtype=torch.float64), dim=0) for n in (4, 18)))
     weight = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)

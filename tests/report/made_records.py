@@ -1,10 +1,10 @@
-"""Records of runs made in memory: a configuration, figures over the steps, and how the run stands."""
+"""StepBuffer of runs made in memory: a configuration, figures over the steps, and how the run stands."""
 
 from pathlib import Path
 from typing import Any
 
-from gantrain.logs.records import RunRecord
-from gantrain.logs.status import FINISHED, Status
+from gantrain.run_io.run_reader import RunRecord
+from gantrain.run_io.status import FINISHED, Status
 
 CONFIG: dict[str, Any] = {
     "name": "made",

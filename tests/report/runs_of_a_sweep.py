@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from gantrain.evidence.doctor import Finding
-from gantrain.logs.run_folder import JOB, REASON
-from gantrain.logs.status import FAILED, PRUNED, mark
+from gantrain.diagnostics.doctor import Finding
+from gantrain.run_io.run_folder import JOB, REASON
+from gantrain.run_io.status import FAILED, PRUNED, mark
 from tests.written_runs import write_run
 
 GENS, SEEDS = ("alt", "kl", "rkl"), (0, 1, 2)
@@ -29,7 +29,7 @@ def value(gen: str, seed: int, name: str) -> Callable[[int], float]:
 
 
 def write_sweep(folder: Path) -> Path:
-    """Three variants of three seeds: the last of kl failed, with a finding, and the first of rkl was pruned."""
+    """Three run_groups of three seeds: the last of kl failed, with a finding, and the first of rkl was pruned."""
     number = 0
     for gen in GENS:
         for seed in SEEDS:

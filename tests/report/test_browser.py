@@ -23,7 +23,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def column(page: Any, key: str, table: str = "by-variant") -> list[str | None]:
+def column(page: Any, key: str, table: str = "by-run_group") -> list[str | None]:
     """The cells' data-v in the order of the rows."""
     script = """([table, key]) => {
         const one = document.getElementById(table);
@@ -41,23 +41,23 @@ def test_the_table_sorts_both_ways(page_file: Path, open_page: OpenPage, width: 
         gen: statistics.mean(min(map(value(gen, s, "fid"), range(100, 1001, 100))) for s in seeds)
         for gen, seeds in FINISHED_SEEDS.items()
     }
-    head = page.locator("#by-variant th[data-key='fid best']")
+    head = page.locator("#by-run_group th[data-key='fid best']")
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     shown = [float(v or "nan") for v in column(page, "fid best")]
     assert shown == pytest.approx(sorted(best.values()))
-    assert column(page, "variant") == sorted(best, key=lambda gen: best[gen])
+    assert column(page, "run_group") == sorted(best, key=lambda gen: best[gen])
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
     assert [float(v or "nan") for v in column(page, "fid best")] == pytest.approx(sorted(best.values(), reverse=True))
-    page.locator("#by-variant th[data-key='variant'] button").click()
+    page.locator("#by-run_group th[data-key='run_group'] button").click()
     assert head.get_attribute("aria-sort") is None
-    assert column(page, "variant") == ["alt", "kl", "rkl"]
-    recall = page.locator("#by-variant th[data-key='recall best']")
+    assert column(page, "run_group") == ["alt", "kl", "rkl"]
+    recall = page.locator("#by-run_group th[data-key='recall best']")
     recall.get_by_role("button").click()
     assert recall.get_attribute("aria-sort") == "descending"
-    assert column(page, "variant") == ["rkl", "alt", "kl"]
+    assert column(page, "run_group") == ["rkl", "alt", "kl"]
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -71,15 +71,15 @@ def test_it_fits_the_window_whole(page_file: Path, open_page: OpenPage, width: i
         panel.locator(".main-svg").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#by-run").is_visible()
-    assert not page.locator("#by-variant").is_visible()
+    assert not page.locator("#by-run_group").is_visible()
     assert len(column(page, "folder", "by-run")) == 9
 
 
 def test_missing_values_stay_last(page_file: Path, open_page: OpenPage) -> None:
     page = open_page(page_file, 1280, 900)
-    page.evaluate("delete document.querySelector('#by-variant tbody tr').querySelectorAll('td')[0].dataset.v")
+    page.evaluate("delete document.querySelector('#by-run_group tbody tr').querySelectorAll('td')[0].dataset.v")
     for _ in range(2):
-        page.locator("#by-variant th[data-key='fid best'] button").click()
+        page.locator("#by-run_group th[data-key='fid best'] button").click()
         values = column(page, "fid best")
         assert values[-1] is None
         assert None not in values[:-1]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gantrain.config import flatten, to_dict
-from gantrain.logs.records import read_run
-from gantrain.logs.run_folder import JOB
 from gantrain.report.configurations import command, hydra_word, sweep_commands
+from gantrain.run_io.run_folder import JOB
+from gantrain.run_io.run_reader import read_run
 from tests.conftest import TINY, compose
 from tests.written_runs import write_run
 
@@ -27,7 +27,7 @@ def test_a_command_composes_to_the_same_configuration(tmp_path: Path, with_job: 
         "loss.disc=alpha",
         "loss.alpha_disc=0.3",
         "seed=7",
-        "about.source=a paper, of sorts (2016)",
+        "paper.source=a paper, of sorts (2016)",
     )
     own = [word for word in TINY if word.partition(".")[0] not in ("data=digits", "log")]
     folder = write_run(tmp_path / "run", *words[:-1], "log.grid_images=64", steps=20, every=10, grids=0)

@@ -11,8 +11,8 @@ import yaml
 
 from gantrain.commands import compare, report, watch
 from gantrain.config import printable
-from gantrain.logs.run_folder import CONFIG, JOB, METRICS, REASON, RUN
-from gantrain.logs.status import STATUS
+from gantrain.run_io.run_folder import CONFIG, JOB, METRICS, REASON, RUN
+from gantrain.run_io.status import STATUS
 from gantrain.theory.index import as_html
 from gantrain.theory.page import TheoryFigure
 from tests.written_runs import write_run
@@ -58,7 +58,7 @@ def write(place: Path, word: str, of_folder: str) -> None:
         (folder / RUN).write_text(json.dumps(tainted(json.loads((folder / RUN).read_text()), word)))
         status = tainted(json.loads((folder / STATUS).read_text()), word)
         status |= {"reason": word, "findings": [word], "best": {"headline": f"fid{word}_ema", "value": 1.0, "step": 1}}
-        status["figures"] = {f"fid{word}_ema": 1.0}
+        status["metric_values"] = {f"fid{word}_ema": 1.0}
         (folder / STATUS).write_text(json.dumps(status))
         rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
         rows = [tainted(row, word) | ({f"loss/{word}": 1.0} if row["kind"] == "train" else {}) for row in rows]

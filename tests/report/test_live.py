@@ -15,10 +15,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from gantrain.logs import records
 from gantrain.report import live
 from gantrain.report.live import LiveRun, LiveRuns
 from gantrain.report.live_table import view
+from gantrain.run_io import run_reader
 
 CONFIG: dict[str, Any] = {
     "name": "digits-dcgan",
@@ -65,7 +65,7 @@ def write(
     }
     if measured:
         step = 100 * (1 + measured.index(min(measured)))
-        content["figures"] = {"fid_ema": measured[-1], "kid_ema": measured[-1] / 1000}
+        content["metric_values"] = {"fid_ema": measured[-1], "kid_ema": measured[-1] / 1000}
         content["best"] = {"name": "fid", "headline": "fid_ema", "value": min(measured), "step": step}
     (folder / "status.json").write_text(json.dumps({**content, **status}))
     return folder
@@ -215,7 +215,7 @@ def test_new_runs_are_taken_in_and_the_order_stays(tmp_path: Path) -> None:
 
 def test_runs_of_other_folders_and_other_figures_stand_apart(tmp_path: Path) -> None:
     write(tmp_path / "a" / "12-00-00-x", measured=(3.0,))
-    other = write(tmp_path / "b" / "mine", figures={"modes_ema": 950.0})
+    other = write(tmp_path / "b" / "mine", metric_values={"modes_ema": 950.0})
     status = json.loads((other / "status.json").read_text())
     assert "best" not in status
     lines = shown(tmp_path)
@@ -232,7 +232,7 @@ def test_only_what_has_changed_is_read(sweep: Path, monkeypatch: pytest.MonkeyPa
         before = getattr(live, name)
         monkeypatch.setattr(live, name, lambda *a, name=name, before=before: read.append(name) or before(*a))
     monkeypatch.setattr(live.yaml, "safe_load", lambda text, load=yaml.safe_load: read.append("yaml") or load(text))
-    monkeypatch.setattr(records, "read_rows", lambda path: pytest.fail("a whole metrics.jsonl was read"))
+    monkeypatch.setattr(run_reader, "read_rows", lambda path: pytest.fail("a whole metrics.jsonl was read"))
     seen = LiveRuns([sweep])
     first = seen.look()[0]
     assert sorted(set(read)) == ["measurement_before", "read_status", "yaml"]

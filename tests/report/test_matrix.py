@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.logs.records import find_runs, read_run
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.report.matrix import make_matrix
+from gantrain.report.run_groups import group_runs
 from gantrain.report.section import Section
-from gantrain.report.variants import gather
+from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.made_records import record
 from tests.written_runs import write_run
 
@@ -58,7 +58,7 @@ class Map(HTMLParser):
 
 
 def section_of(place: Path) -> Section | None:
-    return make_matrix(gather([read_run(folder) for folder in find_runs([place])]))
+    return make_matrix(group_runs([read_run(folder) for folder in find_runs([place])]))
 
 
 def map_of(place: Path) -> Map:
@@ -217,7 +217,7 @@ def test_a_run_of_which_nothing_is_left_stands_in_no_pair() -> None:
         *(record(disc, loss__disc=disc, measured={"fid": {20: 30.0}}) for disc in ("gan", "js")),
         record("lost", config={}, overrides=("data=nonesuch",), state="failed", reason="it was lost"),
     ]
-    section = make_matrix(gather(runs))
+    section = make_matrix(group_runs(runs))
     assert section is not None
     (cells,) = Map(section.html).maps
     assert set(cells) == {("alt", "gan"), ("alt", "js")}

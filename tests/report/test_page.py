@@ -12,13 +12,13 @@ import pytest
 from scipy import stats
 
 from gantrain.commands.report import Options, run
-from gantrain.evidence.measurement import LOWER_IS_BETTER
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import METRICS
-from gantrain.logs.run_folder import JOB, RUN
-from gantrain.logs.status import FINISHED, PRUNED, RUNNING, SKIPPED, mark
+from gantrain.metrics.metric import LOWER_IS_BETTER
 from gantrain.report.page import make_page
-from gantrain.report.variants import gather
+from gantrain.report.run_groups import group_runs
+from gantrain.run_io.metrics_jsonl import METRICS
+from gantrain.run_io.run_folder import JOB, RUN
+from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, SKIPPED, mark
 from tests.report.made_records import record
 from tests.report.parsed import Tables
 from tests.report.runs_of_a_sweep import FINDING, FINISHED_SEEDS, GENS, SEEDS, refuse_a_job, write_sweep
@@ -36,7 +36,7 @@ def page(sweep: Path) -> str:
 
 
 def page_of(*places: Path) -> str:
-    return make_page(gather([read_run(folder) for folder in find_runs(places)]), "a title", "the command")
+    return make_page(group_runs([read_run(folder) for folder in find_runs(places)]), "a title", "the command")
 
 
 def without_plotly(page: str) -> str:
@@ -51,10 +51,10 @@ def from_the_file(sweep: Path, gen: str, seed: int, name: str) -> list[float]:
 
 def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> None:
     tables = Tables(page)
-    found = {row["variant"][0].strip(): row for row in tables.rows["by-variant"]}
+    found = {row["run_group"][0].strip(): row for row in tables.rows["by-run_group"]}
     assert set(found) == set(GENS)
-    names = [row["variant"][0].strip() for row in tables.rows["by-variant"]]
-    marked = dict(zip(names, tables.best["by-variant"], strict=True))
+    names = [row["run_group"][0].strip() for row in tables.rows["by-run_group"]]
+    marked = dict(zip(names, tables.best["by-run_group"], strict=True))
     means: dict[str, dict[str, float]] = {}
     for name, pick in (("fid", min), ("recall", max)):
         assert LOWER_IS_BETTER[name] is (pick is min)
@@ -71,7 +71,7 @@ def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> 
     for column, of_gens in means.items():
         pick = min if column.startswith("fid") else max
         assert {gen for gen in GENS if column in marked[gen]} == {pick(of_gens, key=lambda gen: of_gens[gen])}, column
-    assert [row["variant"][0].strip() for row in tables.rows["by-variant"]] == ["rkl", "alt", "kl"]
+    assert [row["run_group"][0].strip() for row in tables.rows["by-run_group"]] == ["rkl", "alt", "kl"]
     assert "2 of 3 seeds; 1 failed" in found["kl"]["fid best"][0]
     assert found["kl"]["findings"][0] == "ratio explosion"
     assert found["rkl"]["states"][0] == "1 pruned, 2 finished"
@@ -81,7 +81,7 @@ def test_the_rows_of_runs_hold_the_figures_of_each(sweep: Path, page: str) -> No
     rows = Tables(page).rows["by-run"]
     assert len(rows) == len(GENS) * len(SEEDS)
     for row in rows:
-        gen, seed = re.fullmatch(r"(\w+), seed (\d)", row["variant"][0].strip()).groups()  # type: ignore[union-attr]
+        gen, seed = re.fullmatch(r"(\w+), seed (\d)", row["run_group"][0].strip()).groups()  # type: ignore[union-attr]
         course = from_the_file(sweep, gen, int(seed), "fid")
         assert float(row["fid best"][1] or "nan") == min(course)
         assert float(row["fid last"][1] or "nan") == course[-1]
@@ -94,7 +94,7 @@ def test_the_curves_hold_what_was_measured(sweep: Path, page: str) -> None:
     text = re.search(r'<script type="application/json" id="curves-data">(.*?)</script>', page, re.DOTALL)
     assert text is not None
     data = json.loads(text[1])
-    (kl,) = [c for c in data["curves"]["fid_ema"] if data["variants"][c["variant"]]["label"] == "kl"]
+    (kl,) = [c for c in data["curves"]["fid_ema"] if data["run_groups"][c["run_group"]]["label"] == "kl"]
     courses = [from_the_file(sweep, "kl", seed, "fid") for seed in SEEDS]
     assert kl["mean"] == pytest.approx([statistics.mean(at) for at in zip(*courses, strict=True)])
     assert kl["std"] == pytest.approx([statistics.stdev(at) for at in zip(*courses, strict=True)])
@@ -164,7 +164,7 @@ def test_many_rows_stay_a_small_page(tmp_path: Path) -> None:
             )
     sizes = [len(page_of(tmp_path / str(k)).encode()) for k in range(2)]
     assert sizes[0] < 6.5e6
-    assert sizes[1] - sizes[0] < 2 * 6 * 300 * 12 * 2  # variants, scalars, points, characters, each with its steps
+    assert sizes[1] - sizes[0] < 2 * 6 * 300 * 12 * 2  # run_groups, scalars, points, characters, each with its steps
 
 
 def test_protocols_that_differ_are_told_and_nothing_is_marked(sweep: Path, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_lists_that_vary_are_words(tmp_path: Path) -> None:
     for place, policy in enumerate(("[]", "[color,cutout]")):
         write_run(tmp_path / str(place), f"augment.policy={policy}", "seed=3", steps=20, every=10, grids=0)
     page = page_of(tmp_path)
-    assert {row["variant"][0] for row in Tables(page).rows["by-variant"]} == {"[]", "[color,cutout]"}
+    assert {row["run_group"][0] for row in Tables(page).rows["by-run_group"]} == {"[]", "[color,cutout]"}
 
 
 def test_runs_of_no_rows_at_all_are_reported(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_seed_that_was_run_again_counts_once(tmp_path: Path) -> None:
         measured = {"fid": partial(constant, fid)}
         write_run(tmp_path / str(place), f"seed={seed}", steps=20, every=10, measured=measured, grids=0)
     page = page_of(tmp_path)
-    (row,) = Tables(page).rows["by-variant"]
+    (row,) = Tables(page).rows["by-run_group"]
     assert float(row["fid best"][1] or "nan") == statistics.mean([20, 40])
     assert row["fid best"][0].startswith(f"30 ± {statistics.stdev([20, 40]):.0f}")
     assert len(Tables(page).rows["by-run"]) == 3
@@ -277,7 +277,7 @@ def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_pa
         measured = {"fid": partial(constant, fid)}
         write_run(tmp_path / str(seed), f"seed={seed}", steps=20, every=10, measured=measured, grids=0, state=state)
     page = page_of(tmp_path)
-    (row,) = Tables(page).rows["by-variant"]
+    (row,) = Tables(page).rows["by-run_group"]
     assert (float(row["fid best"][1] or "nan"), float(row["fid last"][1] or "nan")) == (32, 32)
     assert row["fid best"][0].endswith("2 of 3 seeds; 1 pruned")
     strip = page.partition('<section id="answer">')[2].partition("</section>")[0]
@@ -285,7 +285,7 @@ def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_pa
     assert strip.count('fill="#fff"') == 1
     for folder in (tmp_path / "0", tmp_path / "2"):
         shutil.rmtree(folder)
-    (row,) = Tables(page_of(tmp_path)).rows["by-variant"]
+    (row,) = Tables(page_of(tmp_path)).rows["by-run_group"]
     assert float(row["fid best"][1] or "nan") == 20
 
 
@@ -298,7 +298,7 @@ def test_what_was_skipped_is_told_with_its_reason(sweep: Path, tmp_path: Path) -
     page = page_of(mine)
     part = page.partition('<section id="troubles">')[2].partition("</section>")[0]
     assert "2 of 3 runs finished" in part
-    assert "sweep.impossible=skip" in part
+    assert "sweep.invalid_pairs=skip" in part
     assert "loss.gen=&#39;hinge_ns&#39; needs disc=hinge" in part
     assert "skipped by the sweep, no grid" in page
     assert {row["states"][0] for row in Tables(page).rows["by-run"]} == {"finished", "skipped"}
@@ -309,5 +309,5 @@ def test_what_was_varied_is_in_order_without_what_is_not_known() -> None:
         *(record(str(rate), optimizer__lr_g=rate, seed=4) for rate in (1e-3, 1e-5, 1e-4)),
         record("lost", config={}, overrides=("data=nonesuch",), state="failed"),
     ]
-    page = make_page(gather(runs), "a title", "the command")
+    page = make_page(group_runs(runs), "a title", "the command")
     assert "<dt><code>optimizer.lr_g</code></dt><dd>1e-05, 0.0001, 0.001</dd>" in page

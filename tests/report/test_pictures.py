@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.logs.records import find_runs, read_run
 from gantrain.report.page import make_page
 from gantrain.report.pictures import CODINGS, evenly, fit_films
-from gantrain.report.variants import gather
+from gantrain.report.run_groups import group_runs
+from gantrain.run_io.run_reader import find_runs, read_run
 from tests.written_runs import write_run
 
 
@@ -86,7 +86,7 @@ def test_a_report_of_twenty_runs_stays_under_15_mb(noisy: dict[int, Path], tmp_p
             run = write_run(tmp_path / f"{gen}-{seed}", f"loss.gen={gen}", f"seed={seed}", steps=2000, grids=0)
             for path in noisy.values():
                 (run / "samples" / path.name).write_bytes(path.read_bytes())
-    page = make_page(gather([read_run(folder) for folder in find_runs([tmp_path])]), "twenty", "gantrain report")
+    page = make_page(group_runs([read_run(folder) for folder in find_runs([tmp_path])]), "twenty", "gantrain report")
     size = len(page.encode())
     assert 9_000_000 < size < 15_000_000
     moments = re.search(r'data-moments="(.*?)"', page)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.logs.records import find_runs, read_run
 from gantrain.report.page import make_page
-from gantrain.report.variants import gather
+from gantrain.report.run_groups import group_runs
+from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.conftest import OpenPage
 from tests.report.test_wall import fail_at, paint
 from tests.written_runs import write_run
@@ -43,7 +43,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if failed:
             fail_at(run, 500)
     page = folder / "page.html"
-    page.write_text(make_page(gather([read_run(run) for run in find_runs([folder])]), "pairs", "gantrain report"))
+    page.write_text(make_page(group_runs([read_run(run) for run in find_runs([folder])]), "pairs", "gantrain report"))
     return page
 
 

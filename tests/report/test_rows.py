@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gantrain.commands.report import Options, run
-from gantrain.logs.rows import METRICS
 from gantrain.report.rows import rows_of
-from gantrain.report.variants import gather
+from gantrain.report.run_groups import group_runs
+from gantrain.run_io.metrics_jsonl import METRICS
 from tests.report.made_records import record
 from tests.report.runs_of_a_sweep import GENS, SEEDS, write_sweep
 from tests.written_runs import write_run
@@ -82,7 +82,7 @@ def test_values_and_seeds_are_those_of_the_page(tmp_path: Path) -> None:
         record("c", loss__gen="alpha", loss__alpha_gen=0.5),
         record("d", config={}, overrides=("loss.gen=nonesuch", "seed=3"), state="failed"),
     ]
-    rows = rows_of(gather(runs))
+    rows = rows_of(group_runs(runs))
     assert [(row["loss.gen"], row["loss.alpha_gen"], row["seed"]) for row in rows] == [
         ("linear", None, 1),
         ("alt", None, 0),

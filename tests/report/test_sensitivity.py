@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gantrain.logs.records import RunRecord
+from gantrain.report.run_groups import group_runs
 from gantrain.report.sensitivity import make_sensitivity
-from gantrain.report.variants import gather
+from gantrain.run_io.run_reader import RunRecord
 from tests.report.made_records import record
 
 RATES = (1e-5, 1e-4, 1e-3)
@@ -41,7 +41,7 @@ def drawn(html: str) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
 
 def test_a_point_a_run_and_a_line_of_means() -> None:
     runs = [*runs_of()[:-1], record("p", seed=1, optimizer__lr_g=1e-3, state="pruned", measured={"fid": {10: 7.0}})]
-    section = make_sensitivity(gather(runs))
+    section = make_sensitivity(group_runs(runs))
     assert section is not None
     ((line, points), layout) = drawn(section.html)[0]
     assert line["x"] == list(RATES)
@@ -62,7 +62,7 @@ def test_a_point_a_run_and_a_line_of_means() -> None:
 
 
 def test_groups_by_what_is_no_number() -> None:
-    section = make_sensitivity(gather([*runs_of(loss__gen="alt"), *runs_of(loss__gen="kl")]))
+    section = make_sensitivity(group_runs([*runs_of(loss__gen="alt"), *runs_of(loss__gen="kl")]))
     assert section is not None
     ((traces, _),) = drawn(section.html)
     named = {trace["name"]: trace["x"] for trace in traces if trace["mode"] == "markers"}
@@ -75,7 +75,7 @@ def test_two_numbers_have_two_pictures_without_lines() -> None:
         record(str(k), optimizer__lr_g=rate, model__width=8 * k, measured={"fid": {20: 30.0 + k}})
         for k, rate in enumerate(RATES, start=1)
     ]
-    section = make_sensitivity(gather(runs))
+    section = make_sensitivity(group_runs(runs))
     assert section is not None
     pictures = drawn(section.html)
     assert [[trace["mode"] for trace in traces] for traces, _ in pictures] == [["markers"], ["markers"]]
@@ -97,4 +97,4 @@ def test_two_numbers_have_two_pictures_without_lines() -> None:
     ],
 )
 def test_without_numbers_or_a_figure_that_compares_there_is_none(runs: list[RunRecord]) -> None:
-    assert make_sensitivity(gather(runs)) is None
+    assert make_sensitivity(group_runs(runs)) is None

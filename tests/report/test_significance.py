@@ -109,12 +109,12 @@ def test_intervals_cover_the_truth_in_95_of_100() -> None:
 
 
 def test_a_family_of_comparisons_errs_in_5_of_100() -> None:
-    """Three variants no different from the baseline: one of three is called a difference in 5 % at most."""
+    """Three run_groups no different from the baseline: one of three is called a difference in 5 % at most."""
     source = np.random.default_rng(1)
     corrected = uncorrected = 0
     for _ in range(TRIALS):
-        baseline, *variants = (list(values) for values in source.normal(0, 1, (4, 5)))
-        p_values = [p for values in variants if (p := welch(values, baseline).p) is not None]
+        baseline, *run_groups = (list(values) for values in source.normal(0, 1, (4, 5)))
+        p_values = [p for values in run_groups if (p := welch(values, baseline).p) is not None]
         assert len(p_values) == 3
         corrected += min(holm(p_values)) <= 0.05
         uncorrected += min(p_values) <= 0.05

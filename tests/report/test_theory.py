@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gantrain.logs.records import find_runs, read_run
 from gantrain.report import theory
+from gantrain.report.run_groups import group_runs
 from gantrain.report.section import Section
 from gantrain.report.theory import make_theory
-from gantrain.report.variants import gather
+from gantrain.run_io.run_reader import find_runs, read_run
 from tests.written_runs import write_run
 
 
 def section_of(place: Path) -> Section | None:
-    return make_theory(gather([read_run(folder) for folder in find_runs([place])]))
+    return make_theory(group_runs([read_run(folder) for folder in find_runs([place])]))
 
 
 def section_at(place: Path) -> Section:
@@ -29,7 +29,7 @@ def section_at(place: Path) -> Section:
 
 
 def pictures(section: Section) -> dict[str, list[list[dict[str, Any]]]]:
-    """The traces of each picture, by the variant's label."""
+    """The traces of each picture, by the run_group's label."""
     found: dict[str, list[list[dict[str, Any]]]] = {}
     for panel in section.html.split("<article")[1:]:
         label = re.search(r"<h3>(.*?)</h3>", panel)
@@ -188,7 +188,7 @@ def test_without_a_ratio_the_curve_is_over_v(tmp_path: Path) -> None:
     assert "No weight was measured" in section.html
 
 
-def test_a_normalised_ratio_stands_for_a_mean_of_one(tmp_path: Path) -> None:
+def test_a_normalized_ratio_stands_for_a_mean_of_one(tmp_path: Path) -> None:
     write_run(tmp_path / "0", "loss.gen=kl", "loss.normalize_ratio=true", steps=200, every=100, grids=0)
     section = section_at(tmp_path)
     ((on_curve,),) = pictures(section).values()

@@ -61,7 +61,7 @@ def test_finished_runs_are_means_and_spreads_in_the_table(results: Path) -> None
     rows = [
         {
             "run": key(seed),
-            "figures": {"modes_ema": value},
+            "metric_values": {"modes_ema": value},
             "device": "cpu",
             "torch": "2",
             "seconds": 1,
@@ -96,18 +96,19 @@ def test_nothing_runs_twice_and_what_was_cut_off_goes_on(results: Path) -> None:
     rows = {row["run"]: row for row in map(json.loads, (results / "runs-digits.jsonl").read_text().splitlines())}
     assert len(rows) == 4
     assert {key: row["resumed"] for key, row in rows.items() if row["resumed"]} == {key: True}
-    assert all("modes_ema" in row["figures"] for row in rows.values())
+    assert all("modes_ema" in row["metric_values"] for row in rows.values())
     before = (results / "runs-digits.jsonl").read_text()
     assert tables.run_missing(["tiny"], "digits", (0,), 2, minutes=10.0) == []
     assert (results / "runs-digits.jsonl").read_text() == before
     whole = builders.run(compose(*key.split()), results / "whole")
-    assert rows[key]["figures"] == {k: round(v, 6) for k, v in whole.figures.items()}
+    assert rows[key]["metric_values"] == {k: round(v, 6) for k, v in whole.metric_values.items()}
     (results / "runs-digits.jsonl").write_text("")  # lost: the finished runs still know their figures
     assert tables.run_missing(["tiny"], "digits", (0,), 1, minutes=10.0) == []
     found = {
-        row["run"]: row["figures"] for row in map(json.loads, (results / "runs-digits.jsonl").read_text().splitlines())
+        row["run"]: row["metric_values"]
+        for row in map(json.loads, (results / "runs-digits.jsonl").read_text().splitlines())
     }
-    assert found == {key: row["figures"] for key, row in rows.items()}
+    assert found == {key: row["metric_values"] for key, row in rows.items()}
 
 
 def test_pages_of_results_are_current() -> None:

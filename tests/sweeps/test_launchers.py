@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.logs.records import find_runs, read_run
+from gantrain.run_io.run_reader import find_runs, read_run
 from tests.conftest import TINY, python_path
 from tests.same_runs import figures_of
 

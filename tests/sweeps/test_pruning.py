@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from gantrain.config import Config, ConfigError
-from gantrain.logs.records import find_runs, read_run
+from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.sweeps.driver import prepare
-from gantrain.sweeps.optimising import best_value, key_of, objective_of
+from gantrain.sweeps.optimization import best_value, key_of, objective_of
 from gantrain.sweeps.pruning import make_pruner
 from tests.conftest import TINY, compose
 from tests.written_runs import write_run

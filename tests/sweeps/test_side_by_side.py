@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gantrain.logs.records import find_runs, read_run
+from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.sweeps.side_by_side import _wait
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from gantrain.turns import Surroundings, Turns, call_it, give_way, label, side_by_side

@@ -14,8 +14,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from gantrain import builders
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.rows import METRICS
+from gantrain.run_io.metrics_jsonl import METRICS
+from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 from tests.conftest import TINY, compose, python_path
 from tests.same_runs import figures_of
@@ -228,7 +228,7 @@ def test_what_a_resumed_sweep_may_not_change(tmp_path: Path, command: Any) -> No
 
 
 def test_nothing_leaks_from_job_to_job(tmp_path: Path, command: Any) -> None:
-    words = [*TINY, "model.d_dropout=0.3", "practice.instance_noise=0.1", "metrics.every_steps=3"]
+    words = [*TINY, "model.d_dropout=0.3", "tricks.instance_noise=0.1", "metrics.every_steps=3"]
     assert command("-m", *words, "model.g_norm=batch,virtual", "seed=3", "hydra.sweep.dir=s")[0] == 0
     builders.run(compose(*words, "model.g_norm=virtual", "seed=3"), tmp_path / "alone")
     together = tmp_path / "s" / "001-model.g_norm=virtual"

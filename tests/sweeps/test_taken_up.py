@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gantrain import builders
-from gantrain.logs.records import find_runs, read_run
-from gantrain.logs.run_folder import SWEEP
-from gantrain.logs.status import mark, read_status
+from gantrain.run_io.run_folder import SWEEP
+from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.run_io.status import mark, read_status
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose, python_path
 from tests.same_runs import figures_of
@@ -173,7 +173,7 @@ def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path, command: A
     folder = tmp_path / "s" / "000-loss.disc=hinge"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
-    words = (*TINY, "metrics=none", "loss.gen=alt", "sweep.impossible=skip", "hydra.sweep.dir=s")
+    words = (*TINY, "metrics=none", "loss.gen=alt", "sweep.invalid_pairs=skip", "hydra.sweep.dir=s")
     code, text = command("-m", *words, "loss.disc=hinge,gan")
     assert code == 1
     assert "000-loss.disc=hinge' is not empty, and nothing is overwritten" in text

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gantrain import commandline
-from gantrain.commandline import check_command_line
+from gantrain import cli
+from gantrain.cli import check_command_line
 from gantrain.config import ConfigError
-from gantrain.logs.records import find_runs, read_run
+from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.sweeps.driver import prepare
 from tests.conftest import TINY
 
@@ -48,14 +48,14 @@ def test_every_value_is_tried_before_the_first_job(word: str, refusal: str) -> N
 
 
 def test_a_thousand_values_of_a_key_are_not_a_thousand_compositions(monkeypatch: pytest.MonkeyPatch) -> None:
-    compose, count = commandline.compose_config, 0
+    compose, count = cli.compose_config, 0
 
     def counted(words: list[str]) -> Any:
         nonlocal count
         count += 1
         return compose(words)
 
-    monkeypatch.setattr(commandline, "compose_config", counted)
+    monkeypatch.setattr(cli, "compose_config", counted)
     check_command_line([SWEEP, "seed=range(1000)", "model=dcgan,sngan"])
     assert count <= 3
     with pytest.raises(ConfigError, match="seed='x' must be"):

@@ -1,4 +1,4 @@
-"""Where the rules lead, with the true ratio against the quadrature and with a learnt discriminator."""
+"""Where the rules lead, with the true ratio against the quadrature and with a learned discriminator."""
 
 import csv
 import math
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.theory import learnt, panels
+from gantrain.theory import learned, panels
 from gantrain.theory.best_fit import best_gaussians
 from gantrain.theory.flow import Window, flow, window_of
-from gantrain.theory.learnt import play
+from gantrain.theory.learned_games import play
 from gantrain.theory.mixture import DEFAULT_MIXTURE, Mixture, log_normal
 from gantrain.theory.panels import starts_of
 from gantrain.theory.paths import figure
@@ -63,7 +63,7 @@ def test_flow_descends_on_the_divergence() -> None:
     assert (np.diff(values) < 1e-9).all()
 
 
-def test_rule_gradient_is_that_of_a_reparametrised_sample() -> None:
+def test_rule_gradient_is_that_of_a_reparametrized_sample() -> None:
     """A Monte Carlo generator: r is a frozen function of the sample μ + σz."""
     mean, std, record = 1.0, 1.3, divergence_named("hellinger")
     z = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -88,8 +88,8 @@ def test_starts_lie_in_the_window_where_every_divergence_is_finite(mixture: Mixt
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learnt, "STEPS", 12)
-    monkeypatch.setattr(learnt, "FIRST_D_STEPS", 20)
+    monkeypatch.setattr(learned, "STEPS", 12)
+    monkeypatch.setattr(learned, "FIRST_D_STEPS", 20)
     monkeypatch.setattr(panels, "CONTOURS", (9, 7))
 
 
@@ -130,7 +130,7 @@ def test_total_variation_has_no_exact_rule() -> None:
 
 
 @pytest.mark.slow
-def test_learnt_discriminator_gives_the_order() -> None:
+def test_learned_discriminator_gives_the_order() -> None:
     names = ("kl", "js", "hellinger", "rkl", "alt")
     games = play(names, ("exact",), (0, 1), DEFAULT_MIXTURE, START, WINDOW)
     for seed in (0, 1):

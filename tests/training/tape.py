@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gantrain.training.executors import Graphed, Snapshot
-from gantrain.training.iteration import Iteration, Variant
+from gantrain.training.executors import CudaGraphExecutor, Snapshot
+from gantrain.training.train_step import GraphKey, TrainStep
 
 
 class Tape(TorchDispatchMode):
-    """Records every operation with its arguments, numbers of the host included, and what it gave."""
+    """StepBuffer every operation with its arguments, numbers of the host included, and what it gave."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class Tape(TorchDispatchMode):
                     old.copy_(new)
 
 
-class Taped(Graphed):
-    """`Graphed` with a tape in place of a CUDA graph."""
+class Taped(CudaGraphExecutor):
+    """`CudaGraphExecutor` with a tape in place of a CUDA graph."""
 
-    def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Callable[[], None]:
+    def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Callable[[], None]:
         tape = Tape()
         with tape:
             self.inner(iteration, variant)

@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gantrain import builders
 from gantrain.config import Config, ConfigError
 from gantrain.data import ImageSet, to_range
-from gantrain.evidence.doctor import Doctor
-from gantrain.logs.rows import read_rows
-from gantrain.logs.run_folder import RunFolder
+from gantrain.diagnostics.doctor import Doctor
 from gantrain.networks import NetworkPair
+from gantrain.run_io.metrics_jsonl import read_rows
+from gantrain.run_io.run_folder import RunFolder
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.trainer import StoppedByDoctorError, Trainer
 from tests.conftest import TINY, compose
@@ -94,7 +94,7 @@ def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: 
     "overrides",
     [
         ("model.d_norm=batch", "model.d_dropout=0.3", "schedule.d_steps=2"),
-        ("cond=projection", "augment=ada", "practice.instance_noise=0.1", "practice.top_k=0.5", "precision=bf16"),
+        ("cond=projection", "augment=ada", "tricks.instance_noise=0.1", "tricks.top_k=0.5", "precision=bf16"),
         ("cond=acgan", "model.d_norm=virtual", "model.virtual_reference=3", "loss.disc=relativistic"),
     ],
     ids=["batch", "projection", "virtual"],
@@ -375,7 +375,7 @@ def test_a_game_that_goes_round_in_circles(
 
 def sick(self: Doctor, step: int, values: Any) -> Any:
     """A doctor that finds a dead discriminator at step 4, once."""
-    from gantrain.evidence.doctor import Finding
+    from gantrain.diagnostics.doctor import Finding
 
     if step < 4 or self.told:
         return []

@@ -10,8 +10,8 @@ from gantrain import builders
 from gantrain.builders.executing import is_channels_last, judges_jointly
 from gantrain.networks import in_parts, power_iterate
 from gantrain.training import executors
-from gantrain.training.executors import Compiled, Snapshot
-from gantrain.training.iteration import Iteration, Variant
+from gantrain.training.executors import CompiledExecutor, Snapshot
+from gantrain.training.train_step import GraphKey, TrainStep
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
 from tests.techniques import RUNS, tiny
@@ -21,9 +21,9 @@ EVERY_TECHNIQUE = {
     **RUNS,
     "default": (),
     "decay, noise that fades, top-k that shrinks, lazy penalties": (
-        *("schedule.lr_decay=cosine", "practice.instance_noise=0.2", "practice.instance_noise_until=0.5"),
+        *("schedule.lr_decay=cosine", "tricks.instance_noise=0.2", "tricks.instance_noise_until=0.5"),
         *("regularizer=r1", "regularizer.interval=3", "schedule.d_steps=2", "model.d_norm=layer"),
-        *("practice.top_k=0.5", "practice.top_k_decay=0.5", "loss=relativistic"),
+        *("tricks.top_k=0.5", "tricks.top_k_decay=0.5", "loss=relativistic"),
     ),
 }
 
@@ -82,7 +82,7 @@ def test_gradients_after_a_replay_are_those_of_its_variant() -> None:
 
 def test_a_checkpoint_goes_into_a_captured_graph_in_place(tmp_path: Path) -> None:
     """Loading moves no tensor, so that replays go on from what was loaded."""
-    words = (*TINY, "augment=ada", "practice.history=16", "optimizer.lr_g=0.001")
+    words = (*TINY, "augment=ada", "tricks.history=16", "optimizer.lr_g=0.001")
     whole, other = made(*words), made(*words, "seed=5")
     run(whole, 4)
     state = {key: value for key, value in whole.state_dict().items()}
@@ -109,7 +109,7 @@ def test_with_one_variant_too_many_all_graphs_go_and_are_made_anew(monkeypatch: 
     held: list[int] = []
 
     class Counted(Taped):
-        def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Any:
+        def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Any:
             held.append(len(self._graphs))
             return super().record(iteration, variant, before)
 
@@ -127,7 +127,7 @@ def test_a_failed_capture_is_told_and_changes_nothing() -> None:
     told: list[str] = []
 
     class Breaks(Taped):
-        def record(self, iteration: Iteration, variant: Variant, before: Snapshot) -> Any:
+        def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Any:
             iteration.body(variant)
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
@@ -148,7 +148,7 @@ def test_a_failed_compilation_is_told_and_changes_nothing() -> None:
         raise RuntimeError("no compiler here")
 
     eager, broken = made(*TINY), made(*TINY)
-    broken.iteration.executor = executor = Compiled(told.append, backend=backend, options=None)
+    broken.iteration.executor = executor = CompiledExecutor(told.append, backend=backend, options=None)
     wanted, found = run(eager, 3), run(broken, 3)
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
     assert executor.failure is not None
@@ -261,7 +261,7 @@ def test_layout_and_batches_by_themselves(
 )
 def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
     eager, compiled = made(*tiny(overrides)), made(*tiny(overrides))
-    compiled.iteration.executor = executor = Compiled()
+    compiled.iteration.executor = executor = CompiledExecutor()
     wanted, found = run(eager, 3), run(compiled, 3)
     assert executor.failure is None
     torch.testing.assert_close(found["logits"], wanted["logits"], rtol=2e-3, atol=2e-4)
@@ -280,7 +280,7 @@ def test_a_compiled_run_goes_on_exactly(tmp_path: Path) -> None:
     words = (*TINY, "loss=exact", "model.d_norm=batch", "model.d_dropout=0.2")
     whole, resumed = made(*words), made(*words, "seed=5")
     for trainer in (whole, resumed):
-        trainer.iteration.executor = Compiled()
+        trainer.iteration.executor = CompiledExecutor()
     run(whole, 3)
     torch.save(whole.state_dict(), tmp_path / "state.pt")
     whole.iteration.records.clear()
@@ -289,7 +289,7 @@ def test_a_compiled_run_goes_on_exactly(tmp_path: Path) -> None:
     found = run(resumed, 2)
     for trainer in (whole, resumed):
         executor = trainer.iteration.executor
-        assert isinstance(executor, Compiled)
+        assert isinstance(executor, CompiledExecutor)
         assert executor.failure is None
     for name, value in wanted.items():
         assert torch.equal(found[name], value), name

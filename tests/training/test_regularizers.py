@@ -14,7 +14,7 @@ from gantrain.training.regularizers import (
     dragan_penalty,
     gradient_penalty,
     input_gradient,
-    zero_centred_penalty,
+    zero_centered_penalty,
 )
 
 SHAPE = (6, 3, 4, 4)
@@ -43,10 +43,10 @@ class Linear(nn.Module):
 
 @pytest.mark.parametrize(("norm", "two", "one"), [(3.0, 4.0, 4.0), (0.25, 0.5625, 0.0), (1.0, 0.0, 0.0)])
 def test_gradient_penalties_of_a_linear_discriminator(norm: float, two: float, one: float) -> None:
-    judge = Linear(norm)
+    discriminate = Linear(norm)
     for one_sided, wanted in ((False, two), (True, one)):
-        around = dragan_penalty(judge, images(2), draws(), one_sided=one_sided)
-        between = gradient_penalty(judge, images(2), images(3), draws(), one_sided=one_sided)
+        around = dragan_penalty(discriminate, images(2), draws(), one_sided=one_sided)
+        between = gradient_penalty(discriminate, images(2), images(3), draws(), one_sided=one_sided)
         assert between.item() == pytest.approx(wanted, abs=1e-5)
         assert around.item() == pytest.approx(wanted, abs=1e-5)
 
@@ -54,25 +54,25 @@ def test_gradient_penalties_of_a_linear_discriminator(norm: float, two: float, o
 @pytest.mark.parametrize("norm", [0.5, 3.0])
 def test_the_penalty_pulls_the_weights_as_its_derivative_says(norm: float) -> None:
     """d/dw (‖w‖ - 1)² = 2(‖w‖ - 1) w/‖w‖, and ½‖w‖² has w itself."""
-    judge = Linear(norm)
-    (slope,) = torch.autograd.grad(gradient_penalty(judge, images(2), images(3), draws()), judge.w)
-    torch.testing.assert_close(slope, 2 * (norm - 1) * judge.w.detach() / norm, atol=1e-5, rtol=1e-5)
+    discriminate = Linear(norm)
+    (slope,) = torch.autograd.grad(gradient_penalty(discriminate, images(2), images(3), draws()), discriminate.w)
+    torch.testing.assert_close(slope, 2 * (norm - 1) * discriminate.w.detach() / norm, atol=1e-5, rtol=1e-5)
     x = images(2).requires_grad_()
-    (slope,) = torch.autograd.grad(zero_centred_penalty(judge(x), x), judge.w)
-    torch.testing.assert_close(slope, judge.w.detach(), atol=1e-5, rtol=1e-5)
+    (slope,) = torch.autograd.grad(zero_centered_penalty(discriminate(x), x), discriminate.w)
+    torch.testing.assert_close(slope, discriminate.w.detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_the_points_of_the_penalties() -> None:
     """GP looks between pairs of a real and a fake, DRAGAN around real images with half the batch's deviation."""
     seen: list[Tensor] = []
 
-    def judge(x: Tensor) -> Tensor:
+    def discriminate(x: Tensor) -> Tensor:
         seen.append(x.detach())
         return x.flatten(1).square().sum(dim=1)
 
     real, fake = images(2), images(3)
-    gradient_penalty(judge, real, fake, draws())
-    dragan_penalty(judge, 3 * images(2).repeat(50, 1, 1, 1), draws())
+    gradient_penalty(discriminate, real, fake, draws())
+    dragan_penalty(discriminate, 3 * images(2).repeat(50, 1, 1, 1), draws())
     share = (seen[0] - real) / (fake - real)
     for row in share.flatten(1):
         torch.testing.assert_close(row, row[:1].expand_as(row), atol=1e-3, rtol=1e-3)
@@ -103,7 +103,7 @@ PENALTIES: dict[str, Callable[[nn.Module], Tensor]] = {
         lambda x: 9 * net(x.double()), images(2), images(3), draws(), one_sided=True
     ),
     "dragan": lambda net: dragan_penalty(lambda x: net(x.double()), images(2), draws()),
-    "r1": lambda net: zero_centred_penalty(net((x := images(2).requires_grad_()).double()), x),
+    "r1": lambda net: zero_centered_penalty(net((x := images(2).requires_grad_()).double()), x),
 }
 
 
@@ -135,7 +135,7 @@ def test_second_derivatives_against_finite_differences(name: str) -> None:
 def test_r1_of_a_curved_network_is_its_definition() -> None:
     network = curved()
     x = images(2).requires_grad_()
-    assert zero_centred_penalty(network(x.double()), x).item() == pytest.approx(r1(network).item(), rel=1e-5)
+    assert zero_centered_penalty(network(x.double()), x).item() == pytest.approx(r1(network).item(), rel=1e-5)
 
 
 def test_input_gradient_is_each_examples_own() -> None:
@@ -154,11 +154,13 @@ def test_distance_from_one_by_hand() -> None:
 
 
 def penalties(regularizer: Regularizer, turn: int) -> dict[str, float]:
-    judge = Linear(2.0)
+    discriminate = Linear(2.0)
     real, fake = images(2), images(3)
     if regularizer.is_due(turn):
         real.requires_grad_(), fake.requires_grad_()
-    found = regularizer.penalties(judge, real, fake, judge(real), judge(fake), draws(), due=regularizer.is_due(turn))
+    found = regularizer.penalties(
+        discriminate, real, fake, discriminate(real), discriminate(fake), draws(), due=regularizer.is_due(turn)
+    )
     return {name: value.item() for name, value in found.items()}
 
 
@@ -190,18 +192,18 @@ def test_the_penalised_loss_is_lipschitz_sooner() -> None:
 
     def slope(strength: float) -> float:
         torch.manual_seed(0)
-        judge = Linear(0.1)
-        adam = torch.optim.Adam(judge.parameters(), 0.05)
+        discriminate = Linear(0.1)
+        adam = torch.optim.Adam(discriminate.parameters(), 0.05)
         real = torch.zeros(SHAPE)
         fake = torch.zeros(SHAPE)
         fake[:, 0, 0, 0] = 1
         for _ in range(200):
-            loss = judge(fake).mean() - judge(real).mean()
-            loss = loss + strength * gradient_penalty(judge, real, fake, draws())
+            loss = discriminate(fake).mean() - discriminate(real).mean()
+            loss = loss + strength * gradient_penalty(discriminate, real, fake, draws())
             adam.zero_grad()
             loss.backward()
             adam.step()
-        return float(judge.w.detach().norm())
+        return float(discriminate.w.detach().norm())
 
     assert slope(10.0) == pytest.approx(1.05, abs=0.02)  # 2λ(‖w‖ - 1) balances the loss's slope of 1
     assert slope(0.0) > 5

@@ -18,9 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gantrain import builders
 from gantrain.config import ConfigError, to_dict
-from gantrain.logs.rows import RunFolderError, read_rows
+from gantrain.run_io.metrics_jsonl import RunFolderError, read_rows
 from gantrain.training.checkpoint import FORMAT, CheckpointError, load_checkpoint
-from gantrain.training.finite import NotFiniteError
+from gantrain.training.nan_guard import NotFiniteError
 from tests.conftest import TINY, compose, python_path
 from tests.same_runs import assert_same
 
@@ -116,7 +116,7 @@ def test_the_best_checkpoint_is_the_best_one(tmp_path: Path) -> None:
         ("model.d_norm=spectral", "loss.gen=kl"),
         ("model.d_norm=batch", "schedule.d_steps=2", "loss.disc=hinge"),
         ("model=poole", "model.width=2", "loss.disc=relativistic", "schedule.ema_decay=0", "metrics=none"),
-        ("cond=acgan", "augment=ada", "augment.speed_images=200", "practice.history=20", "practice.instance_noise=0.1"),
+        ("cond=acgan", "augment=ada", "augment.speed_images=200", "tricks.history=20", "tricks.instance_noise=0.1"),
         (
             "cond=projection",
             "cond.generator=embedding",
@@ -151,11 +151,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, overrides: tu
 
 def _interrupt_at(folder: Path, step: int, *overrides: str) -> None:
     """A run in this process whose `step`th iteration raises, like a Ctrl-C."""
-    from gantrain.training.iteration import Iteration
+    from gantrain.training.train_step import TrainStep
 
-    original, count = Iteration.run, 0
+    original, count = TrainStep.run, 0
 
-    def run(self: Iteration) -> None:
+    def run(self: TrainStep) -> None:
         nonlocal count
         count += 1
         if count == step:
@@ -163,7 +163,7 @@ def _interrupt_at(folder: Path, step: int, *overrides: str) -> None:
         original(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Iteration, "run", run)
+        patch.setattr(TrainStep, "run", run)
         with pytest.raises(KeyboardInterrupt):
             train(folder, *overrides)
 

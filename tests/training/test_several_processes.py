@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from gantrain import builders
 from gantrain.config import ConfigError
 from gantrain.data import BatchSampler
-from gantrain.evidence.features import InceptionFeatures
-from gantrain.evidence.inception import find_inception_weights
-from gantrain.logs.rows import read_rows
-from gantrain.processes import ALONE, Processes, present, rand, shared_generator, standard_deviation
+from gantrain.distributed import ALONE, Processes, present, rand, shared_generator, standard_deviation
+from gantrain.metrics.features import InceptionFeatures
+from gantrain.metrics.inception import find_inception_weights
+from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose, python_path
 from tests.techniques import tiny
@@ -28,7 +28,7 @@ PROCESSES = 2
 SHARED = {
     "default": ("model.sync_batch_norm=true",),
     "points": ("data=ring", "loss=exact", "model.width=8"),
-    "normalised ratio, one batch of both halves": (
+    "normalized ratio, one batch of both halves": (
         *("loss=exact", "loss.gen=kl", "model.d_norm=batch", "model.sync_batch_norm=true", "joint_batch=true"),
     ),
     "relativistic, two steps of D, lazy R1 and R2": (
@@ -37,7 +37,7 @@ SHARED = {
     ),
     "labels, ADA, history, top-k": (
         *("cond=acgan", "augment=ada", "augment.target=0.1", "augment.speed_images=100", "augment.p=0.5"),
-        *("practice.history=12", "practice.top_k=0.5", "model.sync_batch_norm=true"),
+        *("tricks.history=12", "tricks.top_k=0.5", "model.sync_batch_norm=true"),
     ),
     "residual network": ("model=resnet", "model.width=4", "model.d_width=4", "model.sync_batch_norm=true"),
     "gradient penalty": (
@@ -46,11 +46,11 @@ SHARED = {
     "virtual batch norm, DRAGAN, noise": (
         *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
         *("model.virtual_reference=4", "regularizer=dragan", "data.dequantize=true"),
-        *("practice.instance_noise=0.1", "optimizer.clip_gradient=1"),
+        *("tricks.instance_noise=0.1", "optimizer.grad_clip_norm=1"),
     ),
     "clipping, spectral norm once a step": ("regularizer=clip", "model.d_norm=none", "model.g_norm=layer"),
     "streamed, channels last": (
-        *("data.resident=false", "channels_last=true", "model.sn_schedule=per_step", "model.sync_batch_norm=true"),
+        *("data.on_device=false", "channels_last=true", "model.sn_schedule=per_step", "model.sync_batch_norm=true"),
     ),
 }
 """Runs of every technique but dropout, which each process draws for itself."""
@@ -303,7 +303,7 @@ def test_draws_are_shared_out() -> None:
 
 
 def test_batches_are_rows_of_the_whole_ones() -> None:
-    """Indices, mirroring and dequantisation, over the end of an epoch."""
+    """Indices, mirroring and dequantization, over the end of an epoch."""
     images = torch.randint(0, 256, (10, 3, 4, 4), dtype=torch.uint8)
 
     def sampler(processes: Processes) -> BatchSampler:
@@ -337,7 +337,7 @@ def test_a_loss_over_processes_adds_up_to_its_value_and_all_of_its_gradient() ->
     assert torch.equal(gradient, torch.tensor([2.0, 4.0]))
 
 
-def test_synchronised_batch_norm_wants_batch_norm() -> None:
+def test_synchronized_batch_norm_wants_batch_norm() -> None:
     with pytest.raises(ConfigError, match="sync_batch_norm"):
         compose("model.sync_batch_norm=true", "model.g_norm=layer")
     config = compose(*TINY, "model.sync_batch_norm=true", "metrics=none")

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from gantrain import builders
-from gantrain.logs.rows import read_rows
+from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import compose
 
@@ -35,8 +35,8 @@ def test_what_a_run_on_points_leaves(tmp_path: Path) -> None:
     [
         ("data=moons", "loss=hinge", "regularizer=gp"),
         ("data=grid", "loss=exact", "model.d_norm=spectral"),
-        ("data=mixture", "loss=relativistic", "practice.history=20"),
-        ("data=ring", "loss=wasserstein", "regularizer=r1", "practice.top_k=0.5"),
+        ("data=mixture", "loss=relativistic", "tricks.history=20"),
+        ("data=ring", "loss=wasserstein", "regularizer=r1", "tricks.top_k=0.5"),
         ("data=ring", "loss.disc=hellinger", "loss.gen=tv", "regularizer=dragan", "precision=bf16"),
     ],
 )
@@ -52,7 +52,7 @@ def test_what_concerns_no_images_works_on_points_and_resumes(tmp_path: Path, wor
 
 
 def test_instance_noise_has_the_points_unit() -> None:
-    config = compose(*SMALL, "data=ring", "practice.instance_noise=0.3")
+    config = compose(*SMALL, "data=ring", "tricks.instance_noise=0.3")
     noise = builders.build_noise(config, None, torch.device("cpu"))
     assert noise is not None
     assert noise.prepare(0)

@@ -10,7 +10,7 @@ from gantrain.training.checkpoint import LAST
 from tests.commands.saved_runs import save_run
 from tests.faults.files.reading import READERS
 
-WORDS = ("model.width=2", "augment=ada", "practice.history=16", "cond=projection", "log.diagnostics_every_steps=1")
+WORDS = ("model.width=2", "augment=ada", "tricks.history=16", "cond=projection", "log.diagnostics_every_steps=1")
 
 
 @pytest.fixture(scope="module")

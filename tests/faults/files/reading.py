@@ -11,7 +11,7 @@ from gantrain import builders
 from gantrain.builders.runs import take_up
 from gantrain.commands.trained import load_run
 from gantrain.data import ImageSet
-from gantrain.failures import BAD_INPUT, words_for
+from gantrain.errors import BAD_INPUT, words_for
 from gantrain.training.checkpoint import LAST
 from tests.commands.saved_runs import CLASSES
 

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from PIL import Image
 from torch import Tensor
 
+from gantrain.atomic_io import UnreadableFileError, load_safely
 from gantrain.data import DataError
 from gantrain.data.folder import load_folder
-from gantrain.files import UnreadableFileError, load_safely
 from gantrain.training.checkpoint import LAST
 from tests.faults.files.mutations import EXAMPLES, Mutated, Whole, fuzzed, mutated_bytes, rezipped
 from tests.faults.files.reading import LONGEST, READERS, as_before_or_refused

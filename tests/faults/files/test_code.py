@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gantrain import builders
+from gantrain.atomic_io import UnreadableFileError, load_safely
 from gantrain.commands.trained import load_run
-from gantrain.files import UnreadableFileError, load_safely
 from gantrain.training.checkpoint import BEST, LAST
 from tests.faults.files.reading import READERS, as_before_or_refused
 from tests.faults.payloads import PAYLOADS
@@ -63,7 +63,7 @@ def hostile_files(whole: bytes, canary: Path) -> dict[str, bytes]:
             found[f"{kind.__name__}, protocol {protocol} in the archive"] = with_pickle(
                 whole, pickle.dumps(payload, protocol)
             )
-        found[f"{kind.__name__} in a checkpoint"] = by_torch({**content, "figures": payload}, legacy=False)
+        found[f"{kind.__name__} in a checkpoint"] = by_torch({**content, "metric_values": payload}, legacy=False)
         found[f"{kind.__name__} in a checkpoint of the old form"] = by_torch({**content, "x": payload}, legacy=True)
         found[f"{kind.__name__} in a tar"] = tarred(pickle.dumps(payload, 2))
     name = str(canary).encode()

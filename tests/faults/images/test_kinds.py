@@ -34,7 +34,7 @@ def test_16_bit_grey_is_scaled(tmp_path: Path) -> None:
         assert (np.diff(image[0].flatten()) >= 0).all()
 
 
-def test_16_bit_colour_is_scaled(tmp_path: Path) -> None:
+def test_16_bit_color_is_scaled(tmp_path: Path) -> None:
     rows = b"".join(b"\0" + struct.pack(">HHH", 65535, 32896, 255) * 32 for _ in range(32))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -49,8 +49,8 @@ def test_cmyk_is_read_as_the_inks_say(tmp_path: Path) -> None:
     inks = [(0, 0, 0, 0), (255, 0, 0, 0), (0, 0, 0, 255), (60, 120, 30, 80)]
     for number, ink in enumerate(inks):
         Image.new("CMYK", (32, 32), ink).save(tmp_path / f"{number}.jpg", quality=100)
-    for image, (*colours, black) in zip(load_folder(tmp_path, 32).images, inks, strict=True):
-        wanted = [255 * (1 - colour / 255) * (1 - black / 255) for colour in colours]
+    for image, (*colors, black) in zip(load_folder(tmp_path, 32).images, inks, strict=True):
+        wanted = [255 * (1 - color / 255) * (1 - black / 255) for color in colors]
         assert np.abs(image[:, 16, 16].numpy() - np.array(wanted)).max() <= 3
 
 
@@ -65,7 +65,7 @@ def test_bilevel_grey_and_palette(tmp_path: Path) -> None:
 
 
 def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
-    """A·colour + (1 - A)·255."""
+    """A·color + (1 - A)·255."""
     Image.new("RGBA", (32, 32), (100, 0, 255, 51)).save(tmp_path / "a.png")
     Image.new("LA", (32, 32), (0, 0)).save(tmp_path / "b.png")
     palette = Image.new("P", (32, 32), 1)
@@ -74,14 +74,14 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     palette.save(tmp_path / "d.png", transparency=bytes([255, 51]))
     Image.fromarray(np.full((32, 32), 4660, np.uint16)).save(tmp_path / "e.png", transparency=4660)
     found = load_folder(tmp_path, 32).images[:, :, 0, 0].numpy()
-    over = [[0.2 * colour + 0.8 * 255 for colour in colours] for colours in ((100, 0, 255), (10, 20, 30))]
+    over = [[0.2 * color + 0.8 * 255 for color in colors] for colors in ((100, 0, 255), (10, 20, 30))]
     wanted = [over[0], [255] * 3, [255] * 3, over[1], [255] * 3]
     assert np.abs(found - np.array(wanted)).max() <= 1
 
 
 @pytest.mark.parametrize("ending", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation(tmp_path: Path, ending: str) -> None:
-    frames = [Image.new("RGB", (32, 32), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+    frames = [Image.new("RGB", (32, 32), color) for color in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
     options = {"lossless": True} if ending == "WEBP" else {}
     content = encoded(frames[0], ending, save_all=True, append_images=frames[1:], **options)
     for name in ("a", "b"):
@@ -126,7 +126,7 @@ def test_a_broken_exif_is_no_reason_for_a_traceback(tmp_path: Path, exif: bytes)
 
 def test_a_changed_file_is_another_set(tmp_path: Path) -> None:
     """What is cached is known by the pixels, so that nothing stale is found of a file that was changed."""
-    from gantrain.files import tensor_digest
+    from gantrain.atomic_io import tensor_digest
 
     good(tmp_path, "a.png", "b.png")
     before = tensor_digest(load_folder(tmp_path, 32).images)

@@ -1,0 +1,216 @@
+"""A whole run: the sections under one `Config`, the checks that concern two of them, and a list of every key."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import get_args, get_origin, get_type_hints
+
+from gantrain.config.cond import CondConfig
+from gantrain.config.data import TOYS, DataConfig
+from gantrain.config.log import DoctorConfig, LogConfig
+from gantrain.config.loss import LossConfig, RegularizerConfig
+from gantrain.config.metrics import MetricsConfig
+from gantrain.config.model import IMAGE_SIZES, ModelConfig
+from gantrain.config.optimizer import OptimizerConfig, ScheduleConfig
+from gantrain.config.paper import PaperConfig
+from gantrain.config.sweep import SweepConfig
+from gantrain.config.tricks import AugmentConfig, TricksConfig
+from gantrain.config.validation import ConfigError, between, choice, option, require, unread
+
+PRECISIONS = ("tf32", "float32", "bf16")
+EXECUTORS = ("auto", "eager", "compiled", "graph", "compiled_graph")
+
+MAY_CHANGE_ON_RESUME = (
+    *("resume", "schedule.steps", "device", "executor", "profile", "data.root", "data.on_device"),
+    *("metrics.inception_weights", "metrics.asynchronous", "doctor.stop"),
+    *("sweep.resume", "sweep.retry", "sweep.invalid_pairs", "sweep.objective"),
+    *("sweep.prune", "sweep.prune_percentile", "sweep.prune_after", "sweep.prune_from"),
+)
+"""Keys that say where things lie, how long to train or when to give up, not what is trained."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Config:
+    """A whole run."""
+
+    name: str = option("run", "name of the run; part of its folder's")
+    seed: int = option(0, "seed of the weights, z, data order, flips and dropout")
+    device: str = option("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N")
+    precision: str = option(
+        "tf32",
+        "tf32 (float32 whose products CUDA rounds to TF32; a CPU has none), float32, or bf16 autocast with weights, "
+        "statistics, logits and losses in float32",
+    )
+    executor: str = option(
+        "auto",
+        "how an iteration runs: eager, compiled (Inductor), graph (one CUDA graph), compiled_graph; auto: graph on "
+        "CUDA, eager on a CPU",
+    )
+    channels_last: bool | None = option(
+        None, "lay networks and images out as NHWC; null: on a CPU, for all networks but model=poole"
+    )
+    joint_batch: bool | None = option(
+        None,
+        "D judges real and fake images in one batch, batch norm by halves; null: where that changes no more than "
+        "rounding, on a CPU with channels_last only",
+    )
+    deterministic: bool = option(
+        False, "deterministic kernels, none chosen by timing: the same bits again and after resume; slower on CUDA"
+    )
+    profile: bool = option(False, "write a trace of ten iterations for Perfetto and TensorBoard into the run's folder")
+    resume: str | None = option(None, "a run folder to go on with, exactly where its last checkpoint stands")
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
+    cond: CondConfig = field(default_factory=CondConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    tricks: TricksConfig = field(default_factory=TricksConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    doctor: DoctorConfig = field(default_factory=DoctorConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    paper: PaperConfig = field(default_factory=PaperConfig)
+
+    def __post_init__(self) -> None:
+        """Checks ranges, and what concerns two sections."""
+        require(
+            re.fullmatch(r"[\w.+=-][\w.+=, -]{0,127}", self.name) is not None and self.name not in (".", ".."),
+            "name",
+            self.name,
+            "must be 1 to 128 letters, digits or any of . + = - _ , since a folder is named after it",
+        )
+        between("seed", self.seed, 0, 2**63 - 1)
+        require(
+            re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", self.device) is not None,
+            "device",
+            self.device,
+            "is not known; choose one of [auto, cpu, cuda, cuda:N]",
+        )
+        choice("precision", self.precision, PRECISIONS)
+        choice("executor", self.executor, EXECUTORS)
+        if self.deterministic and self.executor.startswith("compiled"):
+            raise ConfigError(
+                f"deterministic=true and executor={self.executor!r}: a compiler chooses its kernels by timing; set "
+                "executor=auto, graph or eager, or deterministic=false"
+            )
+        require(self.resume != "", "resume", self.resume, "names no run folder; leave it out for a new run")
+        sizes = IMAGE_SIZES[self.model.name]
+        require(
+            self.data.image_size in sizes,
+            "data.image_size",
+            self.data.image_size,
+            f"does not fit model={self.model.name}, which is built for {list(sizes)} pixels",
+        )
+        self._check_points()
+        if self.cond.name != "none" and self.cond.generator == "batch_norm" and self.model.g_norm != "batch":
+            raise ConfigError(
+                f"cond.generator='batch_norm' puts class-conditional batch norm into the generator, and "
+                f"model.g_norm={self.model.g_norm!r} another one: set cond.generator=embedding, or model.g_norm=batch"
+            )
+        if self.regularizer.clip and self.model.d_norm == "spectral":
+            raise ConfigError(
+                f"regularizer.clip={self.regularizer.clip:g} changes nothing under model.d_norm='spectral', which "
+                "divides the weights by their norm: set model.d_norm=none or batch, or regularizer.clip=0"
+            )
+        if self.augment.target is not None and self.loss.make().boundary is None:
+            raise ConfigError(
+                f"augment.target={self.augment.target:g} adapts to the sign of D on real images, and a "
+                f"{self.loss.disc} discriminator's has no meaning: set augment.target=null, or another loss.disc"
+            )
+        if "modes" in self.metrics.names and self.data.name not in ("digits", *TOYS):
+            raise ConfigError(
+                f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "
+                "and on points only; use fid, kid or auto"
+            )
+        if "classes" in self.metrics.names and self.data.name == "digits":
+            raise ConfigError(
+                f"metrics.names={self.metrics.names} with data=digits: its thousand modes are read digit by digit; "
+                "take modes in place of classes"
+            )
+        if self.metrics.reference_split == "test" and self.data.name == "folder":
+            raise ConfigError(
+                "metrics.reference_split='test' does not exist for data=folder, which has one split; use train"
+            )
+        if self.metrics.asynchronous and self.has_own_inception_precision and self.device != "cpu":
+            raise ConfigError(
+                f"metrics.asynchronous=true with metrics.precision='float32' and precision={self.precision!r}: CUDA's "
+                "switch for TF32 is the whole process's, and training needs it the other way; set "
+                "metrics.precision=auto or bf16, precision=float32, or metrics.asynchronous=false"
+            )
+        if self.doctor.stop and self.log.diagnostics_every_steps == 0:
+            raise ConfigError(
+                "doctor.stop=true waits for a finding, and log.diagnostics_every_steps=0 looks for none: leave it at "
+                "null, or set doctor.stop=false"
+            )
+        if self.metric_names and "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
+            raise ConfigError(
+                f"metrics.networks={self.metrics.networks} asks for the EMA, and schedule.ema_decay=0 turns it off: "
+                "set metrics.networks=[raw] or an ema_decay such as 0.999"
+            )
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics asked for, `auto` resolved by the data set."""
+        if self.metrics.names == ["auto"]:
+            return ("modes",) if self.data.name in ("digits", *TOYS) else ("fid", "kid")
+        return tuple(self.metrics.names)
+
+    @property
+    def has_own_inception_precision(self) -> bool:
+        """Whether the Inception's convolutions are to go without TF32 where training's have it."""
+        return self.metrics.precision == "float32" and self.precision != "float32"
+
+    def _check_points(self) -> None:
+        """Points go with model=mlp, and with nothing that is about images."""
+        points = self.data.name in TOYS
+        if points != (self.model.name == "mlp"):
+            hint = "use model=mlp" if points else f"use data={TOYS[0]} or another of [{', '.join(TOYS)}]"
+            raise ConfigError(
+                f"model={self.model.name} does not fit data={self.data.name}, which is made of "
+                f"{'points' if points else 'images'}: {hint}"
+            )
+        if not points:
+            return
+        require(self.cond.name == "none", "cond", self.cond.name, "reads labels, and model=mlp none; leave it at none")
+        require(not self.augment.policy, "augment.policy", self.augment.policy, "is for images; leave it at []")
+        unread("log.grid_images", self.log.grid_images, 64, "sets of images, not points")
+        between("metrics.samples", self.metrics.samples, 11, 10**7, what="KL looks for the tenth neighbor")
+        for name in self.metric_names:
+            require(name == "modes", "metrics.names", name, f"is measured on images; data={self.data.name} has modes")
+
+
+def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:
+    """Every key as (dotted name, default, help), sections last."""
+    section = cls()
+    for f in fields(cls):
+        value = getattr(section, f.name)
+        if is_dataclass(value):
+            yield from options(type(value), f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, value, f.metadata["help"]
+
+
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list, written [A,B]",
+    type(None): "null",
+}
+
+
+def kind_of(key: str, cls: type = Config) -> str | None:
+    """What may stand at a dotted key or a list's place in words, "a number or null"; None where it is not told."""
+    section, _, rest = key.partition(".")
+    name, bracket, _ = section.partition("[")
+    hint = get_type_hints(cls).get(name)
+    if is_dataclass(hint):
+        return kind_of(rest, hint) if isinstance(hint, type) else None
+    if hint is None or rest:
+        return None
+    parts = (list,) if get_origin(hint) is list and not bracket else get_args(hint) or (hint,)
+    return " or ".join(KINDS[part] for part in parts) if set(parts) <= set(KINDS) else None

@@ -1,0 +1,128 @@
+"""A run's row in TensorBoard's HPARAMS: few columns, the same in all runs of a sweep, from the first step on.
+
+TensorBoard takes the columns of all rows from one run, whichever it meets first. So each run names those that its
+whole sweep has, and gives the values of every key for whatever columns another run has named. The figures are read
+live from the scalars `metric/*` and `best/*`: a run that fails has what it reached.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.struct_pb2 import Value
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import (
+    DATA_TYPE_BOOL,
+    DATA_TYPE_FLOAT64,
+    DATA_TYPE_STRING,
+    STATUS_FAILURE,
+    STATUS_SUCCESS,
+    Experiment,
+    HParamInfo,
+    MetricInfo,
+    MetricName,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+
+from gantrain.config import MAY_CHANGE_ON_RESUME, Config, as_word, flatten, options, to_dict
+from gantrain.run_io.charts import figures_of
+from gantrain.run_io.status import FINISHED, PRUNED
+
+OBJECTIVE = "objective"
+ALWAYS = (
+    OBJECTIVE,
+    "data.name",
+    "model.name",
+    "model.width",
+    "optimizer.lr_d",
+    "optimizer.lr_g",
+    "schedule.batch_size",
+    "schedule.steps",
+    "seed",
+)
+"""Columns of every run."""
+USUALLY_FIRST = (OBJECTIVE, "data.name", "model.name", "schedule.steps", "seed")
+"""TensorBoard shows five columns until more are asked for: those of runs that are in no sweep."""
+NEVER = {"name", *MAY_CHANGE_ON_RESUME} - {"schedule.steps"}
+"""Keys that do not make one experiment another, as those of the sections `about`, `sweep` and `hydra` do not."""
+FIGURES_SHOWN = 4
+"""Figures with a column for the last and one for the best; all others are among the scalars."""
+
+
+def row(config: Config, overrides: Sequence[str], *, of_sweep: Sequence[str] | None, time: float) -> list[Summary]:
+    """What a run says of itself at its start.
+
+    Args:
+        config: the run's.
+        overrides: `key=value` words that were asked for; groups such as `optimizer=ttur` too.
+        of_sweep: the words of the sweep that it is one of, [] where they are not known; None for a run by itself.
+            A sweep's runs have columns for the keys that it varies, others for what differs from the defaults.
+        time: of the start, seconds since 1970.
+    """
+    values = {key: value for key, value in flatten(to_dict(config)).items() if _is_told(key)}
+    varied = [word for word in overrides if "=" in word and word not in (of_sweep or ())]
+    defaults = {key: default for key, default, _ in options()}
+    asked = {}
+    for word in varied:
+        key, _, text = word.lstrip("+").partition("=")
+        asked[f"{key}.name" if f"{key}.name" in values else key] = text  # data=digits is data.name=digits
+    values = {key: text for key, text in asked.items() if _is_told(key)} | values
+    if of_sweep is None:
+        first = set(USUALLY_FIRST)
+        columns = [key for key, value in values.items() if key not in defaults or value != defaults[key]]
+    else:
+        first = {OBJECTIVE, *asked}
+        columns = [key for key in asked if key in values]
+    hparams = {OBJECTIVE: _value(str(config.loss.make()), nullable=False)}
+    hparams |= {key: _value(value, nullable=defaults.get(key) is None) for key, value in values.items()}
+    experiment = Experiment(
+        hparam_infos=[_column(k, hparams[k], first=k in first) for k in dict.fromkeys((*ALWAYS, *columns))],
+        metric_infos=list(_figures(config)),
+        time_created_secs=time,
+    )
+    start = SessionStartInfo(hparams=hparams, start_time_secs=time)
+    return [
+        _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
+        _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
+    ]
+
+
+def end(state: str, time: float) -> Summary:
+    """How a run ended: one of `logs.status.STATES`; TensorBoard knows success and failure alone."""
+    status = STATUS_SUCCESS if state in (FINISHED, PRUNED) else STATUS_FAILURE
+    info = SessionEndInfo(status=status, end_time_secs=time)
+    return _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
+
+
+def _is_told(key: str) -> bool:
+    return key not in NEVER and key.partition(".")[0] not in ("about", "sweep", "hydra", "hydra/sweeper")
+
+
+def _value(value: Any, *, nullable: bool) -> Value:
+    """As TensorBoard sorts it: a key that may be null is text in every run."""
+    if isinstance(value, bool):
+        return Value(bool_value=value)
+    if isinstance(value, int | float) and not nullable:
+        return Value(number_value=value)
+    return Value(string_value=as_word(value))
+
+
+def _column(key: str, value: Value, *, first: bool) -> HParamInfo:
+    kinds = {"bool_value": DATA_TYPE_BOOL, "number_value": DATA_TYPE_FLOAT64, "string_value": DATA_TYPE_STRING}
+    return HParamInfo(name=key, type=kinds[str(value.WhichOneof("kind"))], differs=first)
+
+
+def _figures(config: Config) -> Iterable[MetricInfo]:
+    for figure in figures_of(config)[:FIGURES_SHOWN]:
+        for network in config.metrics.networks:
+            name = f"{figure}_{network}"
+            yield MetricInfo(name=MetricName(tag=f"metric/{name}"), display_name=f"{name}, last")
+            yield MetricInfo(name=MetricName(tag=f"best/{name}"), display_name=f"{name}, best")
+    yield MetricInfo(name=MetricName(tag="cost/images"), display_name="real images seen")
+    yield MetricInfo(name=MetricName(tag="cost/seconds"), display_name="seconds of training")
+
+
+def _summary(tag: str, content: HParamsPluginData) -> Summary:
+    kind = metadata.create_summary_metadata(content)
+    kind = SummaryMetadata.FromString(kind.SerializeToString())
+    return Summary(value=[Summary.Value(tag=tag, metadata=kind, tensor=metadata.NULL_TENSOR)])

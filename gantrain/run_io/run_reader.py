@@ -1,0 +1,191 @@
+"""What runs have left on disk, read back: for reports, comparisons, live views and sweeps.
+
+Nothing here needs the run to be finished, or to lie where it was made.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gantrain.config import flatten
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError, read_rows
+from gantrain.run_io.run_folder import CONFIG, JOB, REASON, RUN, SAMPLES
+from gantrain.run_io.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
+
+BROKEN = "broken"
+"""The state of a run whose process is gone without a word, as after a SIGKILL."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it lies on disk.
+
+    Attributes:
+        folder: where it lies now.
+        config: its configuration, flat with dotted keys; of a run that was refused, the one that was asked for.
+        overrides: what was asked for on the command line, as `key=value` words; those of this run alone in a sweep.
+        job: its number in its sweep; None for a run by itself.
+        status: how it stands.
+        state: one of `logs.status.STATES`, or `broken`.
+        reason: why it failed, or was stopped, pruned or skipped.
+        starts: versions, commit, machine and command of each start.
+        rows: of metrics.jsonl, in order.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    overrides: tuple[str, ...]
+    job: int | None
+    status: Status
+    state: str
+    reason: str | None
+    starts: tuple[dict[str, Any], ...]
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.folder.name
+
+    def series(self, name: str, kind: str = "train") -> list[tuple[int, float]]:
+        """A scalar over the steps, from rows of kind `train` or `diagnostic`, without what was not finite."""
+        return [(row["step"], row[name]) for row in self.rows if row["kind"] == kind and row.get(name) is not None]
+
+    @cached_property
+    def measured(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of kind `metric` by figure and network, e.g. `fid_ema`; each has step, value and protocol."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            if row["kind"] == "metric":
+                found.setdefault(f"{row['name']}_{row['protocol']['network']}", []).append(row)
+        return found
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The rows of kind `doctor`: name, step, evidence, advice."""
+        return [row for row in self.rows if row["kind"] == "doctor"]
+
+    @cached_property
+    def grids(self) -> dict[int, Path]:
+        """Pictures of samples by step, of the same z."""
+        found = {p for p in (self.folder / SAMPLES).glob("*.png") if re.fullmatch(r"\d+", p.stem)}
+        return {int(path.stem): path for path in sorted(found)}
+
+
+def find_runs(places: Iterable[Path]) -> list[Path]:
+    """The folders of runs at or under these places, each once, in the order of their names.
+
+    Raises:
+        RunFolderError: a place that is not there, or none holds a run.
+    """
+    found: dict[Path, None] = {}
+    places = list(places)
+    for place in places:
+        if not os.path.isdir(place):
+            raise RunFolderError(f"{str(place)!r} is no folder; give a run's, a sweep's, or one that holds some")
+        inside = []
+        for folder, folders, files in os.walk(place):
+            if CONFIG in files or JOB in files:
+                folders.clear()  # a run holds no other
+                inside.append(Path(folder))
+            folders[:] = [name for name in folders if not name.startswith(".")]
+        found |= dict.fromkeys(sorted(inside))
+    if not found:
+        names = ", ".join(repr(str(place)) for place in places)
+        raise RunFolderError(f"no run lies in {names}; python -m gantrain trains one into outputs/")
+    return list(found)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """A run from its folder.
+
+    Raises:
+        RunFolderError: a file of it is damaged; the message says which.
+    """
+    job = _json(folder / JOB, dict) or {}
+    if not _is_job(job):
+        raise _damaged(folder / JOB, TypeError("job is to be a number, overrides a list, config a tree"))
+    try:
+        config = flatten(_yaml(folder / CONFIG) or job.get("config", {}))
+    except RecursionError as error:
+        raise _damaged(folder / CONFIG, error) from None
+    starts = _json(folder / RUN, list) or []
+    if not all(isinstance(start, dict) for start in starts):
+        raise _damaged(folder / RUN, TypeError("it holds something beside starts"))
+    rows = read_rows(folder / METRICS) if (folder / METRICS).is_file() else []
+    status = read_status(folder) or _status_of_rows(config, rows)
+    state = state_of(status)
+    return RunRecord(
+        folder=folder,
+        config=config,
+        overrides=tuple(str(word) for word in job.get("overrides", ())),
+        job=job.get("job"),
+        status=status,
+        state=state,
+        reason=_reason(folder / REASON, status) if state != RUNNING else None,
+        starts=tuple(starts),
+        rows=tuple(rows),
+    )
+
+
+def _is_job(job: dict[str, Any]) -> bool:
+    """Whether each field has its type."""
+    return (
+        type(job.get("job")) in (int, type(None))
+        and isinstance(job.get("overrides", []), list)
+        and isinstance(job.get("config", {}), dict)
+    )
+
+
+def state_of(status: Status) -> str:
+    """What it tells, or `broken`: its process is gone."""
+    return BROKEN if status.state == RUNNING and not status.is_alive else status.state
+
+
+def _reason(path: Path, status: Status) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else status.reason
+
+
+def _status_of_rows(config: dict[str, Any], rows: list[dict[str, Any]]) -> Status:
+    """For a run of a version that wrote no status.json."""
+    asked = config.get("schedule.steps", 0)
+    steps = asked if type(asked) is int and asked >= 0 else 0
+    step = max((row["step"] for row in rows), default=0)
+    figures = {f"{row['name']}_{row['protocol']['network']}": row["value"] for row in rows if row["kind"] == "metric"}
+    findings = [row["name"] for row in rows if row["kind"] == "doctor"]
+    state = FINISHED if rows and step >= steps else INTERRUPTED
+    return Status(state=state, step=step, steps=steps, metric_values=figures, findings=findings)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    return content if isinstance(content, dict) else {}
+
+
+def _json(path: Path, kind: type) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(content, kind):
+        raise _damaged(path, TypeError(f"it holds no {kind.__name__}"))
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> RunFolderError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunFolderError(f"{str(path)!r} cannot be read ({reason}); repair it, or leave its folder {path.parent} out")

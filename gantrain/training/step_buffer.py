@@ -1,0 +1,120 @@
+"""What iterations see, kept on the device until somebody looks."""
+
+import torch
+from torch import Tensor
+
+from gantrain.distributed import ALONE, Processes
+
+MOST_NOTES = 24
+"""Scalars beside logits and updates that one iteration can note."""
+
+
+class StepBuffer:
+    """What the iterations since the last look have seen.
+
+    An iteration writes into the same memory each time (`logits_now` and so on), so that it can be captured as a
+    CUDA graph; `close_row` then copies this to the iteration's own row.
+
+    Attributes:
+        logits_now: (3, batch): v on real and on fake images in the last discriminator step, and on the generator
+            step's fakes.
+        updates_now: (k + 1, 2): loss and gradient norm of each update, the generator's last.
+        fakes: the last generator step's images; None before the first.
+        fake_labels: their labels, where the networks read any.
+        count: iterations recorded.
+    """
+
+    def __init__(
+        self, capacity: int, batch_size: int, d_steps: int, device: torch.device, processes: Processes = ALONE
+    ) -> None:
+        """Allocates for that many iterations of at most `d_steps` discriminator steps.
+
+        Logits and updates are of whole batches; notes are of this process's rows, and read as the mean over all.
+        """
+        self.processes = processes
+        self.capacity = capacity
+        self.count = 0
+        self.fakes: Tensor | None = None
+        self.fake_labels: Tensor | None = None
+        self._shapes = (3, batch_size), (d_steps + 1, 2), (MOST_NOTES,)
+        width = sum(torch.Size(shape).numel() for shape in self._shapes)
+        self._table = torch.zeros(capacity, width, device=device)
+        self._now = torch.zeros(width, device=device)
+        self.logits_now, self.updates_now, self._notes_now = self._parts(self._now)
+        self._places: dict[str, int] = {}
+        self._made: list[int] = []
+
+    @property
+    def logits(self) -> Tensor:
+        """(3, count, batch), see `logits_now`."""
+        return self._parts(self._table[: self.count])[0].transpose(0, 1)
+
+    @property
+    def updates(self) -> Tensor:
+        """(k + 1, count, 2), see `updates_now`; those that an iteration did not make are 0."""
+        return self._parts(self._table[: self.count])[1].transpose(0, 1)
+
+    @property
+    def notes(self) -> dict[str, Tensor]:
+        """(count,) of whatever else was noted, by name; NaN where an iteration noted nothing."""
+        notes = self.processes.mean(self._parts(self._table[: self.count])[2])
+        return {name: notes[:, place] for name, place in self._places.items()}
+
+    @property
+    def made(self) -> list[int]:
+        """How many discriminator updates each iteration made."""
+        return self._made
+
+    def open_row(self) -> None:
+        """An iteration begins: what it does not write is 0, or NaN for a note."""
+        self.updates_now.zero_()
+        self._notes_now.fill_(torch.nan)
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Keeps a scalar of the present iteration."""
+        place = self._places.setdefault(name, len(self._places))
+        assert place < MOST_NOTES, "as many names as there is room for"
+        self._notes_now[place].copy_(value.detach())
+
+    def keep_fakes(self, images: Tensor, labels: Tensor | None) -> None:
+        """Keeps the generator step's images and labels, in the same memory each time."""
+        if self.fakes is None:
+            self.fakes = torch.empty_like(images.detach())
+            self.fake_labels = None if labels is None else torch.empty_like(labels)
+        self.fakes.copy_(images.detach())
+        if self.fake_labels is not None and labels is not None:
+            self.fake_labels.copy_(labels)
+
+    def close_row(self, d_steps: int) -> None:
+        """The iteration is over, after that many discriminator updates."""
+        assert self.count < self.capacity, "cleared at every row of scalars"
+        self._table[self.count].copy_(self._now)
+        self._made.append(d_steps)
+        self.count += 1
+
+    def clear(self) -> None:
+        """Starts a new interval."""
+        self.count = 0
+        self._made.clear()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What an iteration writes."""
+        return {"records": self._now}
+
+    def first_bad_update(self) -> tuple[int, int, bool] | None:
+        """The first update that was not finite, as (iteration in the interval, update, loss was finite).
+
+        Reads from the device, so it waits for it.
+        """
+        finite = self.updates.isfinite()
+        if bool(finite.all()):
+            return None
+        bad = (~finite.all(dim=2)).t().flatten().nonzero()[0].item()
+        row, update = divmod(int(bad), len(finite))
+        return row, update, bool(finite[update, row, 0])
+
+    def _parts(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Logits, updates and notes of rows (..., width)."""
+        sizes = [torch.Size(shape).numel() for shape in self._shapes]
+        parts = zip(flat.split(sizes, dim=-1), self._shapes, strict=True)
+        return tuple(part.unflatten(-1, shape) for part, shape in parts)

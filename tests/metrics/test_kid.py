@@ -1,0 +1,80 @@
+"""KID against torch-fidelity's on the same features, whichever way its sums are taken."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
+from gantrain.metrics import kid as kid_module
+from gantrain.metrics.kid import kid
+
+
+def features(count: int, seed: int, *, dims: int = 24, shift: float = 0.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dims, generator=generator, dtype=torch.float64).relu() + shift
+
+
+def theirs(x: Tensor, y: Tensor, size: int) -> tuple[float, float]:
+    found = kid_features_to_metric(x, y, kid_subset_size=size, verbose=False)
+    return found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD]
+
+
+# Few images are told apart in one matrix, many of which few are drawn subset by subset: 300 m² entries are the border.
+@pytest.mark.parametrize(
+    ("count", "real_count", "size", "small"),
+    [(60, 50, 1000, True), (50, 60, 1000, True), (90, 130, 1000, True), (400, 300, 20, False), (30, 500, 20, False)],
+)
+def test_kid_is_torch_fidelitys(
+    count: int, real_count: int, size: int, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kid_module, "SUBSET_SIZE", size)
+    monkeypatch.setattr(kid_module, "CHUNK", 64)  # several, the last one not full
+    size = min(size, count, real_count)
+    assert kid_module._is_small(count, real_count, size) == small
+    for shift in (0.0, 0.2):
+        x, y = features(count, 0, shift=shift), features(real_count, 1)
+        value, protocol = kid(x, y)
+        mean, spread = theirs(x, y, size)
+        assert value == pytest.approx(mean, rel=1e-9, abs=1e-12)
+        assert protocol == {
+            "kid_subsets": 100,
+            "kid_subset_size": size,
+            "kid_std": pytest.approx(spread, rel=1e-7, abs=1e-12),
+        }
+        assert abs(value) > 1e-4 if shift else abs(value) < 0.1
+
+
+def test_both_ways_to_sum_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kid_module, "SUBSET_SIZE", 30)
+    x, y = features(80, 2, shift=0.1), features(70, 3)
+    found = []
+    for small in (True, False):
+        monkeypatch.setattr(kid_module, "_is_small", lambda *_, small=small: small)
+        found.append(kid(x, y))
+    (one, with_one), (other, with_other) = found
+    assert one == pytest.approx(other, rel=1e-9)
+    assert with_one["kid_std"] == pytest.approx(with_other["kid_std"], rel=1e-7)
+
+
+def test_kid_of_float32_features_is_nearer_to_the_truth_than_float32_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inception features are float32, and torch-fidelity sums a million entries of about 2 in float32 too."""
+    monkeypatch.setattr(kid_module, "SUBSET_SIZE", 300)
+    x, y = (features(400, k, dims=256).float() for k in (4, 5))
+    value, _ = kid(x, y)
+    assert value == pytest.approx(theirs(x, y, 300)[0], abs=1e-6)
+    assert value == pytest.approx(theirs(x.double(), y.double(), 300)[0], abs=1e-12)
+
+
+def test_kid_of_subsets_of_all_images_by_hand() -> None:
+    """Where a subset is the whole set, all subsets are alike, and the sums can be written down."""
+    x, y = features(5, 6, dims=3, shift=0.5), features(5, 7, dims=3)
+
+    def k(a: Tensor, b: Tensor) -> float:
+        return (float(a @ b) / 3 + 1) ** 3
+
+    within = [k(z[i], z[j]) for z in (x, y) for i in range(5) for j in range(5) if i != j]
+    across = [k(a, b) for a in x for b in y]
+    value, protocol = kid(x, y)
+    assert value == pytest.approx(np.sum(within) / 20 - 2 * np.mean(across), rel=1e-9)
+    assert protocol["kid_std"] == pytest.approx(0.0, abs=1e-12)

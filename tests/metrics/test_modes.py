@@ -1,0 +1,63 @@
+"""Mode coverage and generated samples."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gantrain.data.digits import load_stacked_digits
+from gantrain.metrics.metric import generate_images
+from gantrain.metrics.modes import ModesMetric, mode_statistics
+from gantrain.networks import make_networks
+
+
+def test_mode_statistics_by_hand() -> None:
+    assert mode_statistics(torch.arange(1000)) == (1000, pytest.approx(0.0, abs=1e-12))
+    assert mode_statistics(torch.full((70,), 123)) == (1, pytest.approx(math.log(1000)))
+    covered, kl = mode_statistics(torch.tensor([5, 5, 5, 999]))
+    assert covered == 2
+    assert kl == pytest.approx(0.75 * math.log(0.75 * 1000) + 0.25 * math.log(0.25 * 1000))
+
+
+def test_real_images_cover_nearly_all_modes_and_one_image_covers_one() -> None:
+    metric = ModesMetric()
+    images = load_stacked_digits("train").images[:10_000]
+    figures = {figure.name: figure for figure in metric.measure(images, None)}
+    assert figures["modes"].value >= 995  # 1,000·(1 - e^-10) by chance alone
+    assert figures["modes_kl"].value == pytest.approx(999 / 20_000, rel=0.5)
+    assert figures["modes"].protocol["samples"] == 10_000
+    alone = {figure.name: figure.value for figure in metric.measure(images[:1].expand(50, -1, -1, -1), None)}
+    assert alone == {"modes": 1.0, "modes_kl": pytest.approx(math.log(1000))}
+
+
+def test_generated_images_come_from_the_seed_in_eval_mode_whatever_the_batch() -> None:
+    torch.manual_seed(0)
+    pair = make_networks("dcgan", width=2, latent_dim=4, prior="normal", d_norm="none", image_size=32)
+    generator = pair.generator.train()
+    before = [b.clone() for b in generator.buffers()]
+
+    def generate(seed: int, batch: int) -> torch.Tensor:
+        images, labels = generate_images(
+            generator,
+            count=10,
+            latent_dim=4,
+            prior="normal",
+            image_range=(-1.0, 1.0),
+            batch_size=batch,
+            seed=seed,
+            device=torch.device("cpu"),
+        )
+        assert labels is None
+        return images
+
+    first = generate(1, 10)
+    assert first.shape == (10, 3, 32, 32)
+    assert first.dtype == torch.uint8
+    assert torch.equal(generate(1, 10), first)
+    apart = (generate(1, 3).int() - first.int()).abs()
+    assert int(apart.max()) <= 1  # convolutions round differently by batch size
+    assert not torch.equal(generate(2, 10), first)
+    assert generator.training
+    assert all(torch.equal(a, b) for a, b in zip(before, generator.buffers(), strict=True))
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in generator.modules())

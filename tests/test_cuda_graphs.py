@@ -1,0 +1,156 @@
+"""What a capture does around the graph itself, with a CUDA that is made up; tests/gpu has the real one."""
+
+import gc
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from gantrain import cuda_graphs
+
+DEVICE = torch.device("cuda", 0)
+
+
+class Owner:
+    """Of graphs."""
+
+
+class Generator:
+    """One that knows whether its state takes part in a capture."""
+
+    def __init__(self, captured: bool = True) -> None:
+        self.captured = captured
+
+    def clone_state(self) -> "Generator":
+        return Generator(captured=False)
+
+    def graphsafe_set_state(self, other: "Generator") -> None:
+        self.captured = other.captured
+
+
+class World:
+    """The few calls of torch.cuda that a capture makes, and what has become of them."""
+
+    def __init__(self, end: Exception | None = None) -> None:
+        self.ring = itertools.count()
+        self.current: Any = "the one before"
+        self.default = Generator()
+        self.pools_ended: list[Any] = []
+        self.end = end
+        world = self
+
+        class Graph:
+            """Leaves its stream as PyTorch does: not where the capture's end fails."""
+
+            def __init__(self, _: Any, *, pool: Any, stream: Any, capture_error_mode: str) -> None:
+                self.stream, self.before = stream, world.current
+
+            def __enter__(self) -> None:
+                world.current = self.stream
+
+            def __exit__(self, *_: Any) -> None:
+                if world.end is not None:
+                    raise world.end
+                world.current = self.before
+
+        self.graph = Graph
+
+    def stream(self, device: torch.device) -> Any:
+        made = Owner()
+        made.cuda_stream, made.device = next(self.ring) % cuda_graphs.POOL, device  # type: ignore[attr-defined]
+        return made
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World()
+    monkeypatch.setattr(cuda_graphs, "_known", {})
+    monkeypatch.setattr(cuda_graphs, "_taken", set())
+    monkeypatch.setattr(cuda_graphs, "NAMES_GENERATORS", False)
+    monkeypatch.setattr(torch.cuda, "Stream", made.stream)
+    monkeypatch.setattr(torch.cuda, "graph", made.graph)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: made.current)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: setattr(made, "current", stream))
+    monkeypatch.setattr(torch.cuda, "default_generators", (made.default,))
+
+    def end(index: int, pool: Any) -> None:
+        if pool in made.pools_ended:
+            raise RuntimeError("not currently recording to mempool_id")
+        made.pools_ended.append(pool)
+
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end)
+    yield made
+    gc.collect()
+
+
+def test_a_stream_with_graphs_is_nobody_elses_until_they_are_gone(world: World) -> None:
+    owners = [Owner() for _ in range(21)]
+    held = {cuda_graphs.capture_stream(DEVICE, owner).cuda_stream for owner in owners}
+    assert len(held) == 21
+    working = {cuda_graphs.working_stream(DEVICE).cuda_stream for _ in range(100)}
+    assert held | working == set(range(cuda_graphs.POOL))
+    assert not held & working
+    with pytest.raises(RuntimeError, match="21 CUDA streams hold graphs already"):
+        cuda_graphs.capture_stream(DEVICE, Owner())
+    gone = owners.pop()
+    del gone
+    gc.collect()
+    assert cuda_graphs.capture_stream(DEVICE, Owner()).cuda_stream in held
+
+
+def test_workspaces_are_kept_while_a_graph_may_write_into_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[bool] = []
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: freed.append(True))
+    owner = Owner()
+    cuda_graphs.capture_stream(DEVICE, owner)
+    cuda_graphs.free_workspaces()
+    assert not freed
+    del owner
+    gc.collect()
+    cuda_graphs.free_workspaces()
+    assert freed == [True]
+
+
+def recorded(world: World, work: Any) -> Any:
+    own = Generator()
+    try:
+        return cuda_graphs.captured(
+            work,
+            torch.cuda.CUDAGraph.__new__(torch.cuda.CUDAGraph),
+            stream=world.stream(DEVICE),
+            pool="pool",
+            generators=[own],  # type: ignore[list-item]
+        )
+    finally:
+        world.own = own  # type: ignore[attr-defined]
+
+
+def test_what_was_captured_is_returned(world: World) -> None:
+    assert recorded(world, lambda: "found") == "found"
+    assert world.current == "the one before"
+    assert world.pools_ended == []
+
+
+@pytest.mark.parametrize("ends_badly", [True, False])
+def test_the_first_failure_is_told_and_nothing_stays_captured(world: World, ends_badly: bool) -> None:
+    def work() -> None:
+        raise ValueError("the first")
+
+    world.end = RuntimeError("operation failed due to a previous error") if ends_badly else None
+    with pytest.raises(ValueError, match="the first"):
+        recorded(world, work)
+    assert world.current == "the one before"
+    assert world.pools_ended == ["pool"]
+    assert not world.default.captured
+    assert not world.own.captured  # type: ignore[attr-defined]
+
+
+def test_a_capture_whose_end_fails_is_undone_too(world: World) -> None:
+    world.end = RuntimeError("unjoined work")
+    world.pools_ended = ["pool"]  # later PyTorch has ended it by itself
+    with pytest.raises(RuntimeError, match="unjoined work"):
+        recorded(world, lambda: None)
+    assert world.current == "the one before"
+    assert not world.default.captured

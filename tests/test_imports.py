@@ -1,0 +1,124 @@
+"""Imports point down, and every configuration key is read by something."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from gantrain import config
+from tests.conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "gantrain"
+BELOW_BUILD = {
+    "atomic_io",
+    "cuda_graphs",
+    "distributed",
+    "turns",
+    "signals",
+    "config",
+    "training",
+    "run_io",
+    "metrics",
+    "diagnostics",
+    "networks",
+    "data",
+    "objectives",
+}
+# Each room may import those named; itself is always allowed.
+MAY_IMPORT = {
+    "atomic_io": set(),
+    "cuda_graphs": set(),
+    "objectives": set(),
+    "distributed": set(),
+    "signals": set(),
+    "turns": {"signals"},
+    "networks": set(),
+    "data": {"distributed"},
+    "config": {"objectives"},
+    "metrics": {"diagnostics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
+    "diagnostics": {"metrics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
+    "run_io": {"atomic_io", "turns", "config", "metrics", "diagnostics", "networks", "data", "objectives"},
+    "training": {
+        "atomic_io",
+        "cuda_graphs",
+        "distributed",
+        "signals",
+        "turns",
+        "run_io",
+        "metrics",
+        "diagnostics",
+        "networks",
+        "data",
+        "objectives",
+    },
+    "trusted": {"config"},
+    "cli": {"config", "objectives", "trusted"},
+    "errors": {"builders", "config", "distributed", "training"},
+    "sweeps": {*BELOW_BUILD, "builders", "cli", "errors"},
+    "builders": BELOW_BUILD,
+    "benchmark": {*BELOW_BUILD, "builders", "cli"},
+    "theory": {"objectives"},
+    "report": {"atomic_io", "config", "run_io", "metrics", "diagnostics", "theory", "objectives"},
+    "commands": {*BELOW_BUILD, "builders", "benchmark", "theory", "report"},
+    "__main__": {
+        "builders",
+        "distributed",
+        "signals",
+        "commands",
+        "cli",
+        "config",
+        "errors",
+        "sweeps",
+        "training",
+        "trusted",
+    },
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name == "gantrain" and isinstance(node, ast.ImportFrom):
+                found |= {alias.name for alias in node.names}
+            elif name.startswith("gantrain."):
+                found.add(name.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room != "__init__":
+        assert imports_of(path) <= MAY_IMPORT[room] | {room}
+
+
+def test_torch_fidelity_is_imported_by_evidence_and_as_a_peer_alone() -> None:
+    users = {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "import torch_fidelity" in p.read_text()}
+    users |= {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "from torch_fidelity" in p.read_text()}
+    assert users == {"metrics", "benchmark"}
+
+
+def test_every_key_is_read() -> None:
+    """A key that nothing outside its own checks reads is no option."""
+    readers = (*(PACKAGE / "builders").glob("*.py"), *(PACKAGE / "sweeps").glob("*.py"), PACKAGE / "__main__.py")
+    source = "".join(path.read_text() for path in readers)
+    source += (PACKAGE / "config" / "root.py").read_text().split("def metric_names")[1].replace("self.", "config.")
+    passed_whole = {"loss"}  # LossConfig.make hands every field to make_objective
+    for key, _, _ in config.options():
+        section, _, name = key.rpartition(".")
+        if section not in passed_whole:
+            assert re.search(rf"\b{section or 'config'}\.{name}\b", source), key
+
+
+def test_every_key_has_a_line_of_help() -> None:
+    for key, _, text in config.options():
+        assert len(text) > 10, key
+
+
+def test_sources_name_no_one_size_fits_all_module() -> None:
+    assert not [p for p in PACKAGE.rglob("*.py") if p.stem in ("utils", "misc", "helpers")]
