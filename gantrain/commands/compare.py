@@ -1,4 +1,4 @@
-"""`python -m gantrain compare RUN RUN ...`: whether groups of runs differ by more than their seeds do, and how they look."""
+"""`python -m gantrain compare RUN RUN ...`: do groups of runs differ by more than their seeds?"""
 
 import dataclasses
 import json

@@ -7,7 +7,6 @@ Checks run when a dataclass is made, so before any data is loaded.
 from gantrain.config.cond import COND_GENERATORS, COND_NAMES, CondConfig
 from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
 from gantrain.config.data import DATA_NAMES, DATA_SIZES, TOYS, DataConfig
-from gantrain.config.formatting import as_word, flatten, printable
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
 from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
@@ -26,7 +25,8 @@ from gantrain.config.paper import PaperConfig
 from gantrain.config.root import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, kind_of, options
 from gantrain.config.sweep import SweepConfig
 from gantrain.config.tricks import AUGMENT_POLICIES, AugmentConfig, TricksConfig
-from gantrain.config.validation import ConfigError, choice, option
+from gantrain.formatting import as_word, flatten, printable
+from gantrain.options import ConfigError, choice, option
 
 __all__ = [
     "AUGMENT_POLICIES",

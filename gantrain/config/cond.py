@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.validation import at_least_0, choice, option, unread
+from gantrain.options import at_least_0, choice, option, unread
 
 COND_NAMES = ("none", "acgan", "projection")
 COND_GENERATORS = ("batch_norm", "embedding")

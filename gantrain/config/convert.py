@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gantrain.config.root import Config
-from gantrain.config.validation import ConfigError
+from gantrain.options import ConfigError
 
 
 def register() -> None:

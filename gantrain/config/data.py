@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gantrain.config.model import IMAGE_SIZES
-from gantrain.config.validation import choice, is_number, option, require, unread
+from gantrain.options import choice, is_number, option, require, unread
 
 TOYS = ("ring", "grid", "moons", "mixture")
 """Data sets of points in the plane, for model=mlp."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from gantrain.config.validation import between, option, require
+from gantrain.options import between, option, require
 
 
 @dataclass(slots=True, kw_only=True)

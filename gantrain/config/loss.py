@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-from gantrain.config.validation import ConfigError, at_least_0, between, option, unread
 from gantrain.objectives import Objective, ObjectiveError, make_objective
+from gantrain.options import ConfigError, at_least_0, between, option, unread
 
 
 @dataclass(slots=True, kw_only=True)

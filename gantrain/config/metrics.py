@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.validation import between, choice, option, require
+from gantrain.options import between, choice, option, require
 
 METRIC_NAMES = (
     *("fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "modes", "classes", "colors"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.validation import between, choice, option, require, unread
+from gantrain.options import between, choice, option, require, unread
 
 MODEL_NAMES = ("dcgan", "sngan", "resnet", "poole", "mlp")
 PRIORS = ("normal", "uniform", "sphere")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.validation import at_least_0, between, choice, option, require, unread
+from gantrain.options import at_least_0, between, choice, option, require, unread
 
 LR_DECAYS = ("constant", "linear", "cosine")
 

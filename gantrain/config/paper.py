@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.validation import option
+from gantrain.options import option
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from gantrain.config.optimizer import OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
 from gantrain.config.sweep import SweepConfig
 from gantrain.config.tricks import AugmentConfig, TricksConfig
-from gantrain.config.validation import ConfigError, between, choice, option, require, unread
+from gantrain.options import ConfigError, between, choice, option, require, unread
 
 PRECISIONS = ("tf32", "float32", "bf16")
 EXECUTORS = ("auto", "eager", "compiled", "graph", "compiled_graph")

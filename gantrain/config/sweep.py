@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gantrain.config.validation import between, choice, option
+from gantrain.options import between, choice, option
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.atomic_io import replace_text, set_aside
-from gantrain.config.validation import is_number
+from gantrain.options import is_number
 
 METRICS = "metrics.jsonl"
 MOST_ROWS, MOST_RATIO = 1 << 30, 64

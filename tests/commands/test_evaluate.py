@@ -17,7 +17,7 @@ from gantrain.commands.evaluate import Options
 from gantrain.commands.options import parse_words
 from gantrain.config import METRIC_NAMES, ConfigError
 from gantrain.data import DataError
-from gantrain.evidence import classifier, suite
+from gantrain.metrics import classifier, registry
 from gantrain.metrics.colors import ColorsMetric
 from gantrain.metrics.inception import WeightsError
 from tests.conftest import TINY, compose
@@ -207,7 +207,7 @@ def test_from_the_command_line(gantrain: Callable[..., Any], trained: Path, tmp_
 
 
 def test_the_schema_and_the_metrics_agree_on_names() -> None:
-    assert set(suite.NAMES) == set(METRIC_NAMES)
+    assert set(registry.NAMES) == set(METRIC_NAMES)
     assert len(METRIC_NAMES) == len(set(METRIC_NAMES))
     assert isinstance(ColorsMetric.picture, str)
 
