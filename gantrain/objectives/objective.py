@@ -99,9 +99,9 @@ class Objective:
         divergence = self.divergence
         if divergence is None:
             return MARGIN_DISCRIMINATORS[self.disc].boundary
-        if divergence.score is None or self.param == "log_ratio":
+        if divergence.logit_from_log_ratio is None or self.param == "log_ratio":
             return 0.0
-        return float(divergence.score(torch.zeros((), dtype=torch.float64)))
+        return float(divergence.logit_from_log_ratio(torch.zeros((), dtype=torch.float64)))
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """The loss that the discriminator minimizes.
@@ -154,7 +154,7 @@ class Objective:
         if self.normalize_ratio:
             log_mean_ratio = torch.logsumexp(x.detach().flatten(), dim=0) - math.log(x.numel())
             x = x - log_mean_ratio
-        integrand = divergence.f if self.rule == "poole" else divergence.h
+        integrand = divergence.f if self.rule == "poole" else divergence.exact_integrand
         assert integrand is not None, "make_objective refuses the exact rule of a divergence without h"
         return integrand(x).mean()
 
@@ -169,7 +169,7 @@ class Objective:
             ObjectiveError: the discriminator estimates no ratio.
         """
         divergence = self.divergence
-        if divergence is None or divergence.log_ratio is None or divergence.score is None:
+        if divergence is None or divergence.log_ratio is None or divergence.logit_from_log_ratio is None:
             raise ObjectiveError(_no_ratio(self.disc))
         v = _at_least_float32(logits)
         bounds = self._logit_bounds(divergence)
@@ -180,7 +180,9 @@ class Objective:
     def ratio_is_clipped(self, logits: Tensor) -> Tensor:
         """Boolean tensor: where `max_log_ratio` binds. All False when it is not set."""
         divergence = self.divergence
-        bounds = None if divergence is None or divergence.score is None else self._logit_bounds(divergence)
+        bounds = (
+            None if divergence is None or divergence.logit_from_log_ratio is None else self._logit_bounds(divergence)
+        )
         if bounds is None:
             return torch.zeros_like(logits, dtype=torch.bool)
         v = _at_least_float32(logits)
@@ -192,8 +194,8 @@ class Objective:
             return None
         ends = torch.tensor([-self.max_log_ratio, self.max_log_ratio], dtype=torch.float64)
         if self.param == "fgan":
-            assert divergence.score is not None, "has_log_ratio implies score"
-            ends = divergence.score(ends)
+            assert divergence.logit_from_log_ratio is not None, "has_log_ratio implies logit_from_log_ratio"
+            ends = divergence.logit_from_log_ratio(ends)
         low, high = ends.tolist()
         return low, high
 
@@ -201,15 +203,15 @@ class Objective:
         """T, the variational function, in the chosen parametrization of v."""
         if self.param == "fgan":
             return divergence.activation(v)
-        assert divergence.slope is not None, "make_objective refuses param=log_ratio without f'"
-        return divergence.slope(v)
+        assert divergence.f_prime is not None, "make_objective refuses param=log_ratio without f'"
+        return divergence.f_prime(v)
 
     def _conjugate(self, divergence: Divergence, v: Tensor) -> Tensor:
         """f*(T), in the chosen parametrization of v."""
         if self.param == "fgan":
             return divergence.conjugate(v)
-        assert divergence.h is not None, "make_objective refuses param=log_ratio without f'"
-        return -divergence.h(v)
+        assert divergence.exact_integrand is not None, "make_objective refuses param=log_ratio without f'"
+        return -divergence.exact_integrand(v)
 
     def _rule_loss(self, v: Tensor) -> Tensor:
         if self.gen == "linear":

@@ -23,7 +23,7 @@ def discriminator_rows() -> list[tuple[str, str, str]]:
 def generator_rows() -> list[tuple[str, str, str, str]]:
     """Rows (name, loss with rule=poole, loss with rule=exact, what it needs) of `loss.gen`."""
     rows = [(g.name, g.formula, "", g.needs) for g in GENERATOR_RULES.values()]
-    rows += [(d.name, d.f_formula, d.h_formula, "a discriminator that estimates r") for d in _divergences()]
+    rows += [(d.name, d.f_formula, d.exact_formula, "a discriminator that estimates r") for d in _divergences()]
     return rows
 
 

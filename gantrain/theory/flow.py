@@ -59,7 +59,7 @@ def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, fl
         start: (μ, σ) inside the window.
         window: where the path is followed.
     """
-    integrand = record.f if rule == "poole" else record.h
+    integrand = record.f if rule == "poole" else record.exact_integrand
     assert integrand is not None, "paths refuses a divergence without h"
 
     (low, high), (narrow, wide) = window.means, window.stds

@@ -168,8 +168,8 @@ def generator_loss(name: str, rule: str) -> GeneratorLoss:
     """
     if name == ALT.name:
         if rule == "exact":
-            assert ALT.h is not None, "ALT is written with h"
-            h = ALT.h
+            assert ALT.exact_integrand is not None, "ALT has an exact integrand"
+            h = ALT.exact_integrand
             return lambda v: h(v).mean()
         return make_objective("gan", "alt").generator_loss
     order = order_of(name)

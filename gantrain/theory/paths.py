@@ -23,8 +23,8 @@ def check_names(names: tuple[str, ...]) -> None:
         DivergenceNameError: an unknown name, or tv.
     """
     for name in names:
-        if divergence_named(name).h is None:
-            able = ", ".join(other for other in NAMES if divergence_named(other).h is not None)
+        if divergence_named(name).exact_integrand is None:
+            able = ", ".join(other for other in NAMES if divergence_named(other).exact_integrand is not None)
             raise DivergenceNameError(
                 f"divergence {name!r} has no exact rule (its gradient vanishes almost everywhere), so no paths to "
                 f"compare; choose from [{able}, alpha:ORDER]"

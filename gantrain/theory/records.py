@@ -12,15 +12,15 @@ ALT = Divergence(
     title="the non-saturating loss as a divergence",
     source="Poole et al. 2016, Section 2; objectives.md, Section 2",
     f_formula="log(1 + 1/u)",
-    h_formula="log(1 + 1/u) + 1/(1+u)",
+    exact_formula="log(1 + 1/u) + 1/(1+u)",
     disc_formula="e^(-v) σ(-v), -sp(-v) - σ(-v)",
     f=lambda x: softplus(-x),
     activation=lambda v: -(-v).exp() * torch.sigmoid(-v),
     conjugate=lambda v: -softplus(-v) - torch.sigmoid(-v),
-    h=lambda x: softplus(-x) + torch.sigmoid(-x),
-    slope=lambda x: -(-x).exp() * torch.sigmoid(-x),
+    exact_integrand=lambda x: softplus(-x) + torch.sigmoid(-x),
+    f_prime=lambda x: -(-x).exp() * torch.sigmoid(-x),
     log_ratio=lambda v: v,
-    score=lambda x: x,
+    logit_from_log_ratio=lambda x: x,
 )
 """f(u) = log(1 + 1/u): the f-divergence whose Poole rule is the generator's `alt` with a GAN discriminator.
 

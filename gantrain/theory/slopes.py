@@ -52,9 +52,9 @@ def called(name: str, order: float | None) -> str:
 def logits_at(objective: Objective, log_ratio: Tensor) -> Tensor:
     """The logit v of an optimal discriminator at this log r; log r itself where v estimates no ratio."""
     divergence = objective.divergence
-    if divergence is None or divergence.score is None or objective.param == "log_ratio":
+    if divergence is None or divergence.logit_from_log_ratio is None or objective.param == "log_ratio":
         return log_ratio
-    return divergence.score(log_ratio)
+    return divergence.logit_from_log_ratio(log_ratio)
 
 
 def generator_losses(objective: Objective, v: Tensor) -> Tensor:

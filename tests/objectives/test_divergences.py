@@ -123,30 +123,34 @@ def test_fenchel_young_inequality(record: Divergence) -> None:
 
 @every_with_ratio
 def test_activation_is_the_derivative_of_f_by_finite_differences(record: Divergence) -> None:
-    assert record.slope is not None
+    assert record.f_prime is not None
     x = torch.linspace(-3, 3, 61, dtype=torch.float64)
     step = 1e-5
     # f'(u) du with du = u dx
     derivative = (record.f(x + step) - record.f(x - step)) / (2 * step) / x.exp()
-    torch.testing.assert_close(record.slope(x), derivative, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(record.f_prime(x), derivative, rtol=1e-6, atol=1e-6)
 
 
 @every_with_ratio
 def test_log_ratio_and_score_are_inverses_and_give_the_slope(record: Divergence) -> None:
     assert record.log_ratio is not None
-    assert record.score is not None
-    assert record.slope is not None
+    assert record.logit_from_log_ratio is not None
+    assert record.f_prime is not None
     x = torch.linspace(-5, 5, 101, dtype=torch.float64)
-    torch.testing.assert_close(record.log_ratio(record.score(x)), x, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(record.activation(record.score(x)), record.slope(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(record.log_ratio(record.logit_from_log_ratio(x)), x, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        record.activation(record.logit_from_log_ratio(x)), record.f_prime(x), rtol=1e-10, atol=1e-10
+    )
 
 
 @every_with_ratio
 def test_h_is_f_minus_u_times_its_derivative(record: Divergence) -> None:
-    assert record.h is not None
-    assert record.slope is not None
+    assert record.exact_integrand is not None
+    assert record.f_prime is not None
     x = torch.linspace(-5, 5, 101, dtype=torch.float64)
-    torch.testing.assert_close(record.h(x), record.f(x) - x.exp() * record.slope(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        record.exact_integrand(x), record.f(x) - x.exp() * record.f_prime(x), rtol=1e-9, atol=1e-9
+    )
 
 
 @every
@@ -175,7 +179,7 @@ def test_f_where_the_data_have_no_mass(record: Divergence) -> None:
 def test_float32_is_finite_wherever_the_truth_is_representable(record: Divergence) -> None:
     """Values and gradients at |v| ≤ 80, held against the same function in float64."""
     functions = [record.f, record.activation, record.conjugate]
-    functions += [g for g in (record.h, record.slope, record.score) if g is not None]
+    functions += [g for g in (record.exact_integrand, record.f_prime, record.logit_from_log_ratio) if g is not None]
     if record.log_ratio is not None and record.name != "pearson":
         functions.append(record.log_ratio)
     limit = torch.finfo(torch.float32).max / 64

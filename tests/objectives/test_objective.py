@@ -75,9 +75,9 @@ def test_at_the_optimum_the_loss_is_minus_the_divergence(disc: str, param: str) 
     objective = make(disc, param=param)
     divergence = objective.divergence
     assert divergence is not None
-    assert divergence.score is not None
+    assert divergence.logit_from_log_ratio is not None
     x = (Q / P).log()
-    v = x if param == "log_ratio" else divergence.score(x)
+    v = x if param == "log_ratio" else divergence.logit_from_log_ratio(x)
     constant = expected_discriminator_loss(objective, torch.zeros_like(v)) - (
         objective.discriminator_loss(torch.zeros(1, dtype=v.dtype), torch.zeros(1, dtype=v.dtype))
     )

@@ -174,8 +174,8 @@ def test_mode_seeking_divergences_have_a_minimum_a_component() -> None:
 @pytest.mark.parametrize(("mean", "std"), [(1.5, 1.0), (-0.5, 0.85)])
 def test_exact_rule_is_the_gradient(name: str, mean: float, std: float) -> None:
     record = divergence_named(name)
-    assert record.h is not None
-    by_mean, by_log_std = rule_gradient(record.h, DEFAULT_MIXTURE, mean, std)
+    assert record.exact_integrand is not None
+    by_mean, by_log_std = rule_gradient(record.exact_integrand, DEFAULT_MIXTURE, mean, std)
     step = 1e-4
 
     def value(m: float, s: float) -> float:
@@ -194,11 +194,11 @@ def test_alt_is_a_divergence() -> None:
     f = ALT.f(x)
     torch.testing.assert_close(f.detach(), torch.log(1 + 1 / u))
     (by_x,) = torch.autograd.grad(f.sum(), x)
-    assert ALT.slope is not None
-    assert ALT.h is not None
+    assert ALT.f_prime is not None
+    assert ALT.exact_integrand is not None
     assert ALT.log_ratio is not None
-    torch.testing.assert_close(ALT.slope(x.detach()), by_x / u)
-    torch.testing.assert_close(ALT.h(x.detach()), f.detach() - by_x)
+    torch.testing.assert_close(ALT.f_prime(x.detach()), by_x / u)
+    torch.testing.assert_close(ALT.exact_integrand(x.detach()), f.detach() - by_x)
     v = x.detach()
     torch.testing.assert_close(ALT.conjugate(v), v.exp() * ALT.activation(v) - ALT.f(ALT.log_ratio(v)))
     logits = torch.linspace(-5, 5, 11)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.theory import learned, panels
+from gantrain.theory import learned_games, panels
 from gantrain.theory.best_fit import best_gaussians
 from gantrain.theory.flow import Window, flow, window_of
 from gantrain.theory.learned_games import play
@@ -88,8 +88,8 @@ def test_starts_lie_in_the_window_where_every_divergence_is_finite(mixture: Mixt
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned, "STEPS", 12)
-    monkeypatch.setattr(learned, "FIRST_D_STEPS", 20)
+    monkeypatch.setattr(learned_games, "STEPS", 12)
+    monkeypatch.setattr(learned_games, "FIRST_D_STEPS", 20)
     monkeypatch.setattr(panels, "CONTOURS", (9, 7))
 
 
