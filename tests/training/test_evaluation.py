@@ -24,7 +24,7 @@ from gantrain.metrics.modes import ModesMetric
 from gantrain.networks import make_networks
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.run_io.run_reader import read_run
-from gantrain.training import measuring, trainer
+from gantrain.training import evaluation, trainer
 from gantrain.training.checkpoint import load_checkpoint
 from gantrain.training.evaluation import Measuring
 from gantrain.training.executors import CudaGraphExecutor
@@ -330,7 +330,7 @@ class Seen:
 def measured_steps(counts: list[int], *, asynchronous: bool | None, monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Three measurements, while the allocator has given back memory as often as `counts` say."""
     seen, told = Seen(), iter([*counts, *counts[-1:] * 9])
-    monkeypatch.setattr(measuring, "memory_given_back", lambda _: next(told))
+    monkeypatch.setattr(evaluation, "memory_given_back", lambda _: next(told))
     torch.manual_seed(0)
     networks = make_networks("dcgan", width=2, latent_dim=4, prior="normal", image_size=32, d_norm="none")
     sampling = Sampling(seed=1, count=4, batch_size=3, networks=("raw",))
