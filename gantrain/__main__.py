@@ -33,7 +33,6 @@ from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, ta
 from gantrain.sweeps.job import Job
 from gantrain.training.nan_guard import NotFiniteError
 from gantrain.training.trainer import StoppedByDoctorError
-from gantrain.trusted import check_flags
 
 PATIENCE = 10.0
 """Seconds that the first process has to tell of an error that all have."""
@@ -164,9 +163,8 @@ def _run_hydra(words: list[str], job: Job) -> None:
     """Has Hydra read the words and call the job.
 
     Raises:
-        ConfigError: what Hydra cannot read or compose, or what would run code that was not installed.
+        ConfigError: what Hydra cannot read or compose.
     """
-    check_flags(words)
     sys.argv[1:] = words
     try:
         with _errors_of_hydra():

@@ -25,7 +25,6 @@ from gantrain import config as schema
 from gantrain.config import Config, ConfigError
 from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
 from gantrain.objectives.table import as_text
-from gantrain.trusted import trust_what_is_installed
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIGS = next(folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir())
@@ -41,9 +40,8 @@ MULTIRUN_FLAGS = ("-m", "--multirun")
 
 
 def register() -> None:
-    """Registers the schema and what configs/ refers to, and what Hydra may build; safe to call again."""
+    """Registers the schema and what configs/ refers to; safe to call again."""
     schema.register()
-    trust_what_is_installed()
     for name, resolver in (
         ("run_folder", lambda resume, new: resume or new),
         ("help_keys", _help_keys),

@@ -54,8 +54,7 @@ MAY_IMPORT = {
         "data",
         "objectives",
     },
-    "trusted": {"config"},
-    "cli": {"config", "objectives", "trusted"},
+    "cli": {"config", "objectives"},
     "errors": {"builders", "config", "distributed", "training"},
     "sweeps": {*BELOW_BUILD, "builders", "cli", "errors"},
     "builders": BELOW_BUILD,
@@ -73,7 +72,6 @@ MAY_IMPORT = {
         "errors",
         "sweeps",
         "training",
-        "trusted",
     },
 }
 
