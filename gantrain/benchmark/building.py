@@ -68,20 +68,20 @@ class Iterating:
         if not self._deterministic:
             self._run()
             return
-        with arithmetic(self._precision, deterministic=True, device=self.trainer.iteration.device):
+        with arithmetic(self._precision, deterministic=True, device=self.trainer.train_step.device):
             self._run()
 
     def _run(self) -> None:
-        iteration = self.trainer.iteration
-        if iteration.records.count == LOG_EVERY:
-            iteration.records.clear()
-        iteration.run()
+        train_step = self.trainer.train_step
+        if train_step.buffer.count == LOG_EVERY:
+            train_step.buffer.clear()
+        train_step.run()
 
     @property
     def note(self) -> str:
         """Which executor it takes, and what that one could not do."""
         said = [self.trainer.executor.partition(" (")[0]]
-        executor: object = self.trainer.iteration.executor
+        executor: object = self.trainer.train_step.executor
         while executor is not None:
             failure = getattr(executor, "failure", None)
             said += [f"{type(executor).__name__} fell back: {failure}"] if failure else []

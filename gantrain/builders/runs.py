@@ -272,7 +272,7 @@ def _run(
         folder = SilentFolder(folder_path)
     examples = "points" if isinstance(training_set, PointSet) else "images"
     print(
-        f"{trainer.iteration.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}; "
+        f"{trainer.train_step.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}; "
         f"executor: {trainer.executor}",
         file=sys.stderr,
     )

@@ -130,7 +130,7 @@ def build_trainer(
     if processes.count > 1:
         torch.manual_seed(processes.own_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
     acgan = config.cond.name == "acgan"
-    iteration = TrainStep(
+    train_step = TrainStep(
         networks,
         objective,
         optimizer_g=optimizer_g,
@@ -140,7 +140,7 @@ def build_trainer(
         ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
         d_steps=d_steps,
         bf16=config.precision == "bf16",
-        records=StepBuffer(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device, processes),
+        buffer=StepBuffer(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device, processes),
         draws=generator_of(device, config.seed, "draws", processes),
         regularizer=build_regularizer(config),
         augment=build_augment(config, objective, networks.image_range, device),
@@ -153,8 +153,8 @@ def build_trainer(
         processes=processes,
         reuse_fakes=schedule.reuse_fakes,
     )
-    iteration.executor, words = choose_executor(config, device, processes)
-    diagnostics = build_diagnostics(config, iteration, training_set, plan.log_every, device)
+    train_step.executor, words = choose_executor(config, device, processes)
+    diagnostics = build_diagnostics(config, train_step, training_set, plan.log_every, device)
     tree = to_dict(config)
     decays = {
         "constant": no_decay,
@@ -162,7 +162,7 @@ def build_trainer(
         "cosine": cosine_decay(steps, schedule.lr_decay_from),
     }
     return Trainer(
-        iteration,
+        train_step,
         plan=plan,
         sampling=Sampling(
             seed=stream_seed(config.seed, "metrics"),
@@ -184,7 +184,7 @@ def build_trainer(
 
 
 def build_diagnostics(
-    config: Config, iteration: TrainStep, training_set: DataSet, log_every: int, device: torch.device
+    config: Config, train_step: TrainStep, training_set: DataSet, log_every: int, device: torch.device
 ) -> Diagnostics | None:
     """What looks at the run, at rows of scalars; None where it is off.
 
@@ -195,7 +195,7 @@ def build_diagnostics(
         return None
     held_out = load_data(config, "test") if config.data.name != "folder" else None
     return Diagnostics(
-        iteration,
+        train_step,
         every=every,
         trained=choose_some(training_set, EXAMPLES_LOOKED_AT, device),
         held_out=None if held_out is None else choose_some(held_out, EXAMPLES_LOOKED_AT, device),

@@ -192,7 +192,7 @@ PARTS: dict[str, Callable[[object], bool]] = {
     "generator": _is_dict,
     "discriminator": _is_dict,
     "batches": _is_dict,
-    "iteration": _is_dict,
+    "train_step": _is_dict,
 }
 """What every checkpoint has."""
 FURTHER_PARTS: dict[str, Callable[[object], bool]] = {

@@ -57,7 +57,7 @@ class Diagnostics:
 
     def __init__(
         self,
-        iteration: TrainStep,
+        train_step: TrainStep,
         *,
         every: int,
         trained: tuple[Tensor, Tensor],
@@ -66,41 +66,41 @@ class Diagnostics:
         """Takes sets on the iteration's device.
 
         Args:
-            iteration: what is looked at.
+            train_step: what is looked at.
             every: generator steps between two looks.
             trained: some of the training examples, as their set holds them, and their labels.
             held_out: real examples that D is never trained on; None for a data set that has none.
         """
-        self.iteration = iteration
+        self.train_step = train_step
         self.every = every
         self.trained = trained
         self.held_out = held_out
-        self.best_loss = best_loss_at_equality(iteration.objective)
+        self.best_loss = best_loss_at_equality(train_step.objective)
         self.seconds = 0.0
         self._before: Tensor | None = None
 
     def is_due(self) -> bool:
         """Whether this step is one to look at."""
-        return self.iteration.step % self.every == 0
+        return self.train_step.step % self.every == 0
 
     def keep_gradient(self) -> None:
         """Keeps the generator's gradient if the next step is one to look at; waits for nothing.
 
         It is called after each step and its look.
         """
-        if (self.iteration.step + 1) % self.every == 0:
+        if (self.train_step.step + 1) % self.every == 0:
             started = time.monotonic()
             self._before = self._gradient()
             self.seconds += time.monotonic() - started
 
     def look(self) -> Look:
-        """What the iterations since `records` were cleared show; waits for the device."""
+        """What the iterations since `buffer` were cleared show; waits for the device."""
         started = time.monotonic()
-        iteration, records, objective = self.iteration, self.iteration.records, self.iteration.objective
-        real, fake, generated = records.logits.cpu()
+        train_step, buffer, objective = self.train_step, self.train_step.buffer, self.train_step.objective
+        real, fake, generated = buffer.logits.cpu()
         some = torch.linspace(0, len(real) - 1, min(STEPS_READ, len(real))).long()
         weights = gradient_weights(
-            lambda v: iteration.generator_loss(v, real[-1].double() if objective.needs_real_logits else None),
+            lambda v: train_step.generator_loss(v, real[-1].double() if objective.needs_real_logits else None),
             generated[some],
         )
         right, wrong = swings(real, fake)
@@ -145,23 +145,23 @@ class Diagnostics:
         """Goes on where `state_dict` was taken."""
         gradient = state["gradient"]
         if gradient is not None:
-            count = sum(p.numel() for p in self.iteration.networks.generator.parameters())
-            gradient = expect_tensor(gradient, (count,), torch.float32, "the gradient kept").to(self.iteration.device)
+            count = sum(p.numel() for p in self.train_step.networks.generator.parameters())
+            gradient = expect_tensor(gradient, (count,), torch.float32, "the gradient kept").to(self.train_step.device)
         self._before = gradient
 
     def _gradient(self) -> Tensor:
         """The generator's last gradient, which stands in its parameters until its next step."""
-        parameters = self.iteration.networks.generator.parameters()
+        parameters = self.train_step.networks.generator.parameters()
         return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
     @torch.no_grad()
     def _compare(self) -> tuple[dict[str, float], dict[str, Tensor]]:
         """Figures of a batch of training examples, held-out ones and fakes, and v on each of them."""
-        iteration = self.iteration
-        fakes, labels = iteration.records.fakes, iteration.records.fake_labels
+        train_step = self.train_step
+        fakes, labels = train_step.buffer.fakes, train_step.buffer.fake_labels
         assert fakes is not None
-        (fakes,) = iteration.processes.gather(fakes)
-        labels = None if labels is None else iteration.processes.gather(labels)[0]
+        (fakes,) = train_step.processes.gather(fakes)
+        labels = None if labels is None else train_step.processes.gather(labels)[0]
         count = min(EXAMPLES, len(fakes), len(self.trained[0]))
         if self.held_out is not None:
             count = min(count, len(self.held_out[0]))
@@ -178,10 +178,10 @@ class Diagnostics:
         }
         if self.held_out is None:
             return values, {}
-        draws = torch.Generator(iteration.device).manual_seed(iteration.step)
-        with evaluating(iteration.networks.discriminator):
+        draws = torch.Generator(train_step.device).manual_seed(train_step.step)
+        with evaluating(train_step.networks.discriminator):
             of_sets = [
-                iteration.discriminate(iteration.augment_inputs(images, draws), of)[0] for images, of in sets.values()
+                train_step.discriminate(train_step.augment_inputs(images, draws), of)[0] for images, of in sets.values()
             ]
         judged = dict(zip(sets, torch.stack(of_sets).cpu(), strict=True))
         values |= {f"overfitting/logit_{name}": float(v.mean()) for name, v in judged.items()}
@@ -191,8 +191,8 @@ class Diagnostics:
     def _batch(self, of_set: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor | None]:
         """Examples of a set as D sees them and labels if it reads them; others at each look, in order."""
         held, labels = of_set
-        networks = self.iteration.networks
-        first = self.iteration.step // self.every * count
+        networks = self.train_step.networks
+        first = self.train_step.step // self.every * count
         places = (first + torch.arange(count, device=held.device)) % len(held)
         examples = held[places]
         if networks.image_range is not None:

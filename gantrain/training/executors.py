@@ -23,12 +23,12 @@ that the others write into (PyTorch 2.14, pytorch#193402)."""
 class Snapshot:
     """Everything that an iteration's body changes, to be put back in place."""
 
-    def __init__(self, iteration: TrainStep) -> None:
+    def __init__(self, train_step: TrainStep) -> None:
         """Copies it, on the device."""
-        self._tensors = [(tensor, tensor.detach().clone()) for tensor in iteration.tensors().values()]
-        self._generators = [(generator, generator.get_state()) for generator in iteration.generators()]
+        self._tensors = [(tensor, tensor.detach().clone()) for tensor in train_step.tensors().values()]
+        self._generators = [(generator, generator.get_state()) for generator in train_step.generators()]
         self._cpu = torch.get_rng_state()
-        self._device = iteration.device
+        self._device = train_step.device
         self._cuda = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
 
     @torch.no_grad()
@@ -61,26 +61,26 @@ class CompiledExecutor:
         self._options: dict[str, Any] = {"options": {"fallback_random": True}, "dynamic": False} | options
         self._tried = False
 
-    def __call__(self, iteration: TrainStep, variant: GraphKey) -> None:
+    def __call__(self, train_step: TrainStep, key: GraphKey) -> None:
         """Runs the body once; the first time it compiles, which takes a minute."""
         if not self._tried:
-            self._try(iteration, variant)
-        iteration.body(variant)
+            self._try(train_step, key)
+        train_step.body(key)
 
-    def _try(self, iteration: TrainStep, variant: GraphKey) -> None:
+    def _try(self, train_step: TrainStep, key: GraphKey) -> None:
         self._tried = True
-        eager = {name: getattr(iteration, name) for name in iteration.COMPILABLE}
-        before = Snapshot(iteration)
+        eager = {name: getattr(train_step, name) for name in train_step.COMPILABLE}
+        before = Snapshot(train_step)
         for name, function in eager.items():
-            setattr(iteration, name, torch.compile(function, **self._options))
+            setattr(train_step, name, torch.compile(function, **self._options))
         try:
-            iteration.body(variant)
+            train_step.body(key)
         except Exception as error:  # a compiler may fail in any way, and none of them needs to end a run
             self.failure = _first_line(error)
             for name, function in eager.items():
-                setattr(iteration, name, function)
+                setattr(train_step, name, function)
             self._say(f"gantrain: executor: compiling failed, and the run goes on eagerly: {self.failure}")
-        _drop_gradients(iteration)
+        _drop_gradients(train_step)
         before.restore()
 
 
@@ -105,67 +105,67 @@ class CudaGraphExecutor:
         self._stream: torch.cuda.Stream | None = None
         self._last: GraphKey | None = None
 
-    def __call__(self, iteration: TrainStep, variant: GraphKey) -> None:
+    def __call__(self, train_step: TrainStep, key: GraphKey) -> None:
         """Replays the variant's graph, captured if it is not yet."""
-        if self.failure is None and not variant.filling and variant not in self._graphs:
-            self._capture(iteration, variant)
-        if variant not in self._graphs:
-            self.inner(iteration, variant)
+        if self.failure is None and not key.filling and key not in self._graphs:
+            self._capture(train_step, key)
+        if key not in self._graphs:
+            self.inner(train_step, key)
             self._last = None
             return
-        replay, gradients = self._graphs[variant]
+        replay, gradients = self._graphs[key]
         replay()
-        if variant != self._last:  # whoever looks at a gradient sees the one of this graph
+        if key != self._last:  # whoever looks at a gradient sees the one of this graph
             for parameter, gradient in gradients:
                 parameter.grad = gradient
-            self._last = variant
+            self._last = key
 
-    def _capture(self, iteration: TrainStep, variant: GraphKey) -> None:
+    def _capture(self, train_step: TrainStep, key: GraphKey) -> None:
         with CAPTURING:  # a measurement that is under way ends first
-            self._try(iteration, variant)
+            self._try(train_step, key)
 
-    def _try(self, iteration: TrainStep, variant: GraphKey) -> None:
+    def _try(self, train_step: TrainStep, key: GraphKey) -> None:
         if len(self._graphs) == MOST_GRAPHS:
-            self._forget(iteration)
-        before = Snapshot(iteration)
+            self._forget(train_step)
+        before = Snapshot(train_step)
         try:
-            replay = self.record(iteration, variant, before)
-            self._graphs[variant] = replay, [(p, p.grad) for p in iteration.networks.generator.parameters()]
+            replay = self.record(train_step, key, before)
+            self._graphs[key] = replay, [(p, p.grad) for p in train_step.networks.generator.parameters()]
         except Exception as error:  # the run is worth more than its speed
             self.failure = _first_line(error)
-            self._forget(iteration)
+            self._forget(train_step)
             before.restore()
             self._say(
                 f"gantrain: executor: the iteration cannot be captured as a CUDA graph, and the run goes on without, "
                 f"several times slower for small networks: {self.failure}"
             )
 
-    def _forget(self, iteration: TrainStep) -> None:
+    def _forget(self, train_step: TrainStep) -> None:
         """Frees all graphs and their memory; the next one begins another, since a pool ends with its last graph."""
-        if iteration.device.type == "cuda":
-            torch.cuda.synchronize(iteration.device)
+        if train_step.device.type == "cuda":
+            torch.cuda.synchronize(train_step.device)
         self._graphs.clear()
         self._pool = self._last = None
-        _drop_gradients(iteration)
+        _drop_gradients(train_step)
 
-    def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Callable[[], None]:
+    def record(self, train_step: TrainStep, key: GraphKey, before: Snapshot) -> Callable[[], None]:
         """What runs the variant's body again, with everything as it was `before`."""
         if self._stream is None:
-            self._stream = capture_stream(iteration.device, self)
+            self._stream = capture_stream(train_step.device, self)
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        work = partial(self.inner, iteration, variant)
+        work = partial(self.inner, train_step, key)
         warm_up(work, self._stream)
-        _drop_gradients(iteration)  # the captured ones are to lie in the graph's own memory
+        _drop_gradients(train_step)  # the captured ones are to lie in the graph's own memory
         before.restore()
         graph = torch.cuda.CUDAGraph()
-        captured(work, graph, stream=self._stream, pool=self._pool, generators=list(iteration.generators()))
+        captured(work, graph, stream=self._stream, pool=self._pool, generators=list(train_step.generators()))
         replay: Callable[[], None] = graph.replay
         return replay
 
 
-def _drop_gradients(iteration: TrainStep) -> None:
-    for optimizer in (iteration.optimizer_g, iteration.optimizer_d):
+def _drop_gradients(train_step: TrainStep) -> None:
+    for optimizer in (train_step.optimizer_g, train_step.optimizer_d):
         optimizer.zero_grad(set_to_none=True)
 
 

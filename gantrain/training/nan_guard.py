@@ -8,24 +8,24 @@ class NotFiniteError(RuntimeError):
     """A loss or gradient that is not finite; no weight has been changed by it."""
 
 
-def check_finite(iteration: TrainStep, saved_step: int) -> None:
+def check_finite(train_step: TrainStep, saved_step: int) -> None:
     """Reads from the device what the recorded iterations have seen, and so waits for it.
 
     Args:
-        iteration: what is asked.
+        train_step: what is asked.
         saved_step: that of the last checkpoint.
 
     Raises:
         NotFiniteError: an update was not finite; the message names step, side, objective and ways out.
     """
-    objective, records = iteration.objective, iteration.records
-    found = records.first_bad_update()
+    objective, buffer = train_step.objective, train_step.buffer
+    found = buffer.first_bad_update()
     if found is None:
         return
     row, update, loss_was_finite = found
-    first_step = iteration.step - records.count + 1
-    k = records.made[row]
-    generator = update == len(records.updates) - 1
+    first_step = train_step.step - buffer.count + 1
+    k = buffer.made[row]
+    generator = update == len(buffer.updates) - 1
     side = "generator" if generator else "discriminator"
     turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
     ways = ["a lower learning rate (optimizer.lr_g, lr_d)"]

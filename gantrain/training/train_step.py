@@ -48,13 +48,13 @@ class GraphKey:
 class Executor(Protocol):
     """A way to run `TrainStep.body`."""
 
-    def __call__(self, iteration: "TrainStep", variant: GraphKey) -> None:
+    def __call__(self, train_step: "TrainStep", key: GraphKey) -> None:
         """Runs it once."""
 
 
-def run_eager(iteration: "TrainStep", variant: GraphKey) -> None:
+def run_eager(train_step: "TrainStep", key: GraphKey) -> None:
     """Operation by operation: the executor of CPUs and for debugging."""
-    iteration.body(variant)
+    train_step.body(key)
 
 
 class TrainStep:
@@ -63,7 +63,7 @@ class TrainStep:
     Each discriminator step draws fresh real images and fresh z, with the fakes detached; the generator
     step draws fresh z, or learns from the last discriminator step's fakes where they are reused. An update
     whose loss or gradient is not finite is skipped on the device, together with all that follow;
-    `records.first_bad_update` tells the host.
+    `buffer.first_bad_update` tells the host.
 
     Attributes:
         step: generator steps done.
@@ -91,7 +91,7 @@ class TrainStep:
         ema: Ema | None,
         d_steps: DiscriminatorSteps,
         bf16: bool,
-        records: StepBuffer,
+        buffer: StepBuffer,
         draws: torch.Generator,
         regularizer: Regularizer | None = None,
         augment: Augment | None = None,
@@ -116,7 +116,7 @@ class TrainStep:
             ema: the generator's running average.
             d_steps: how many discriminator steps a generator step.
             bf16: whether the networks run under bfloat16 autocast.
-            records: where it writes what it sees.
+            buffer: where it writes what it sees.
             draws: the source of all other randomness: augmentation, noise, penalties, history.
             regularizer: constraints on the discriminator.
             augment: augmentation of what the discriminator sees.
@@ -142,7 +142,7 @@ class TrainStep:
         self.ema = ema
         self.d_steps = d_steps
         self.bf16 = bf16
-        self.records = records
+        self.buffer = buffer
         self.draws = draws
         self.regularizer = regularizer
         self.augment = augment
@@ -168,9 +168,9 @@ class TrainStep:
 
     def run(self) -> None:
         """K discriminator steps, one generator step, the EMA."""
-        variant = self.prepare()
-        self.executor(self, variant)
-        self.close(variant)
+        key = self.prepare()
+        self.executor(self, key)
+        self.close(key)
 
     def prepare(self) -> GraphKey:
         """Settles on the host what the next iteration does, and puts it where the body reads it."""
@@ -189,27 +189,27 @@ class TrainStep:
             filling=self.history is not None and self.history.is_filling,
         )
 
-    def body(self, variant: GraphKey) -> None:
+    def body(self, key: GraphKey) -> None:
         """The iteration itself: tensors in, tensors out, nothing that the host would have to wait or decide for."""
-        self.records.open_row()
+        self.buffer.open_row()
         power_iterate(self.networks.discriminator)
-        for k in range(len(variant.due)):
-            with torch.set_grad_enabled(self.reuse_fakes and k == len(variant.due) - 1):
+        for k in range(len(key.due)):
+            with torch.set_grad_enabled(self.reuse_fakes and k == len(key.due) - 1):
                 fakes = self._fakes()
             with shared_spectral_norm(self.networks.discriminator):
-                self._discriminator_step(k, variant, *fakes)
-        self._generator_step(variant, *(fakes if self.reuse_fakes else self._fakes()))
+                self._discriminator_step(k, key, *fakes)
+        self._generator_step(key, *(fakes if self.reuse_fakes else self._fakes()))
         if self.ema is not None:
             self.ema.update()
 
-    def close(self, variant: GraphKey) -> None:
+    def close(self, key: GraphKey) -> None:
         """Counts on the host what the iteration has done."""
-        if variant.filling:
+        if key.filling:
             assert self.history is not None
-            self.history.grow(len(variant.due) * self.batches.batch_size)
+            self.history.grow(len(key.due) * self.batches.batch_size)
         self.step += 1
-        self.d_updates += len(variant.due)
-        self.records.close_row(len(variant.due))
+        self.d_updates += len(key.due)
+        self.buffer.close_row(len(key.due))
 
     def set_learning_rates(self, factor: float) -> None:
         """Of both optimizers, to `factor` times their first."""
@@ -218,7 +218,7 @@ class TrainStep:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the body changes, by name: the very tensors, which stay where they are."""
-        named: list[tuple[str, Tensor]] = [("failed", self._failed), *self.records.tensors().items()]
+        named: list[tuple[str, Tensor]] = [("failed", self._failed), *self.buffer.tensors().items()]
         modules = {"generator": self.networks.generator, "discriminator": self.networks.discriminator}
         if self.ema is not None:
             modules["ema"] = self.ema.network
@@ -268,15 +268,15 @@ class TrainStep:
     def _discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return self.objective.discriminator_loss(real_logits, fake_logits)
 
-    def _discriminator_step(self, k: int, variant: GraphKey, fake: Tensor, fake_labels: Tensor | None) -> None:
+    def _discriminator_step(self, k: int, key: GraphKey, fake: Tensor, fake_labels: Tensor | None) -> None:
         real, real_labels = self.batches.batch(k)
         fake = fake.detach()
         with torch.no_grad():
             if self.history is not None:
-                fake, fake_labels = self._mixed(fake, fake_labels, k if variant.filling else None)
-            real, fake = (self.augment_inputs(images, self.draws, noisy=variant.noisy) for images in (real, fake))
+                fake, fake_labels = self._mixed(fake, fake_labels, k if key.filling else None)
+            real, fake = (self.augment_inputs(images, self.draws, noisy=key.noisy) for images in (real, fake))
         discriminate_pair = self.discriminate_pair
-        if self.regularizer is not None and variant.due[k]:
+        if self.regularizer is not None and key.due[k]:
             real.requires_grad_(self.regularizer.r1 > 0)
             fake = fake.float().requires_grad_(self.regularizer.r2 > 0)
             discriminate_pair = self._discriminate_pair  # a compiled one has no second derivative
@@ -291,53 +291,53 @@ class TrainStep:
                 real_logits,
                 fake_logits,
                 self.draws,
-                due=variant.due[k],
+                due=key.due[k],
             ).items():
                 loss = loss + self.processes.share_of(penalty)
-                self.records.note(f"penalty/{name}", penalty)
+                self.buffer.note(f"penalty/{name}", penalty)
         for side, scores, labels in (("real", real_scores, real_labels), ("fake", fake_scores, fake_labels)):
             if scores is not None and labels is not None:
                 right = (scores.argmax(dim=1) == labels).float().mean()
                 # A projection's scores are no classifier's, but their order tells whether D heeds the labels.
-                self.records.note(f"class_{'top_score' if self.class_loss is None else 'accuracy'}/{side}", right)
+                self.buffer.note(f"class_{'top_score' if self.class_loss is None else 'accuracy'}/{side}", right)
                 if self.class_loss is not None:
                     class_loss = F.cross_entropy(scores.float(), labels)
                     loss = loss + self.processes.share_of(self.class_loss.weight_d * class_loss)
-                    self.records.note(f"class_loss/{side}", class_loss)
+                    self.buffer.note(f"class_loss/{side}", class_loss)
         self._update(loss, self.optimizer_d, self._parameters_d, k)
         if self.regularizer is not None and self.regularizer.clip:
             clip_weights(self.networks.discriminator, self.regularizer.clip)
         if self.augment is not None and self.augment.target is not None:
             self.augment.adapt(whole_real)
-            self.records.note("augment/p", self.augment.p)
-        self.records.logits_now[0].copy_(whole_real.detach())
-        self.records.logits_now[1].copy_(whole_fake.detach())
+            self.buffer.note("augment/p", self.augment.p)
+        self.buffer.logits_now[0].copy_(whole_real.detach())
+        self.buffer.logits_now[1].copy_(whole_fake.detach())
 
-    def _generator_step(self, variant: GraphKey, fake: Tensor, labels: Tensor | None) -> None:
+    def _generator_step(self, key: GraphKey, fake: Tensor, labels: Tensor | None) -> None:
         self._set_trainable(self.networks.discriminator, False)  # saves its weights' gradients
         real_logits = None
         with shared_spectral_norm(self.networks.discriminator):
             if self.objective.needs_real_logits:
                 with torch.no_grad():
-                    real, real_labels = self.batches.batch(len(variant.due))
+                    real, real_labels = self.batches.batch(len(key.due))
                     real_logits, _ = self.discriminate(
-                        self.augment_inputs(real, self.draws, noisy=variant.noisy), real_labels
+                        self.augment_inputs(real, self.draws, noisy=key.noisy), real_labels
                     )
             fake_logits, scores = self.discriminate_fakes(
-                self.augment_inputs(fake, self.draws, noisy=variant.noisy), labels
+                self.augment_inputs(fake, self.draws, noisy=key.noisy), labels
             )
         (whole_fake,) = self.processes.gather(fake_logits)
         whole_real = None if real_logits is None else self.processes.gather(real_logits)[0]
-        loss = self.processes.part_of(self.loss_of_g(whole_fake, whole_real, variant.kept))
+        loss = self.processes.part_of(self.loss_of_g(whole_fake, whole_real, key.kept))
         if self.class_loss is not None and scores is not None and labels is not None:
             class_loss = F.cross_entropy(scores.float(), labels)
             loss = loss + self.processes.share_of(self.class_loss.weight_g * class_loss)
-            self.records.note("class_loss/generated", class_loss)
-        last = len(self.records.updates_now) - 1
+            self.buffer.note("class_loss/generated", class_loss)
+        last = len(self.buffer.updates_now) - 1
         self._update(loss, self.optimizer_g, self._parameters_g, last)
         self._set_trainable(self.networks.discriminator, True)
-        self.records.logits_now[2].copy_(whole_fake.detach())
-        self.records.keep_fakes(fake, labels)
+        self.buffer.logits_now[2].copy_(whole_fake.detach())
+        self.buffer.keep_fakes(fake, labels)
 
     def _fakes(self) -> tuple[Tensor, Tensor | None]:
         """This process's rows of a batch of images of fresh z, and of fresh labels where the networks read them."""
@@ -406,7 +406,7 @@ class TrainStep:
         # The optimizers hold this very tensor: once it is 1 they change nothing any more.
         self._failed.copy_(torch.maximum(self._failed, 1 - seen.isfinite().all().float()))
         optimizer.step()
-        self.records.updates_now[update].copy_(seen)
+        self.buffer.updates_now[update].copy_(seen)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)

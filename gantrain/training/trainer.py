@@ -50,7 +50,7 @@ class Trainer:
 
     def __init__(
         self,
-        iteration: TrainStep,
+        train_step: TrainStep,
         *,
         plan: Plan,
         sampling: Sampling,
@@ -68,7 +68,7 @@ class Trainer:
         """Takes built parts.
 
         Args:
-            iteration: the step, with networks, objective, optimizers and data.
+            train_step: the step, with networks, objective, optimizers and data.
             plan: when to write what.
             sampling: how to generate images.
             metrics: what to measure; [] for nothing. The first one's headline decides which checkpoint is best.
@@ -86,16 +86,16 @@ class Trainer:
         self.trace: Path | None = None
         self.traced_seconds = 0.0
         self.executor = executor
-        self.iteration = iteration
+        self.train_step = train_step
         self.plan = plan
         self.sampling = sampling
         self.metrics = metrics
         self.measuring = Measuring(
             metrics,
             sampling,
-            iteration.networks,
-            device=iteration.device,
-            processes=iteration.processes,
+            train_step.networks,
+            device=train_step.device,
+            processes=train_step.processes,
             asynchronous=asynchronous,
         )
         self.grid = grid
@@ -117,7 +117,7 @@ class Trainer:
     @property
     def step(self) -> int:
         """Generator steps done."""
-        return self.iteration.step
+        return self.train_step.step
 
     @property
     def seconds(self) -> float:
@@ -127,11 +127,11 @@ class Trainer:
     @property
     def processes(self) -> Processes:
         """Those that train together; each does all that follows, the first alone writes and decides."""
-        return self.iteration.processes
+        return self.train_step.processes
 
     def images_at(self, step: int) -> int:
         """Real images that reach D in the first `step` generator steps."""
-        return self.iteration.batches.batch_size * self.iteration.d_steps.total(step)
+        return self.train_step.batches.batch_size * self.train_step.d_steps.total(step)
 
     def fit(self, folder: RunFolder) -> Outcome:
         """Trains from the present step to the last; gives way to other runs of the process after each.
@@ -140,14 +140,14 @@ class Trainer:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
             StopRequested: a signal has asked for that; last.pt holds the step.
         """
-        self.iteration.records.clear()
+        self.train_step.buffer.clear()
         if self.step == 0:
             folder.grid(0, self.grid.draw(self.grid.real, self.discriminate), "real")
             self._draw_grid(folder)
             self._save(folder, self.state_dict(), 0, LAST)
         self.saved_step = self.step
         left = self.plan.steps - self.step
-        on_cpu = self.iteration.device.type == "cpu"
+        on_cpu = self.train_step.device.type == "cpu"
         progress = Progress(first=self.step, steps=self.plan.steps, images=self.images_at, warn_slow=on_cpu)
         self._progress = progress
         self._tell(folder, RUNNING, now=True)
@@ -157,7 +157,7 @@ class Trainer:
                     **{self.best["name"]: f"{self.metric_values.get(self.best['headline'], self.best['value']):.4g}"}
                 )
             profiled = self.profiled and left and self.processes.is_first
-            profile = Profile(folder.path, self.iteration.device, steps=left) if profiled else None
+            profile = Profile(folder.path, self.train_step.device, steps=left) if profiled else None
             try:
                 with handle_signals():
                     self._iterate(folder, progress, profile)
@@ -183,11 +183,11 @@ class Trainer:
 
     def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
         """Iterations with what is written down between them, to the last step or until something ends the run."""
-        iteration, plan = self.iteration, self.plan
-        on_cpu = iteration.device.type == "cpu"
+        train_step, plan = self.train_step, self.plan
+        on_cpu = train_step.device.type == "cpu"
         while self.step < plan.steps:
-            iteration.set_learning_rates(self.learning_rate_factor(self.step))
-            iteration.run()
+            train_step.set_learning_rates(self.learning_rate_factor(self.step))
+            train_step.run()
             if profile is not None:
                 profile.step()
             last = self.step == plan.steps
@@ -203,7 +203,7 @@ class Trainer:
             due = bool(self.metrics) and (last or (plan.measure_every > 0 and self.step % plan.measure_every == 0))
             kept = self.step % plan.checkpoint_every == 0 or last
             if drawn or due or kept:
-                self.processes.take_from_first(iteration.tensors().values())  # each has its own running statistics
+                self.processes.take_from_first(train_step.tensors().values())  # each has its own running statistics
             if drawn:
                 self._draw_grid(folder)
             signal = None if last else self._asked()
@@ -238,17 +238,17 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
-        iteration = self.iteration
+        train_step = self.train_step
         state = {
             "step": self.step,
             "config": self.config,
             "classes": list(self.classes),
-            "generator": iteration.networks.generator.state_dict(),
-            "discriminator": iteration.networks.discriminator.state_dict(),
-            "optimizer_g": iteration.optimizer_g.state_dict(),
-            "optimizer_d": iteration.optimizer_d.state_dict(),
-            "batches": iteration.batches.state_dict(),
-            "iteration": iteration.state_dict(),
+            "generator": train_step.networks.generator.state_dict(),
+            "discriminator": train_step.networks.discriminator.state_dict(),
+            "optimizer_g": train_step.optimizer_g.state_dict(),
+            "optimizer_d": train_step.optimizer_d.state_dict(),
+            "batches": train_step.batches.state_dict(),
+            "train_step": train_step.state_dict(),
             "rng_cpu": torch.get_rng_state(),
             "best": self.best,
             "metric_values": self.metric_values,
@@ -257,11 +257,11 @@ class Trainer:
         if self.diagnostics is not None:
             state["diagnostics"] = self.diagnostics.state_dict()
             state["doctor"] = self.doctor.state_dict()
-        if iteration.ema is not None:
-            state["ema"] = iteration.ema.network.state_dict()
-            state["ema_updates"] = iteration.ema.updates
-        if iteration.device.type == "cuda":
-            state["rng_cuda"] = torch.cuda.get_rng_state(iteration.device)
+        if train_step.ema is not None:
+            state["ema"] = train_step.ema.network.state_dict()
+            state["ema_updates"] = train_step.ema.updates
+        if train_step.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(train_step.device)
         if self.processes.count > 1:  # dropout is each process's own
             state["rng_of_ranks"] = self.processes.all_say({key: state[key] for key in RNG if key in state})
         return state
@@ -272,21 +272,21 @@ class Trainer:
         Raises:
             LookupError, RuntimeError, TypeError, ValueError: it is not one of such a trainer.
         """
-        iteration = self.iteration
-        load_network(iteration.networks.generator, state["generator"], "the generator")
-        load_network(iteration.networks.discriminator, state["discriminator"], "the discriminator")
-        iteration.load_optimizers(state["optimizer_g"], state["optimizer_d"])
-        iteration.batches.load_state_dict(state["batches"])
-        if not iteration.load_state_dict(state["iteration"], step=state["step"]):
+        train_step = self.train_step
+        load_network(train_step.networks.generator, state["generator"], "the generator")
+        load_network(train_step.networks.discriminator, state["discriminator"], "the discriminator")
+        train_step.load_optimizers(state["optimizer_g"], state["optimizer_d"])
+        train_step.batches.load_state_dict(state["batches"])
+        if not train_step.load_state_dict(state["train_step"], step=state["step"]):
             print(
                 "the run was trained on another kind of device: it goes on with the same networks and data order, "
                 "and with z, flips and dropout drawn anew",
                 file=sys.stderr,
             )
         self._load_rng(state)
-        if iteration.ema is not None:
-            load_network(iteration.ema.network, state["ema"], "the EMA")
-            iteration.ema.go_on_after(state["ema_updates"])
+        if train_step.ema is not None:
+            load_network(train_step.ema.network, state["ema"], "the EMA")
+            train_step.ema.go_on_after(state["ema_updates"])
         if self.diagnostics is not None and "doctor" in state:
             self.diagnostics.load_state_dict(state["diagnostics"])
             self.doctor.load_state_dict(state["doctor"])
@@ -307,19 +307,19 @@ class Trainer:
             return
         own = of_ranks[processes.rank]
         torch.set_rng_state(own["rng_cpu"])
-        if self.iteration.device.type == "cuda" and "rng_cuda" in own:
-            torch.cuda.set_rng_state(own["rng_cuda"], self.iteration.device)
+        if self.train_step.device.type == "cuda" and "rng_cuda" in own:
+            torch.cuda.set_rng_state(own["rng_cuda"], self.train_step.device)
 
     def sampling_network(self, name: str) -> nn.Module:
         """The generator called `ema` or `raw`."""
-        if name == "ema" and self.iteration.ema is not None:
-            return self.iteration.ema.network
-        return self.iteration.networks.generator
+        if name == "ema" and self.train_step.ema is not None:
+            return self.train_step.ema.network
+        return self.train_step.networks.generator
 
     @torch.no_grad()
     def discriminate(self, examples: Tensor) -> Tensor:
         """The discriminator's logits (N,) of examples, in eval mode."""
-        discriminator = self.iteration.networks.discriminator
+        discriminator = self.train_step.networks.discriminator
         with evaluating(discriminator):
             logits: Tensor = discriminator(examples)
         return logits
@@ -327,27 +327,27 @@ class Trainer:
     def _check_finite(self, folder: RunFolder, progress: Progress) -> None:
         """Ends a run whose losses are not finite, with what was measured before."""
         try:
-            check_finite(self.iteration, self.saved_step)
+            check_finite(self.train_step, self.saved_step)
         except NotFiniteError:
             if self.measuring.is_under_way:
                 self._take_findings(folder, progress)
-                check_finite(self.iteration, self.saved_step)  # names the last.pt that there is by now
+                check_finite(self.train_step, self.saved_step)  # names the last.pt that there is by now
             raise
 
     def _log(self, folder: RunFolder, progress: Progress) -> None:
-        records = self.iteration.records
-        real, fake, generated = records.logits
+        buffer = self.train_step.buffer
+        real, fake, generated = buffer.logits
         values = pair_scalars(
-            self.iteration.objective,
+            self.train_step.objective,
             real,
             fake,
             generated,
-            records.updates,
-            d_updates=sum(records.made),
-            notes=records.notes,
+            buffer.updates,
+            d_updates=sum(buffer.made),
+            notes=buffer.notes,
         )
-        values["learning_rate/generator"] = learning_rate(self.iteration.optimizer_g)
-        values["learning_rate/discriminator"] = learning_rate(self.iteration.optimizer_d)
+        values["learning_rate/generator"] = learning_rate(self.train_step.optimizer_g)
+        values["learning_rate/discriminator"] = learning_rate(self.train_step.optimizer_d)
         values["images_per_second"] = progress.images_per_second(self.step)
         values["cost/images"] = self.images_at(self.step)
         values["cost/seconds"] = self.seconds
@@ -360,7 +360,7 @@ class Trainer:
         if self.diagnostics is not None and self.diagnostics.is_due():
             self._diagnose(self.diagnostics, values, folder, progress)
             self.stopped = self.processes.first_says(self.stopped)
-        records.clear()
+        buffer.clear()
 
     def _diagnose(
         self, diagnostics: Diagnostics, scalars: dict[str, float], folder: RunFolder, progress: Progress
@@ -398,7 +398,7 @@ class Trainer:
             self.sampling_network("ema"),
             self.grid.z,
             self.grid.labels,
-            image_range=self.iteration.networks.image_range,
+            image_range=self.train_step.networks.image_range,
             batch_size=self.sampling.batch_size,
         )
         folder.grid(self.step, self.grid.draw(samples, self.discriminate), f"{self.step:07d}")

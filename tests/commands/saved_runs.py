@@ -25,11 +25,11 @@ def save_run(folder: Path, *overrides: str) -> Path:
     for network in (
         trainer.sampling_network("ema"),
         trainer.sampling_network("raw"),
-        trainer.iteration.networks.discriminator,
+        trainer.train_step.networks.discriminator,
     ):
         strengthen(network)
     for _ in range(2):
-        trainer.iteration.run()
+        trainer.train_step.run()
     trainer.metric_values = {"modes_ema": 12.0, "modes_kl_ema": 3.25}
     folder.mkdir(parents=True)
     save_checkpoint(trainer.state_dict(), folder / LAST)

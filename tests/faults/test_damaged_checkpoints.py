@@ -184,11 +184,11 @@ ON_RESUME: dict[str, tuple[Change, str]] = {
     ),
     "a place beyond the order": (lambda state: state["batches"].update(cursor=10**9), "the place in the order"),
     "a generator's state of three bytes": (
-        lambda state: state["iteration"].update(latents=torch.zeros(3, dtype=torch.uint8)),
+        lambda state: state["train_step"].update(latents=torch.zeros(3, dtype=torch.uint8)),
         "the state of a generator has not 3 bytes",
     ),
     "steps of the discriminator below 0": (
-        lambda state: state["iteration"].update(d_updates=-1),
+        lambda state: state["train_step"].update(d_updates=-1),
         "the discriminator's steps is no count",
     ),
     "a kept gradient of another network": (

@@ -74,18 +74,18 @@ def test_the_step_does_not_synchronize(overrides: tuple[str, ...]) -> None:
     device = builders.make_device("cuda")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device)
     for _ in range(3):
-        trainer.iteration.run()
+        trainer.train_step.run()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     assert trainer.diagnostics is not None
     try:
         for _ in range(5):
-            trainer.iteration.run()
+            trainer.train_step.run()
             trainer.diagnostics.keep_gradient()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert trainer.iteration.records.first_bad_update() is None
-    assert trainer.iteration.records.count == 8
+    assert trainer.train_step.buffer.first_bad_update() is None
+    assert trainer.train_step.buffer.count == 8
 
 
 def trainer_of(*overrides: str) -> Trainer:
@@ -98,10 +98,10 @@ def states_after(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
     """What a body changes, and what it has recorded, after so many steps."""
     torch.cuda.manual_seed(3)  # dropout draws from the device's own generator
     for _ in range(steps):
-        trainer.iteration.set_learning_rates(trainer.learning_rate_factor(trainer.step))
-        trainer.iteration.run()
-    found = {name: tensor.detach().clone() for name, tensor in trainer.iteration.tensors().items()}
-    found |= {"logits": trainer.iteration.records.logits, "updates": trainer.iteration.records.updates}
+        trainer.train_step.set_learning_rates(trainer.learning_rate_factor(trainer.step))
+        trainer.train_step.run()
+    found = {name: tensor.detach().clone() for name, tensor in trainer.train_step.tensors().items()}
+    found |= {"logits": trainer.train_step.buffer.logits, "updates": trainer.train_step.buffer.updates}
     return {name: value.nan_to_num(-1.0) for name, value in found.items()}
 
 
@@ -111,7 +111,7 @@ def test_a_graph_computes_what_eager_steps_do(overrides: tuple[str, ...]) -> Non
     with arithmetic("tf32", deterministic=True, device=torch.device("cuda", 0)):
         eager, graph = trainer_of(*overrides, "executor=eager"), trainer_of(*overrides, "executor=graph")
         wanted, found = states_after(eager, 20), states_after(graph, 20)
-    executor = graph.iteration.executor
+    executor = graph.train_step.executor
     assert isinstance(executor, CudaGraphExecutor)
     assert executor.failure is None
     for name, value in wanted.items():
@@ -125,14 +125,14 @@ def test_compiled_steps_are_the_eager_ones_within_rounding(name: str) -> None:
         words = ("model.d_norm=batch", "joint_batch=false")
         eager, compiled = trainer_of(*words, "executor=eager"), trainer_of(*words, f"executor={name}")
         wanted, found = states_after(eager, 3), states_after(compiled, 3)
-    assert compiled.iteration.executor.failure is None  # type: ignore[attr-defined]
+    assert compiled.train_step.executor.failure is None  # type: ignore[attr-defined]
     torch.testing.assert_close(found["logits"], wanted["logits"], rtol=1e-2, atol=1e-3)
 
 
 def test_a_streamed_set_trains_on_the_gpu() -> None:
     """Other permutations than a resident set's, since they are the host's; each image once an epoch all the same."""
     trainer = trainer_of("data.on_device=false", "executor=graph", "cond=projection")
-    batches = trainer.iteration.batches
+    batches = trainer.train_step.batches
     assert batches.images.device.type == "cpu"
     states_after(trainer, 20)
     batches.prepare(1)
@@ -143,19 +143,19 @@ def test_a_streamed_set_trains_on_the_gpu() -> None:
     assert torch.equal(labels.cpu(), batches.labels[indices])
     wanted = builders.load_data(compose(*TINY), "train").examples[indices].float() / 127.5 - 1
     torch.testing.assert_close(images.cpu(), wanted, rtol=0, atol=1e-5)
-    assert trainer.iteration.records.first_bad_update() is None
+    assert trainer.train_step.buffer.first_bad_update() is None
 
 
 def test_an_update_that_is_not_finite_is_skipped_on_the_gpu() -> None:
     trainer = trainer_of("executor=eager")
-    iteration = trainer.iteration
-    iteration.run()
-    before = [p.detach().clone() for p in iteration.networks.discriminator.parameters()]
-    iteration.batches.image_range = (float("nan"), float("nan"))
-    iteration.run()
-    after = list(iteration.networks.discriminator.parameters())
+    train_step = trainer.train_step
+    train_step.run()
+    before = [p.detach().clone() for p in train_step.networks.discriminator.parameters()]
+    train_step.batches.image_range = (float("nan"), float("nan"))
+    train_step.run()
+    after = list(train_step.networks.discriminator.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert iteration.records.first_bad_update() == (1, 0, False)
+    assert train_step.buffer.first_bad_update() == (1, 0, False)
 
 
 def test_a_capture_that_fails_leaves_the_run_and_the_process_whole() -> None:
@@ -168,23 +168,23 @@ def test_a_capture_that_fails_leaves_the_run_and_the_process_whole() -> None:
 
     told: list[str] = []
 
-    def reads_back(iteration: TrainStep, variant: GraphKey) -> None:
-        iteration.body(variant)
+    def reads_back(train_step: TrainStep, key: GraphKey) -> None:
+        train_step.body(key)
         if torch.cuda.is_current_stream_capturing():
             torch.ones(1, device=device).item()
 
     eager, broken, after = made(), made(), made()
-    eager.iteration.executor = run_eager
-    broken.iteration.executor = failing = CudaGraphExecutor(reads_back, say=told.append)
-    after.iteration.executor = working = CudaGraphExecutor()
+    eager.train_step.executor = run_eager
+    broken.train_step.executor = failing = CudaGraphExecutor(reads_back, say=told.append)
+    after.train_step.executor = working = CudaGraphExecutor()
     states = []
     for trainer in (eager, broken, after):
         torch.cuda.manual_seed(0)
         for _ in range(5):
-            trainer.iteration.run()
+            trainer.train_step.run()
         torch.cuda.empty_cache()
         torch.rand(1, device=device)
-        states.append({name: tensor.clone() for name, tensor in trainer.iteration.tensors().items()})
+        states.append({name: tensor.clone() for name, tensor in trainer.train_step.tensors().items()})
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert (failing.failure is None, working.failure) == (False, None)
     assert len(told) == 1

@@ -152,7 +152,7 @@ def test_the_default_run_fits_into_two_gigabytes() -> None:
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))
     cifar10 = torch.zeros(50_000, 3, 32, 32, dtype=torch.uint8, device="cuda")  # in place of the digits' few
     for _ in range(20):
-        trainer.iteration.run()
+        trainer.train_step.run()
     assert len(cifar10) == 50_000
     assert torch.cuda.max_memory_reserved() < 2 * 2**30
 

@@ -39,9 +39,9 @@ class Tape(TorchDispatchMode):
 class Taped(CudaGraphExecutor):
     """`CudaGraphExecutor` with a tape in place of a CUDA graph."""
 
-    def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Callable[[], None]:
+    def record(self, train_step: TrainStep, key: GraphKey, before: Snapshot) -> Callable[[], None]:
         tape = Tape()
         with tape:
-            self.inner(iteration, variant)
+            self.inner(train_step, key)
         before.restore()
         return tape.replay

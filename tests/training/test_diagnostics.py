@@ -105,7 +105,7 @@ def test_looking_changes_nothing_and_resuming_is_exact(tmp_path: Path, overrides
     # step 4 is saved with the gradient that the look at step 5 compares with
     looks = train(tmp_path / "looks", *words, "log.diagnostics_every_steps=5")
     states = [trained_state(folder) for folder in (blind, looks)]
-    for part in ("generator", "discriminator", "optimizer_g", "optimizer_d", "batches", "iteration", "rng_cpu", "ema"):
+    for part in ("generator", "discriminator", "optimizer_g", "optimizer_d", "batches", "train_step", "rng_cpu", "ema"):
         assert_same(states[0][part], states[1][part], part)
     assert rows_of(blind, "diagnostic") == []
     _interrupt_at(tmp_path / "part", 5, *words, "log.diagnostics_every_steps=5")
@@ -123,7 +123,7 @@ def test_looking_changes_nothing_and_resuming_is_exact(tmp_path: Path, overrides
 
 def test_the_cosine_is_that_of_two_steps_and_keeping_a_gradient_waits_for_nothing() -> None:
     trainer = trainer_of("log.diagnostics_every_steps=3", "schedule.steps=30", "log.every_steps=3")
-    iteration, diagnostics = trainer.iteration, trainer.diagnostics
+    train_step, diagnostics = trainer.train_step, trainer.diagnostics
     assert diagnostics is not None
     seen: list[str] = []
 
@@ -134,8 +134,8 @@ def test_the_cosine_is_that_of_two_steps_and_keeping_a_gradient_waits_for_nothin
 
     gradients = []
     for _ in range(3):
-        iteration.run()
-        gradients.append([p.grad.clone() for p in iteration.networks.generator.parameters() if p.grad is not None])
+        train_step.run()
+        gradients.append([p.grad.clone() for p in train_step.networks.generator.parameters() if p.grad is not None])
         if not diagnostics.is_due():
             with Watch():
                 diagnostics.keep_gradient()
@@ -154,12 +154,12 @@ def test_looking_every_step_compares_each_gradient_with_the_one_before(tmp_path:
 
 def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> None:
     trainer = trainer_of("model.d_norm=batch", "schedule.batch_size=16", "log.every_steps=2", LOOKS)
-    iteration, diagnostics = trainer.iteration, trainer.diagnostics
+    train_step, diagnostics = trainer.train_step, trainer.diagnostics
     assert diagnostics is not None
     assert diagnostics.held_out is not None
-    iteration.run()
-    iteration.run()
-    network = iteration.networks.discriminator
+    train_step.run()
+    train_step.run()
+    network = train_step.networks.discriminator
     before = {name: value.clone() for name, value in network.state_dict().items()}
     values = diagnostics.look().values
     assert_same(dict(network.state_dict()), before)
@@ -443,6 +443,6 @@ def test_a_folder_writes_custom_charts_once(tmp_path: Path) -> None:
 def test_diagnostics_take_a_set_smaller_than_a_batch() -> None:
     trainer = trainer_of("schedule.batch_size=16", "log.every_steps=1")
     few = noise_images(5, 0).images, torch.zeros(5, dtype=torch.long)
-    trainer.iteration.run()
-    diagnostics = Diagnostics(trainer.iteration, every=1, trained=few, held_out=few)
+    trainer.train_step.run()
+    diagnostics = Diagnostics(trainer.train_step, every=1, trained=few, held_out=few)
     assert diagnostics.look().values["overfitting/r_v"] == 0

@@ -93,9 +93,9 @@ def when_reached(step: int, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once training has done that step."""
     own, reached = TrainStep.run, threading.Event()
 
-    def run(iteration: TrainStep) -> None:
-        own(iteration)
-        if iteration.step >= step:
+    def run(train_step: TrainStep) -> None:
+        own(train_step)
+        if train_step.step >= step:
             reached.set()
 
     monkeypatch.setattr(TrainStep, "run", run)
@@ -154,10 +154,10 @@ def test_a_run_interrupted_while_it_measures_goes_on_exactly(
             wait_for(threading.Event())
         return own(metric, images, labels)
 
-    def run(iteration: TrainStep) -> None:
-        if iteration.step == 7:
+    def run(train_step: TrainStep) -> None:
+        if train_step.step == 7:
             raise KeyboardInterrupt
-        own_run(iteration)
+        own_run(train_step)
 
     with monkeypatch.context() as patch:
         patch.setattr(ModesMetric, "measure", measured_by(measure))
@@ -182,13 +182,13 @@ def test_a_step_to_be_kept_becomes_last_pt_whether_or_not_it_is_the_best(
     def measure(own: Measure, metric: ModesMetric, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         return [MetricValue("modes", next(modes))]
 
-    def run(iteration: TrainStep) -> None:
+    def run(train_step: TrainStep) -> None:
         for thread in threading.enumerate():
             if thread.name.startswith("measuring"):
                 thread.join()
-        if iteration.step == 7:
+        if train_step.step == 7:
             raise KeyboardInterrupt
-        own_run(iteration)
+        own_run(train_step)
 
     monkeypatch.setattr(ModesMetric, "measure", measured_by(measure))
     monkeypatch.setattr(TrainStep, "run", run)
@@ -274,8 +274,8 @@ def test_an_error_of_a_metric_is_the_runs(
 def test_what_was_measured_before_a_loss_is_not_finite_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noticed = threading.Event()
 
-    def refuse(iteration: TrainStep, saved_step: int) -> None:
-        if iteration.step == 5:
+    def refuse(train_step: TrainStep, saved_step: int) -> None:
+        if train_step.step == 5:
             noticed.set()
             raise NotFiniteError(f"last.pt holds step {saved_step}")
 

@@ -36,16 +36,16 @@ def made(*overrides: str, steps: int = 40) -> Trainer:
 
 def run(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
     """What everything that a body changes has become, with the records."""
-    iteration = trainer.iteration
+    train_step = trainer.train_step
     torch.manual_seed(3)  # dropout draws from the global generator
     for _ in range(steps):
-        iteration.set_learning_rates(trainer.learning_rate_factor(iteration.step))
-        iteration.run()
-    found = {name: tensor.detach().clone() for name, tensor in iteration.tensors().items()}
-    found |= {"logits": iteration.records.logits, "updates": iteration.records.updates}
-    found |= {f"notes.{name}": values for name, values in iteration.records.notes.items()}
+        train_step.set_learning_rates(trainer.learning_rate_factor(train_step.step))
+        train_step.run()
+    found = {name: tensor.detach().clone() for name, tensor in train_step.tensors().items()}
+    found |= {"logits": train_step.buffer.logits, "updates": train_step.buffer.updates}
+    found |= {f"notes.{name}": values for name, values in train_step.buffer.notes.items()}
     found = {name: values.nan_to_num(-1.0) for name, values in found.items()}  # NaN is what was not noted
-    return found | {f"random.{k}": g.get_state() for k, g in enumerate(iteration.generators())}
+    return found | {f"random.{k}": g.get_state() for k, g in enumerate(train_step.generators())}
 
 
 @pytest.mark.parametrize("overrides", EVERY_TECHNIQUE.values(), ids=EVERY_TECHNIQUE)
@@ -53,10 +53,10 @@ def test_replayed_operations_are_the_eager_ones(overrides: tuple[str, ...]) -> N
     """Bit for bit over steps in which schedules move: so nothing that moves is held as a number of the host."""
     eager, taped = (made(*tiny(overrides), "schedule.batch_size=8", steps=12) for _ in range(2))
     for trainer in (eager, taped):  # an epoch of few examples, so that it ends on the way
-        batches = trainer.iteration.batches
+        batches = trainer.train_step.batches
         batches.order, batches.cursor = batches.order[:37].clone(), 0
         batches._permutation = lambda b=batches: torch.randperm(37, generator=b.generator)  # type: ignore[method-assign]
-    executor = taped.iteration.executor = Taped()
+    executor = taped.train_step.executor = Taped()
     wanted, found = run(eager, 12), run(taped, 12)
     assert executor.failure is None
     assert wanted.keys() == found.keys()
@@ -69,11 +69,11 @@ def test_gradients_after_a_replay_are_those_of_its_variant() -> None:
     """Lazy penalties make two graphs in turn; who reads the generator's gradient sees the last step's."""
     words = (*TINY, "regularizer=r1", "regularizer.interval=2", "model.d_norm=none")
     eager, taped = made(*words), made(*words)
-    taped.iteration.executor = Taped()
+    taped.train_step.executor = Taped()
     for _ in range(5):
-        eager.iteration.run()
-        taped.iteration.run()
-        networks = (trainer.iteration.networks for trainer in (eager, taped))
+        eager.train_step.run()
+        taped.train_step.run()
+        networks = (trainer.train_step.networks for trainer in (eager, taped))
         for one, other in zip(*(pair.generator.parameters() for pair in networks), strict=True):
             assert one.grad is not None
             assert other.grad is not None
@@ -89,13 +89,13 @@ def test_a_checkpoint_goes_into_a_captured_graph_in_place(tmp_path: Path) -> Non
     path = tmp_path / "state.pt"
     torch.save(state, path)
     wanted = run(whole, 4)
-    other.iteration.executor = executor = Taped()
+    other.train_step.executor = executor = Taped()
     run(other, 6)  # captured, and elsewhere than the checkpoint
-    before = {name: tensor.data_ptr() for name, tensor in other.iteration.tensors().items()}
+    before = {name: tensor.data_ptr() for name, tensor in other.train_step.tensors().items()}
     graphs = len(executor._graphs)
     other.load_state_dict(torch.load(path, weights_only=True))
-    other.iteration.records.clear()
-    assert {name: tensor.data_ptr() for name, tensor in other.iteration.tensors().items()} == before
+    other.train_step.buffer.clear()
+    assert {name: tensor.data_ptr() for name, tensor in other.train_step.tensors().items()} == before
     found = run(other, 4)
     assert len(executor._graphs) == graphs >= 1
     for name in wanted:
@@ -109,13 +109,13 @@ def test_with_one_variant_too_many_all_graphs_go_and_are_made_anew(monkeypatch: 
     held: list[int] = []
 
     class Counted(Taped):
-        def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Any:
+        def record(self, train_step: TrainStep, key: GraphKey, before: Snapshot) -> Any:
             held.append(len(self._graphs))
-            return super().record(iteration, variant, before)
+            return super().record(train_step, key, before)
 
     words = (*TINY, "regularizer=r1", "regularizer.interval=3", "model.d_norm=layer", "schedule.d_steps=2")
     eager, taped = made(*words), made(*words)
-    taped.iteration.executor = executor = Counted()
+    taped.train_step.executor = executor = Counted()
     wanted, found = run(eager, 9), run(taped, 9)
     assert len(held) > 3, "more variants than two"
     assert held == [k % 2 for k in range(len(held))], held
@@ -127,12 +127,12 @@ def test_a_failed_capture_is_told_and_changes_nothing() -> None:
     told: list[str] = []
 
     class Breaks(Taped):
-        def record(self, iteration: TrainStep, variant: GraphKey, before: Snapshot) -> Any:
-            iteration.body(variant)
+        def record(self, train_step: TrainStep, key: GraphKey, before: Snapshot) -> Any:
+            train_step.body(key)
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     eager, broken = made(*TINY), made(*TINY)
-    broken.iteration.executor = executor = Breaks(say=told.append)
+    broken.train_step.executor = executor = Breaks(say=told.append)
     wanted, found = run(eager, 4), run(broken, 4)
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
     assert executor.failure == "RuntimeError: operation not permitted when stream is capturing"
@@ -148,7 +148,7 @@ def test_a_failed_compilation_is_told_and_changes_nothing() -> None:
         raise RuntimeError("no compiler here")
 
     eager, broken = made(*TINY), made(*TINY)
-    broken.iteration.executor = executor = CompiledExecutor(told.append, backend=backend, options=None)
+    broken.train_step.executor = executor = CompiledExecutor(told.append, backend=backend, options=None)
     wanted, found = run(eager, 3), run(broken, 3)
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
     assert executor.failure is not None
@@ -170,30 +170,30 @@ def test_one_batch_of_both_halves_is_two_passes(overrides: tuple[str, ...]) -> N
     """The discriminator's gradients and batch norm's running statistics, to rounding."""
     words = (*tiny(overrides), "optimizer.lr_d=1e-9", "optimizer.lr_g=1e-9", "schedule.batch_size=16")
     apart, joint = made(*words, "joint_batch=false"), made(*words, "joint_batch=true")
-    assert joint.iteration.joint
+    assert joint.train_step.joint
     run(apart, 3)
     run(joint, 3)
-    states = [t.iteration.networks.discriminator.state_dict() for t in (apart, joint)]
+    states = [t.train_step.networks.discriminator.state_dict() for t in (apart, joint)]
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-5, atol=1e-6)
-    gradients = [[p.grad for p in t.iteration.networks.discriminator.parameters()] for t in (apart, joint)]
+    gradients = [[p.grad for p in t.train_step.networks.discriminator.parameters()] for t in (apart, joint)]
     whole = [torch.cat([g.flatten() for g in of if g is not None]) for of in gradients]
     assert float((whole[1] - whole[0]).norm() / whole[0].norm()) < 1e-5
-    torch.testing.assert_close(joint.iteration.records.logits, apart.iteration.records.logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(joint.train_step.buffer.logits, apart.train_step.buffer.logits, rtol=1e-5, atol=1e-6)
 
 
 def test_joined_batch_norm_would_be_another_algorithm() -> None:
     """What splitting the statistics prevents: the gradient of one batch norm over both halves points elsewhere."""
     gradients = []
     for parts in (2, 1):
-        iteration = made(*TINY, "model.d_norm=batch", "joint_batch=true").iteration
-        iteration.prepare()
-        real, _ = iteration.batches.batch(0)
+        train_step = made(*TINY, "model.d_norm=batch", "joint_batch=true").train_step
+        train_step.prepare()
+        real, _ = train_step.batches.batch(0)
         fake = torch.rand_like(real) * 2 - 1
-        discriminator = iteration.networks.discriminator
+        discriminator = train_step.networks.discriminator
         with in_parts(discriminator, parts):
             logits = discriminator(torch.cat((real, fake)))
-        iteration.objective.discriminator_loss(*logits.chunk(2)).backward()
+        train_step.objective.discriminator_loss(*logits.chunk(2)).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in discriminator.parameters() if p.grad is not None]))
     assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) < 0.95
 
@@ -201,13 +201,13 @@ def test_joined_batch_norm_would_be_another_algorithm() -> None:
 def test_spectral_norm_once_a_step_iterates_once() -> None:
     seen = []
     for words in (("model.sn_schedule=per_step",), ()):
-        iteration = made(*TINY, "schedule.d_steps=3", *words).iteration
-        discriminator = iteration.networks.discriminator
+        train_step = made(*TINY, "schedule.d_steps=3", *words).train_step
+        discriminator = train_step.networks.discriminator
         before = {name: value.clone() for name, value in discriminator.state_dict().items()}
         power_iterate(discriminator)
         wanted = {name: value.clone() for name, value in discriminator.named_buffers() if name.endswith("_u")}
         discriminator.load_state_dict(before)
-        iteration.run()
+        train_step.run()
         found = dict(discriminator.named_buffers())
         assert wanted
         seen.append(all(torch.equal(found[name], value) for name, value in wanted.items()))
@@ -218,9 +218,9 @@ def test_spectral_norm_once_a_step_iterates_once() -> None:
 def test_channels_last_trains_alike(name: str) -> None:
     words = (*TINY, f"model={name}", "model.width=4", "model.d_width=4", "data.flip=false", "optimizer.lr_g=1e-5")
     plain, last = made(*words, "channels_last=false"), made(*words, "channels_last=true")
-    assert plain.iteration.batches.batch(0)[0].is_contiguous()
+    assert plain.train_step.batches.batch(0)[0].is_contiguous()
     wanted, found = run(plain, 3), run(last, 3)
-    batch, _ = last.iteration.batches.batch(0)
+    batch, _ = last.train_step.batches.batch(0)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found["logits"], wanted["logits"], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(found["updates"], wanted["updates"], rtol=1e-3, atol=1e-4)
@@ -261,7 +261,7 @@ def test_layout_and_batches_by_themselves(
 )
 def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
     eager, compiled = made(*tiny(overrides)), made(*tiny(overrides))
-    compiled.iteration.executor = executor = CompiledExecutor()
+    compiled.train_step.executor = executor = CompiledExecutor()
     wanted, found = run(eager, 3), run(compiled, 3)
     assert executor.failure is None
     torch.testing.assert_close(found["logits"], wanted["logits"], rtol=2e-3, atol=2e-4)
@@ -280,15 +280,15 @@ def test_a_compiled_run_goes_on_exactly(tmp_path: Path) -> None:
     words = (*TINY, "loss=exact", "model.d_norm=batch", "model.d_dropout=0.2")
     whole, resumed = made(*words), made(*words, "seed=5")
     for trainer in (whole, resumed):
-        trainer.iteration.executor = CompiledExecutor()
+        trainer.train_step.executor = CompiledExecutor()
     run(whole, 3)
     torch.save(whole.state_dict(), tmp_path / "state.pt")
-    whole.iteration.records.clear()
+    whole.train_step.buffer.clear()
     wanted = run(whole, 2)
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     found = run(resumed, 2)
     for trainer in (whole, resumed):
-        executor = trainer.iteration.executor
+        executor = trainer.train_step.executor
         assert isinstance(executor, CompiledExecutor)
         assert executor.failure is None
     for name, value in wanted.items():

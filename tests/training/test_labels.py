@@ -36,37 +36,37 @@ def test_labels_go_with_every_objective(kind: str) -> None:
     for disc, gen in PAIRS:
         orders = [f"loss.alpha_{side}=0.5" for side, name in (("disc", disc), ("gen", gen)) if name == "alpha"]
         made = trainer(f"cond={kind}", f"loss.disc={disc}", f"loss.gen={gen}", "model.width=2", *orders)
-        made.iteration.run()
-        assert made.iteration.records.first_bad_update() is None, (disc, gen)
-        notes = made.iteration.records.notes
+        made.train_step.run()
+        assert made.train_step.buffer.first_bad_update() is None, (disc, gen)
+        notes = made.train_step.buffer.notes
         assert ("class_loss/real" in notes) == (kind == "acgan")
         assert ("class_accuracy/real" if kind == "acgan" else "class_top_score/real") in notes
 
 
 def test_acgans_class_loss_is_added_to_both_objectives_not_substituted() -> None:
     made = trainer("cond=acgan", "cond.weight_d=0.5", "cond.weight_g=2", "loss.disc=hinge", "optimizer.lr_g=1e-9")
-    iteration = made.iteration
+    train_step = made.train_step
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    iteration.networks.discriminator.register_forward_hook(
+    train_step.networks.discriminator.register_forward_hook(
         lambda _, inputs, out: seen.append((inputs[1], out[0].detach(), out[1].detach()))
     )
-    iteration.run()
+    train_step.run()
     (real_y, real_v, real_s), (fake_y, fake_v, fake_s), (made_y, made_v, made_s) = seen
-    objective, updates = iteration.objective, iteration.records.updates[:, 0, 0]
+    objective, updates = train_step.objective, train_step.buffer.updates[:, 0, 0]
     class_d = F.cross_entropy(real_s, real_y) + F.cross_entropy(fake_s, fake_y)
     wanted_d = objective.discriminator_loss(real_v, fake_v) + 0.5 * class_d
     wanted_g = objective.generator_loss(made_v) + 2 * F.cross_entropy(made_s, made_y)
     torch.testing.assert_close(updates, torch.stack((wanted_d, wanted_g)))
     accuracy = (real_s.argmax(dim=1) == real_y).float().mean()
-    assert float(iteration.records.notes["class_accuracy/real"][0]) == float(accuracy)
+    assert float(train_step.buffer.notes["class_accuracy/real"][0]) == float(accuracy)
 
 
 def test_real_labels_belong_to_their_images_and_fakes_get_all_classes() -> None:
     made = trainer("cond=projection", "log.every_steps=6")
     seen: list[tuple[Tensor, Tensor]] = []
-    made.iteration.networks.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    made.train_step.networks.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     for _ in range(6):
-        made.iteration.run()
+        made.train_step.run()
     for x, y in seen[::3]:
         torch.testing.assert_close(x[:, 0, 0, 0], y * 60 * (2 / 255) - 1)
     fakes = torch.cat([y for k, (_, y) in enumerate(seen) if k % 3])
@@ -86,11 +86,11 @@ def test_a_class_decides_what_is_drawn_after_training(kind: str) -> None:
         "log.every_steps=300",
     )
     for _ in range(300):
-        made.iteration.run()
-    assert made.iteration.records.first_bad_update() is None
+        made.train_step.run()
+    assert made.train_step.buffer.first_bad_update() is None
     labels = torch.arange(CLASSES).repeat_interleave(20)
     with torch.no_grad():
-        generator = made.iteration.networks.generator.eval()
+        generator = made.train_step.networks.generator.eval()
         drawn = generator(torch.randn(80, 8, generator=torch.Generator().manual_seed(0)), labels)
     brightness = drawn.mean(dim=(1, 2, 3)).view(CLASSES, 20).mean(dim=1)
     assert brightness.tolist() == sorted(brightness.tolist())

@@ -205,7 +205,7 @@ def test_a_longer_run_takes_up_a_finished_one(tmp_path: Path) -> None:
         resume(short)
     resume(short, schedule__steps=9)
     assert yaml.safe_load((short / "config.yaml").read_text())["schedule"]["steps"] == 9
-    for part in ("generator", "discriminator", "ema", "optimizer_g", "batches", "iteration", "rng_cpu"):
+    for part in ("generator", "discriminator", "ema", "optimizer_g", "batches", "train_step", "rng_cpu"):
         assert_same(trained_state(short)[part], trained_state(whole)[part], part)
 
 
@@ -279,7 +279,7 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
         "generator": {},
         "discriminator": {},
         "batches": {},
-        "iteration": {},
+        "train_step": {},
         "classes": [],
     }
     save_checkpoint({"step": 1, **parts}, path)

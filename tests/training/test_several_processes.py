@@ -61,14 +61,14 @@ def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tens
     config = compose(*tiny(overrides), "metrics=none", "log.every_steps=6")
     device = torch.device("cpu")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device, processes)
-    iteration = trainer.iteration
+    train_step = trainer.train_step
     for _ in range(4):
-        iteration.run()
-    records = iteration.records
-    found = {"logits": records.logits, "updates": records.updates, **records.notes}
-    for name, network in (("generator", iteration.networks.generator), ("D", iteration.networks.discriminator)):
+        train_step.run()
+    buffer = train_step.buffer
+    found = {"logits": buffer.logits, "updates": buffer.updates, **buffer.notes}
+    for name, network in (("generator", train_step.networks.generator), ("D", train_step.networks.discriminator)):
         found |= {f"{name}.{key}": value.detach() for key, value in network.named_parameters()}
-    found |= {f"generator {k}": g.get_state() for k, g in enumerate(iteration.generators())}
+    found |= {f"generator {k}": g.get_state() for k, g in enumerate(train_step.generators())}
     return {name: value.clone() for name, value in found.items()}
 
 
@@ -342,6 +342,6 @@ def test_synchronized_batch_norm_wants_batch_norm() -> None:
         compose("model.sync_batch_norm=true", "model.g_norm=layer")
     config = compose(*TINY, "model.sync_batch_norm=true", "metrics=none")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], torch.device("cpu"))
-    layers = [m for m in trainer.iteration.networks.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    layers = [m for m in trainer.train_step.networks.generator.modules() if isinstance(m, nn.BatchNorm2d)]
     assert layers
     assert all(layer.process_group is None for layer in layers), "one process alone has its own statistics"

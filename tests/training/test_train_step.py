@@ -50,7 +50,7 @@ class Discriminator(nn.Module):
         return self.linear(x.flatten(1))[:, 0]
 
 
-def make_iteration(
+def make_train_step(
     objective: Objective, *, d_steps: int = 1, capacity: int = 10, lr: float = 0.01, **options: Any
 ) -> TrainStep:
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def make_iteration(
         ema=Ema(networks.generator, 0.9),
         d_steps=DiscriminatorSteps(d_steps),
         bf16=False,
-        records=StepBuffer(capacity, BATCH, d_steps, torch.device("cpu")),
+        buffer=StepBuffer(capacity, BATCH, d_steps, torch.device("cpu")),
         draws=torch.Generator().manual_seed(3),
         **options,
     )
@@ -78,9 +78,9 @@ def weights(network: nn.Module) -> list[Tensor]:
 
 
 def test_k_discriminator_steps_then_one_generator_step_each_with_fresh_draws() -> None:
-    iteration = make_iteration(make_objective(), d_steps=3)
-    iteration.run()
-    generator, discriminator = iteration.networks.generator, iteration.networks.discriminator
+    train_step = make_train_step(make_objective(), d_steps=3)
+    train_step.run()
+    generator, discriminator = train_step.networks.generator, train_step.networks.discriminator
     assert isinstance(generator, Generator)
     assert isinstance(discriminator, Discriminator)
     latents = [z for z, _ in generator.calls]
@@ -108,8 +108,8 @@ def test_k_discriminator_steps_then_one_generator_step_each_with_fresh_draws() -
 @pytest.mark.parametrize("reuse", [False, True])
 def test_one_iteration_equals_the_same_written_by_hand(objective: Objective, reuse: bool) -> None:
     """Against a loop that uses plain Adam, written from the algorithm; reusing fakes, from pytorch/examples."""
-    iteration = make_iteration(objective, d_steps=2, reuse_fakes=reuse)
-    reference = make_iteration(objective, d_steps=2)
+    train_step = make_train_step(objective, d_steps=2, reuse_fakes=reuse)
+    reference = make_train_step(objective, d_steps=2)
     generator, discriminator = reference.networks.generator, reference.networks.discriminator
     adam_g = torch.optim.Adam(generator.parameters(), 0.01, (0.5, 0.9), foreach=False)
     adam_d = torch.optim.Adam(discriminator.parameters(), 0.02, (0.4, 0.8), foreach=False)
@@ -119,7 +119,7 @@ def test_one_iteration_equals_the_same_written_by_hand(objective: Objective, reu
         return torch.randn(BATCH, LATENT, generator=reference.latents)
 
     for step in range(3):
-        iteration.run()
+        train_step.run()
         reference.batches.prepare(3 if objective.needs_real_logits else 2)
         for k in range(2):
             real, _ = reference.batches.batch(k)
@@ -136,18 +136,18 @@ def test_one_iteration_equals_the_same_written_by_hand(objective: Objective, reu
         decay = min(0.9, (1 + step) / (10 + step))
         average = [decay * a + (1 - decay) * p.detach() for a, p in zip(average, generator.parameters(), strict=True)]
     for mine, wanted in (
-        (weights(iteration.networks.generator), weights(generator)),
-        (weights(iteration.networks.discriminator), weights(discriminator)),
-        (weights(iteration.ema.network if iteration.ema else nn.Identity()), average),
+        (weights(train_step.networks.generator), weights(generator)),
+        (weights(train_step.networks.discriminator), weights(discriminator)),
+        (weights(train_step.ema.network if train_step.ema else nn.Identity()), average),
     ):
         for a, b in zip(mine, wanted, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_reused_fakes_are_drawn_once_and_keep_their_graph() -> None:
-    iteration = make_iteration(make_objective(), d_steps=3, reuse_fakes=True)
-    iteration.run()
-    generator, discriminator = iteration.networks.generator, iteration.networks.discriminator
+    train_step = make_train_step(make_objective(), d_steps=3, reuse_fakes=True)
+    train_step.run()
+    generator, discriminator = train_step.networks.generator, train_step.networks.discriminator
     assert isinstance(generator, Generator)
     assert isinstance(discriminator, Discriminator)
     assert [graph for _, graph in generator.calls] == [False, False, True]
@@ -156,37 +156,37 @@ def test_reused_fakes_are_drawn_once_and_keep_their_graph() -> None:
 
 
 def test_records_hold_losses_norms_and_logits() -> None:
-    iteration = make_iteration(make_objective(), d_steps=2, lr=1e-9)  # so small that the networks stay as they are
-    iteration.run()
-    records = iteration.records
-    discriminator, generator = iteration.networks.discriminator, iteration.networks.generator
+    train_step = make_train_step(make_objective(), d_steps=2, lr=1e-9)  # so small that the networks stay as they are
+    train_step.run()
+    buffer = train_step.buffer
+    discriminator, generator = train_step.networks.discriminator, train_step.networks.generator
     assert isinstance(discriminator, Discriminator)
     (r1, *_), (f1, *_), (r2, *_), (f2, *_), (g, *_) = discriminator.calls
     with torch.no_grad():
         logits = [discriminator(x) for x in (r1, f1, r2, f2, g)]
-    for recorded, wanted in zip(records.logits[:, 0], (logits[2], logits[3], logits[4]), strict=True):
+    for recorded, wanted in zip(buffer.logits[:, 0], (logits[2], logits[3], logits[4]), strict=True):
         torch.testing.assert_close(recorded, wanted, rtol=1e-5, atol=1e-6)
-    objective = iteration.objective
+    objective = train_step.objective
     for k, (real, fake) in enumerate(((logits[0], logits[1]), (logits[2], logits[3]))):
         loss = float(objective.discriminator_loss(real, fake))
-        assert float(records.updates[k, 0, 0]) == pytest.approx(loss, rel=1e-5)
-    assert float(records.updates[2, 0, 0]) == pytest.approx(float(objective.generator_loss(logits[4])), rel=1e-5)
+        assert float(buffer.updates[k, 0, 0]) == pytest.approx(loss, rel=1e-5)
+    assert float(buffer.updates[2, 0, 0]) == pytest.approx(float(objective.generator_loss(logits[4])), rel=1e-5)
     norm = torch.cat([p.grad.flatten() for p in generator.parameters() if p.grad is not None]).norm()
-    assert float(records.updates[2, 0, 1]) == pytest.approx(float(norm), rel=1e-6)
-    assert records.count == 1
+    assert float(buffer.updates[2, 0, 1]) == pytest.approx(float(norm), rel=1e-6)
+    assert buffer.count == 1
 
 
 @pytest.mark.parametrize("side", ["discriminator", "generator"])
 def test_an_update_that_is_not_finite_changes_nothing_and_is_found(side: str) -> None:
-    iteration = make_iteration(make_objective(), d_steps=2)
-    iteration.run()
+    train_step = make_train_step(make_objective(), d_steps=2)
+    train_step.run()
     before: list[Tensor] = []
 
     def poison(loss: Tensor) -> Tensor:
-        before[:] = weights(iteration.networks.generator) + weights(iteration.networks.discriminator)
+        before[:] = weights(train_step.networks.generator) + weights(train_step.networks.discriminator)
         return loss * float("nan")
 
-    objective = iteration.objective
+    objective = train_step.objective
 
     class Poisoned:
         needs_real_logits = False
@@ -199,18 +199,18 @@ def test_an_update_that_is_not_finite_changes_nothing_and_is_found(side: str) ->
             loss = objective.generator_loss(fake)
             return poison(loss) if side == "generator" else loss
 
-    healthy, iteration.objective = iteration.objective, Poisoned()  # type: ignore[assignment]
-    iteration.run()
-    iteration.objective = healthy
-    iteration.run()  # a later healthy update must not slip through either
-    after = weights(iteration.networks.generator) + weights(iteration.networks.discriminator)
+    healthy, train_step.objective = train_step.objective, Poisoned()  # type: ignore[assignment]
+    train_step.run()
+    train_step.objective = healthy
+    train_step.run()  # a later healthy update must not slip through either
+    after = weights(train_step.networks.generator) + weights(train_step.networks.discriminator)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert iteration.records.first_bad_update() == (1, 2 if side == "generator" else 0, False)
+    assert train_step.buffer.first_bad_update() == (1, 2 if side == "generator" else 0, False)
 
 
 def test_an_infinite_gradient_of_a_finite_loss_is_told_apart() -> None:
-    iteration = make_iteration(make_objective())
-    objective = iteration.objective
+    train_step = make_train_step(make_objective())
+    objective = train_step.objective
 
     class Steep:
         needs_real_logits = False
@@ -221,9 +221,9 @@ def test_an_infinite_gradient_of_a_finite_loss_is_told_apart() -> None:
         def generator_loss(self, fake: Tensor, real_logits: Tensor | None = None) -> Tensor:
             return objective.generator_loss(fake)
 
-    iteration.objective = Steep()  # type: ignore[assignment]
-    iteration.run()
-    assert iteration.records.first_bad_update() == (0, 0, True)
+    train_step.objective = Steep()  # type: ignore[assignment]
+    train_step.run()
+    assert train_step.buffer.first_bad_update() == (0, 0, True)
 
 
 def test_the_step_never_waits_for_the_device() -> None:
@@ -244,7 +244,7 @@ def test_the_step_never_waits_for_the_device() -> None:
         ("resnet", "none", "projection"),
         ("poole", "none", "none"),
     ):
-        iteration = make_iteration(make_objective("gan", "kl", normalize_ratio=True, max_log_ratio=9.0))
+        train_step = make_train_step(make_objective("gan", "kl", normalize_ratio=True, max_log_ratio=9.0))
         networks = make_networks(
             name,
             width=2,
@@ -257,9 +257,9 @@ def test_the_step_never_waits_for_the_device() -> None:
             virtual_reference=2,
         )
         images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
-        iteration = TrainStep(
+        train_step = TrainStep(
             networks,
-            iteration.objective,
+            train_step.objective,
             optimizer_g=make_adam(networks.generator.parameters(), 1e-3, (0.9, 0.999)),
             optimizer_d=make_adam(networks.discriminator.parameters(), 1e-3, (0.9, 0.999)),
             batches=BatchSampler(
@@ -276,7 +276,7 @@ def test_the_step_never_waits_for_the_device() -> None:
             ema=Ema(networks.generator, 0.9),
             d_steps=DiscriminatorSteps(2),
             bf16=True,
-            records=StepBuffer(5, BATCH, 2, device),
+            buffer=StepBuffer(5, BATCH, 2, device),
             draws=torch.Generator().manual_seed(3),
             regularizer=Regularizer(r1=1.0, r2=1.0, interval=2) if name == "resnet" else Regularizer(gp=1.0, clip=0.1),
             augment=Augment(
@@ -290,16 +290,16 @@ def test_the_step_never_waits_for_the_device() -> None:
         )
         with Watch():
             for _ in range(3):
-                iteration.run()
+                train_step.run()
     assert len(seen) > 500
     assert not [name for name in seen if any(wait in name for wait in waits)]
 
 
 def test_bf16_autocast_computes_in_bf16_and_the_losses_in_float32() -> None:
-    iteration = make_iteration(make_objective())
-    iteration.bf16 = True
+    train_step = make_train_step(make_objective())
+    train_step.bf16 = True
     dtypes: list[torch.dtype] = []
-    objective = iteration.objective
+    objective = train_step.objective
 
     class Watched:
         needs_real_logits = False
@@ -312,11 +312,11 @@ def test_bf16_autocast_computes_in_bf16_and_the_losses_in_float32() -> None:
             dtypes.append(fake.dtype)
             return objective.generator_loss(fake)
 
-    iteration.objective = Watched()  # type: ignore[assignment]
-    iteration.run()
+    train_step.objective = Watched()  # type: ignore[assignment]
+    train_step.run()
     assert dtypes == [torch.float32, torch.float32]
-    assert all(p.dtype == torch.float32 for p in iteration.networks.generator.parameters())
-    rounded = iteration.records.logits[0, 0]
+    assert all(p.dtype == torch.float32 for p in train_step.networks.generator.parameters())
+    rounded = train_step.buffer.logits[0, 0]
     assert torch.equal(rounded, rounded.bfloat16().float())  # they came out of a bf16 layer
 
 

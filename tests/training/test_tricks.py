@@ -8,7 +8,7 @@ from gantrain.objectives import make_objective
 from gantrain.training.augment import Augment
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.tricks import DiscriminatorSteps, History, InstanceNoise, TopK
-from tests.training.test_train_step import BATCH, Discriminator, make_iteration, weights
+from tests.training.test_train_step import BATCH, Discriminator, make_train_step, weights
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -44,9 +44,9 @@ def test_history_gives_half_a_batch_of_earlier_fakes_and_keeps_half_of_the_new_o
         numbers = torch.arange(first, first + 4)
         return numbers.view(4, 1, 1, 1).float(), numbers
 
-    for iteration, batches in enumerate(((0, 4), (8, 12))):  # it fills first, and passes fakes through
+    for train_step, batches in enumerate(((0, 4), (8, 12))):  # it fills first, and passes fakes through
         assert history.is_filling
-        assert history.filled == 8 * iteration
+        assert history.filled == 8 * train_step
         for k, first in enumerate(batches):
             fake, labels = batch(first)
             mixed, mixed_labels = history.mix(fake, labels, draws(), filling=k)
@@ -79,23 +79,23 @@ def test_discriminator_steps_early_and_again(early: int, until: int, every: int)
 
 
 def test_early_steps_are_taken_and_recorded() -> None:
-    iteration = make_iteration(make_objective(), d_steps=3)
-    iteration.d_steps = DiscriminatorSteps(1, early=3, until=1)
-    iteration.run()
-    iteration.run()
-    discriminator = iteration.networks.discriminator
+    train_step = make_train_step(make_objective(), d_steps=3)
+    train_step.d_steps = DiscriminatorSteps(1, early=3, until=1)
+    train_step.run()
+    train_step.run()
+    discriminator = train_step.networks.discriminator
     assert isinstance(discriminator, Discriminator)
     assert len(discriminator.calls) == (2 * 3 + 1) + (2 * 1 + 1)
-    assert iteration.records.made == [3, 1]
-    assert bool((iteration.records.updates[1:3, 1] == 0).all())
-    assert bool((iteration.records.updates[:3, 0] != 0).all())
-    assert iteration.d_updates == 4
+    assert train_step.buffer.made == [3, 1]
+    assert bool((train_step.buffer.updates[1:3, 1] == 0).all())
+    assert bool((train_step.buffer.updates[:3, 0] != 0).all())
+    assert train_step.d_updates == 4
 
 
 def seen_by_d(**options: object) -> list[Tensor]:
-    iteration = make_iteration(make_objective(), lr=1e-9, **options)
-    iteration.run()
-    discriminator = iteration.networks.discriminator
+    train_step = make_train_step(make_objective(), lr=1e-9, **options)
+    train_step.run()
+    discriminator = train_step.networks.discriminator
     assert isinstance(discriminator, Discriminator)
     return [x for x, *_ in discriminator.calls]
 
@@ -108,53 +108,53 @@ def test_noise_reaches_real_and_fake_in_both_steps() -> None:
 
 
 def test_gradient_clipping_bounds_the_update_and_reports_the_norm_before() -> None:
-    plain, clipped = make_iteration(make_objective()), make_iteration(make_objective(), grad_clip_norm=1e-3)
-    for iteration in (plain, clipped):
-        iteration.optimizer_d = torch.optim.SGD(iteration.networks.discriminator.parameters(), 1.0)
-        before = weights(iteration.networks.discriminator)
-        iteration.run()
-        after = weights(iteration.networks.discriminator)
+    plain, clipped = make_train_step(make_objective()), make_train_step(make_objective(), grad_clip_norm=1e-3)
+    for train_step in (plain, clipped):
+        train_step.optimizer_d = torch.optim.SGD(train_step.networks.discriminator.parameters(), 1.0)
+        before = weights(train_step.networks.discriminator)
+        train_step.run()
+        after = weights(train_step.networks.discriminator)
         moved = torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)]).norm()
-        norm = float(iteration.records.updates[0, 0, 1])
+        norm = float(train_step.buffer.updates[0, 0, 1])
         assert norm > 1e-2
-        assert float(moved) == pytest.approx(1e-3 if iteration is clipped else norm, rel=1e-3)
+        assert float(moved) == pytest.approx(1e-3 if train_step is clipped else norm, rel=1e-3)
 
 
 def test_a_generous_bound_leaves_the_gradient_alone() -> None:
-    plain, clipped = make_iteration(make_objective()), make_iteration(make_objective(), grad_clip_norm=1e3)
-    for iteration in (plain, clipped):
-        iteration.run()
+    plain, clipped = make_train_step(make_objective()), make_train_step(make_objective(), grad_clip_norm=1e3)
+    for train_step in (plain, clipped):
+        train_step.run()
     for a, b in zip(weights(plain.networks.generator), weights(clipped.networks.generator), strict=True):
         torch.testing.assert_close(a, b)
 
 
 def test_top_k_changes_what_the_generator_learns_from() -> None:
-    iteration = make_iteration(make_objective(), lr=1e-9, top_k=TopK(0.5, 0.1))
-    iteration.batches.epoch = 1
-    iteration.run()
-    logits = iteration.records.logits[2, 0]
-    wanted = iteration.objective.generator_loss(logits.topk(BATCH // 2).values)
-    assert float(iteration.records.updates[-1, 0, 0]) == pytest.approx(float(wanted), rel=1e-5)
-    assert float(wanted) != pytest.approx(float(iteration.objective.generator_loss(logits)), rel=1e-3)
+    train_step = make_train_step(make_objective(), lr=1e-9, top_k=TopK(0.5, 0.1))
+    train_step.batches.epoch = 1
+    train_step.run()
+    logits = train_step.buffer.logits[2, 0]
+    wanted = train_step.objective.generator_loss(logits.topk(BATCH // 2).values)
+    assert float(train_step.buffer.updates[-1, 0, 0]) == pytest.approx(float(wanted), rel=1e-5)
+    assert float(wanted) != pytest.approx(float(train_step.objective.generator_loss(logits)), rel=1e-3)
 
 
 def test_penalties_are_added_to_the_discriminators_loss_and_noted() -> None:
-    iteration = make_iteration(make_objective(), lr=1e-9, regularizer=Regularizer(r1=2.0, r2=3.0))
-    iteration.run()
-    discriminator = iteration.networks.discriminator
+    train_step = make_train_step(make_objective(), lr=1e-9, regularizer=Regularizer(r1=2.0, r2=3.0))
+    train_step.run()
+    discriminator = train_step.networks.discriminator
     assert isinstance(discriminator, Discriminator)
     half_square = float(discriminator.linear.weight.detach().square().sum()) / 2
-    assert float(iteration.records.notes["penalty/r1"][0]) == pytest.approx(2 * half_square, rel=1e-5)
-    assert float(iteration.records.notes["penalty/r2"][0]) == pytest.approx(3 * half_square, rel=1e-5)
-    real, fake = iteration.records.logits[0, 0], iteration.records.logits[1, 0]
-    wanted = float(iteration.objective.discriminator_loss(real, fake)) + 5 * half_square
-    assert float(iteration.records.updates[0, 0, 0]) == pytest.approx(wanted, rel=1e-5)
+    assert float(train_step.buffer.notes["penalty/r1"][0]) == pytest.approx(2 * half_square, rel=1e-5)
+    assert float(train_step.buffer.notes["penalty/r2"][0]) == pytest.approx(3 * half_square, rel=1e-5)
+    real, fake = train_step.buffer.logits[0, 0], train_step.buffer.logits[1, 0]
+    wanted = float(train_step.objective.discriminator_loss(real, fake)) + 5 * half_square
+    assert float(train_step.buffer.updates[0, 0, 0]) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_weights_are_clipped_after_each_discriminator_step() -> None:
-    iteration = make_iteration(make_objective(), regularizer=Regularizer(clip=0.01))
-    iteration.run()
-    assert max(float(p.abs().max()) for p in weights(iteration.networks.discriminator)) == pytest.approx(0.01)
+    train_step = make_train_step(make_objective(), regularizer=Regularizer(clip=0.01))
+    train_step.run()
+    assert max(float(p.abs().max()) for p in weights(train_step.networks.discriminator)) == pytest.approx(0.01)
 
 
 def test_augmentation_reaches_real_and_fake_in_both_steps() -> None:

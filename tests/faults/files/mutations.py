@@ -229,7 +229,7 @@ def mutated_content(draw: st.DrawFn, whole: Whole) -> Mutated:
 
 
 NUMBERS = (
-    *(("step",), ("ema_updates",), ("iteration", "d_updates"), ("batches", "cursor"), ("batches", "epoch")),
-    *(("iteration", "augment", "seen"), ("iteration", "history", "filled"), ("diagnostics", "gradient")),
+    *(("step",), ("ema_updates",), ("train_step", "d_updates"), ("batches", "cursor"), ("batches", "epoch")),
+    *(("train_step", "augment", "seen"), ("train_step", "history", "filled"), ("diagnostics", "gradient")),
 )
 """Other numbers in their place are as good, and another run."""

@@ -35,8 +35,8 @@ def a_step_further(run: Path) -> list[Tensor]:
     config, state = builders.resumed_config(run, {"schedule.steps": 9})
     trainer = builders.build_trainer(config, shades(), [], torch.device("cpu"))
     take_up(trainer, state, run)
-    trainer.iteration.run()
-    changed = trainer.iteration.tensors()
+    trainer.train_step.run()
+    changed = trainer.train_step.tensors()
     return [value.clone() for name, value in changed.items() if name.startswith(WHAT_TRAINS)]
 
 
