@@ -61,7 +61,7 @@ def write_figures(
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
         "git_commit": git_commit(),
-        "versions": installed_versions(("gantrain", "torch", "torch-fidelity", "torchmetrics")),
+        "versions": installed_versions(("gantrain", "torch", "torch-fidelity")),
         "device": torch.cuda.get_device_name(images.device) if images.is_cuda else "cpu",
         "metric_values": [
             {

@@ -6,7 +6,7 @@ from gantrain.options import between, choice, option, require
 
 METRIC_NAMES = (
     *("fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "modes", "classes", "colors"),
-    *("duplicates", "neighbors", "ms_ssim"),
+    *("duplicates", "neighbors"),
 )
 SAMPLING_NETWORKS = ("ema", "raw")
 SPLITS = ("train", "test")
@@ -20,7 +20,7 @@ class MetricsConfig:
     names: list[str] = option(
         ["auto"],
         "metrics, of fid, kid, inception_score, precision, recall, density, coverage, classes (labeled data), modes "
-        "(digits, points), colors, duplicates, neighbors, ms_ssim; auto is fid and kid, or modes; [] is none",
+        "(digits, points), colors, duplicates, neighbors; auto is fid and kid, or modes; [] is none",
     )
     every_steps: int | None = option(
         None,

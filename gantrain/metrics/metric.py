@@ -31,7 +31,6 @@ LOWER_IS_BETTER: dict[str, bool | None] = {
     "class_accuracy": False,
     "color_js": True,
     "green_brown": None,
-    "ms_ssim": True,
     "duplicates": True,
     "exact_duplicates": True,
     "memorized": True,

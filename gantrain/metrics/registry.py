@@ -19,9 +19,8 @@ from gantrain.metrics.inception_metrics import InceptionMetric
 from gantrain.metrics.memorization import NeighborsMetric
 from gantrain.metrics.metric import Metric
 from gantrain.metrics.modes import ModesMetric
-from gantrain.metrics.ms_ssim import MsSsimMetric
 
-NAMES = (*INCEPTION_METRICS, "modes", "classes", "colors", "duplicates", "neighbors", "ms_ssim")
+NAMES = (*INCEPTION_METRICS, "modes", "classes", "colors", "duplicates", "neighbors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,6 @@ def make_metrics(
         metrics.append(
             NeighborsMetric(of_copies, train.images, train.name, embed=embed, device=device, bootstrap=bootstrap)
         )
-    if "ms_ssim" in names:
-        metrics.append(MsSsimMetric(reference.images, reference.name, bootstrap=bootstrap))
     return metrics
 
 

@@ -4,7 +4,7 @@ import math
 
 from gantrain.report.run_groups import Spread
 
-WRITTEN = {"fid": "FID", "kid": "KID", "inception_score": "Inception Score", "kl": "KL(q‖p)", "ms_ssim": "MS-SSIM"}
+WRITTEN = {"fid": "FID", "kid": "KID", "inception_score": "Inception Score", "kl": "KL(q‖p)"}
 
 
 def written(name: str) -> str:

@@ -9,7 +9,7 @@ from gantrain.metrics.metric import LOWER_IS_BETTER
 from gantrain.run_io.run_reader import RunRecord
 
 DIVERSITY = (
-    *("recall", "coverage", "modes", "modes_kl", "classes", "classes_kl", "ms_ssim"),
+    *("recall", "coverage", "modes", "modes_kl", "classes", "classes_kl"),
     *("duplicates", "exact_duplicates", "memorized"),
 )
 """The figures that tell how varied samples are, or how much of the data they leave out."""

@@ -27,7 +27,6 @@ FIGURES_OF = {
     "colors": ("color_js",),
     "duplicates": ("duplicates",),
     "neighbors": ("memorized",),
-    "ms_ssim": ("ms_ssim",),
 }
 """What each metric gives that is better one way, its headline first; see `figures_of` for points."""
 OF_POINTS = ("kl", "modes", "high_quality", "modes_kl")
@@ -45,10 +44,7 @@ FIGURE_CHARTS = (
     ("classes found: higher is better", ("classes",)),
     ("share of points near a mode: up to the data's", ("high_quality",)),
     ("colors' Jensen–Shannon divergence from the data's: down to 0", ("color_js",)),
-    (
-        "samples alike (ms_ssim), duplicates, copies (memorized): lower is better",
-        ("ms_ssim", "duplicates", "memorized"),
-    ),
+    ("duplicates, copies of training images (memorized): lower is better", ("duplicates", "memorized")),
 )
 
 

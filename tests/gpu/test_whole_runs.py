@@ -81,7 +81,6 @@ def test_commands_on_a_run_of_the_gpu(overrides: tuple[str, ...], tmp_path: Path
     points = "data=grid" in overrides
     metrics = ["modes", "duplicates"]
     metrics += ["colors", "neighbors"] if find_spec("matplotlib") else []  # a GPU machine's own Python may lack it
-    metrics += ["ms_ssim"] if find_spec("torchmetrics") else []
     words = {} if points else {"metrics": metrics, "bootstrap": 20}
     evaluate.run(
         evaluate.Options(
