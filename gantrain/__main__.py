@@ -27,7 +27,7 @@ from gantrain.commands import COMMANDS
 from gantrain.commands.options import parse_words
 from gantrain.config import ConfigError
 from gantrain.distributed import Processes, joined, part, started
-from gantrain.errors import FAILED, leave_files_to_the_main_thread, tell, words_for
+from gantrain.errors import FAILED, describe_error, hide_file_errors_of_threads, print_error
 from gantrain.signals import StopRequested, exit_code, ignore_late_interrupts
 from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, taken_up, under_way
 from gantrain.sweeps.job import Job
@@ -42,7 +42,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 def main() -> None:
     """Entry point; exits with 0, 1 (a run failed), 2 (bad input), 75 (asked to end, can go on) or 130 (interrupted)."""
     words = sys.argv[1:]
-    leave_files_to_the_main_thread()
+    hide_file_errors_of_threads()
     ignore_late_interrupts()
     try:
         if started(os.environ) > 1:
@@ -52,17 +52,17 @@ def main() -> None:
         else:
             sys.exit(_train(words))
     except KeyboardInterrupt as interruption:
-        tell("interrupted; what is written is whole")
+        print_error("interrupted; what is written is whole")
         sys.exit(exit_code(interruption))
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it at its end
         sys.exit(FAILED)
     except Exception as error:
-        found = words_for(error)
+        found = describe_error(error)
         if found is None:
             raise
         code, reason = found
-        tell(reason)
+        print_error(reason)
         sys.exit(code)
 
 
@@ -100,12 +100,12 @@ def _follow(processes: Processes) -> int:
     except (NotFiniteError, StoppedByDoctorError):
         return 0
     except Exception as error:
-        found = words_for(error)
+        found = describe_error(error)
         if found is None:
             raise
         time.sleep(PATIENCE)  # where the first process has the same error, this one is ended before it tells
         code, reason = found
-        tell(f"process {processes.rank}: {reason}")
+        print_error(f"process {processes.rank}: {reason}")
         return code
     return 0
 
@@ -148,11 +148,11 @@ def _sweep(sweep: Sweep, job: Job) -> int:
     except KeyboardInterrupt as interruption:
         broken = exit_code(interruption)
     except Exception as error:  # of a launcher: jobs tell their own
-        found = words_for(error)
+        found = describe_error(error)
         if found is None:
             traceback.print_exception(error)
         else:
-            tell(found[1])
+            print_error(found[1])
         broken = found[0] if found else FAILED
     code, words = summary(sweep)
     print(words, file=sys.stderr)

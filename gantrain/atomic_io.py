@@ -20,6 +20,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from gantrain.errors import GantrainError
+
 PART = ".part"
 LONGEST_NAME = 200
 """Bytes of a cached file's name; file systems take 255, and a part of a write has a longer one."""
@@ -138,11 +140,11 @@ def set_aside(path: Path, name: str | None = None) -> Path:
     return path.rename(place)
 
 
-class UnusableFolderError(ValueError):
+class UnusableFolderError(GantrainError):
     """A folder that cannot be made or written, with the way out."""
 
 
-class UnreadableFileError(ValueError):
+class UnreadableFileError(GantrainError):
     """A file that does not hold what `torch.save` writes of tensors and plain containers."""
 
 
@@ -309,7 +311,7 @@ def put(saved: object, place: Tensor, what: str) -> None:
     place.copy_(expect_tensor(saved, tuple(place.shape), place.dtype, what))
 
 
-class BusyError(ValueError):
+class BusyError(GantrainError):
     """A folder that another process is at work in."""
 
 

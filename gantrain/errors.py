@@ -1,65 +1,76 @@
-"""What goes wrong in a run or a command, in words, with the exit code that says so."""
+"""Errors that users see, the exit codes that go with them, and their text."""
 
 import sys
 import threading
 
-import torch
-
-from gantrain.builders import USER_ERRORS
-from gantrain.config import printable
-from gantrain.distributed import is_parting
-from gantrain.training.nan_guard import NotFiniteError
-from gantrain.training.trainer import StoppedByDoctorError
+from gantrain.formatting import printable
 
 FAILED, BAD_INPUT = 1, 2
 LONGEST = 1_900
-"""Characters of an error's words; of a longer one the middle is left out."""
+"""Characters of an error message; the middle of a longer one is left out."""
 
 
-def tell(words: str) -> None:
-    """An error as the user reads it."""
-    print(f"gantrain: error: {printable(words)}", file=sys.stderr)
+class GantrainError(ValueError):
+    """Base class of the errors that users can cause; shown as one message, without a traceback.
 
-
-def leave_files_to_the_main_thread() -> None:
-    """Has a thread that cannot write its file end without a traceback.
-
-    TensorBoard's raises the error again in the thread that gives it the next event, where it is told in words.
+    Attributes:
+        exit_code: of a command that ends with this error: 2 for bad input, 1 for a run that failed.
     """
-    threading.excepthook = _unless_of_a_file
+
+    exit_code = BAD_INPUT
 
 
-def _unless_of_a_file(ended: threading.ExceptHookArgs) -> None:
-    if not issubclass(ended.exc_type, OSError):
-        threading.__excepthook__(ended)
-
-
-def readable(words: str) -> str:
-    """The words with what no terminal shows escaped as Python does, and of a long text the beginning and the end."""
-    if len(words) > LONGEST:
-        kept = LONGEST // 2
-        words = f"{words[:kept]} ... ({len(words) - 2 * kept} characters left out) ... {words[-kept:]}"
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
-    return shown if len(shown) <= LONGEST + 60 else readable(shown)
-
-
-def words_for(error: BaseException) -> tuple[int, str] | None:
-    """Exit code and readable words of a failure; None for one that is a defect of ours and deserves its traceback."""
-    found = _words_for(error)
+def describe_error(error: BaseException) -> tuple[int, str] | None:
+    """Exit code and message of an expected error; None for a bug, which keeps its traceback."""
+    found = _describe(error)
     return None if found is None else (found[0], readable(found[1]))
 
 
-def _words_for(error: BaseException) -> tuple[int, str] | None:
-    if isinstance(error, USER_ERRORS):
-        return BAD_INPUT, str(error)
+def _describe(error: BaseException) -> tuple[int, str] | None:
+    if isinstance(error, GantrainError):
+        return error.exit_code, str(error)
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if is_parting(error):
-        return FAILED, f"another process of the run has ended, and what it says tells why ({first[:120]})"
-    if isinstance(error, NotFiniteError | StoppedByDoctorError):
-        return FAILED, str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        hint = "lower schedule.batch_size, model.width or metrics.samples"
-        return FAILED, f"memory does not suffice ({first}); {hint}"
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        from gantrain.distributed import is_parting
+
+        if is_parting(error):
+            return FAILED, f"another process of the run has ended; its message gives the reason ({first[:120]})"
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            return FAILED, _out_of_memory(first)
+    if isinstance(error, MemoryError):
+        return FAILED, _out_of_memory(first)
     if isinstance(error, OSError):
-        return FAILED, f"a file cannot be read or written ({error}); what was saved before is whole"
+        return FAILED, f"a file cannot be read or written ({error}); everything saved before is intact"
     return None
+
+
+def _out_of_memory(reason: str) -> str:
+    return f"out of memory ({reason}); lower schedule.batch_size, model.width or metrics.samples"
+
+
+def readable(text: str) -> str:
+    """The text with control characters escaped; a long text keeps its beginning and its end."""
+    if len(text) > LONGEST:
+        kept = LONGEST // 2
+        text = f"{text[:kept]} ... ({len(text) - 2 * kept} characters left out) ... {text[-kept:]}"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= LONGEST + 60 else readable(shown)
+
+
+def print_error(text: str) -> None:
+    """Prints an error on stderr; for errors outside of a run, where logging is not set up."""
+    print(f"gantrain: error: {printable(text)}", file=sys.stderr)
+
+
+def hide_file_errors_of_threads() -> None:
+    """Suppresses tracebacks of threads that cannot write a file.
+
+    TensorBoard's writer thread raises the same error again in the main thread, where it is reported.
+    """
+    threading.excepthook = _print_unless_os_error
+
+
+def _print_unless_os_error(ended: threading.ExceptHookArgs) -> None:
+    if not issubclass(ended.exc_type, OSError):
+        threading.__excepthook__(ended)

@@ -4,8 +4,10 @@ import math
 from dataclasses import field
 from typing import Any
 
+from gantrain.errors import GantrainError
 
-class ConfigError(ValueError):
+
+class ConfigError(GantrainError):
     """A bad configuration; the message names the key, the value, the rule and the way out."""
 
 

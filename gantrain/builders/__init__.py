@@ -13,7 +13,6 @@ from gantrain.builders.measuring import (
     measuring_protocol,
 )
 from gantrain.builders.runs import (
-    USER_ERRORS,
     follow,
     report,
     resumed_config,
@@ -39,7 +38,6 @@ __all__ = [
     "MAPPED_POINTS",
     "MEASURED_POINTS",
     "STREAMS",
-    "USER_ERRORS",
     "Protocol",
     "build_grid",
     "build_metrics",

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from gantrain.atomic_io import BusyError, UnusableFolderError
 from gantrain.builders.data import check_classes, load_data, prepare_data
 from gantrain.builders.device import arithmetic, make_device, peak_memory, reset_peak_memory
 from gantrain.builders.disk import check_room
@@ -22,11 +21,10 @@ from gantrain.config import (
     printable,
     to_dict,
 )
-from gantrain.data import DataError, PointSet
+from gantrain.data import PointSet
 from gantrain.distributed import Processes, call, present, wait_for_call
-from gantrain.metrics.inception import WeightsError
-from gantrain.objectives import DIVERGENCE_NAMES, ObjectiveError
-from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
+from gantrain.objectives import DIVERGENCE_NAMES
+from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free
 from gantrain.run_io.silent_folder import SilentFolder
 from gantrain.run_io.status import FAILED
@@ -37,17 +35,6 @@ from gantrain.turns import side_by_side
 
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
-USER_ERRORS = (
-    ConfigError,
-    ObjectiveError,
-    DataError,
-    WeightsError,
-    CheckpointError,
-    RunFolderError,
-    UnusableFolderError,
-    BusyError,
-)
-"""Bad input, told in words that need no traceback."""
 
 
 def warnings_for(config: Config) -> list[str]:

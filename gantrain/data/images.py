@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from gantrain.distributed import rand
+from gantrain.errors import GantrainError
 
 STATE_BYTES = (5056, 16)
 """Of a generator's state, on the CPU and on CUDA."""
 
 
-class DataError(ValueError):
+class DataError(GantrainError):
     """Data that are missing, damaged or unusable, with the way out."""
 
 

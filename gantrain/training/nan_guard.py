@@ -1,11 +1,14 @@
 """The end of a run whose losses or gradients are no longer finite, in words."""
 
+from gantrain.errors import FAILED, GantrainError
 from gantrain.objectives import DIVERGENCE_NAMES
 from gantrain.training.train_step import TrainStep
 
 
-class NotFiniteError(RuntimeError):
+class NotFiniteError(GantrainError):
     """A loss or gradient that is not finite; no weight has been changed by it."""
+
+    exit_code = FAILED
 
 
 def check_finite(train_step: TrainStep, saved_step: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gantrain.diagnostics.doctor import Doctor
 from gantrain.distributed import Processes
+from gantrain.errors import FAILED, GantrainError
 from gantrain.metrics.metric import LOWER_IS_BETTER, Metric, draw_images, evaluating
 from gantrain.run_io.profile import Profile
 from gantrain.run_io.progress import Progress
@@ -36,8 +37,10 @@ RNG = ("rng_cpu", "rng_cuda")
 """In a checkpoint: the states of the default generators."""
 
 
-class StoppedByDoctorError(RuntimeError):
+class StoppedByDoctorError(GantrainError):
     """The doctor ended the run; its last checkpoint holds the step of the finding."""
+
+    exit_code = FAILED
 
 
 class Trainer:

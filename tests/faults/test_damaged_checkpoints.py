@@ -13,7 +13,7 @@ import torch
 from gantrain import builders
 from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
 from gantrain.commands.trained import load_run
-from gantrain.errors import words_for
+from gantrain.errors import GantrainError, describe_error
 from gantrain.run_io.metrics_jsonl import RunFolderError, read_rows
 from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
@@ -212,7 +212,7 @@ def refusal(content: dict[str, Any], run: Path, use: Callable[[Path], object]) -
         use(run)
     assert (run / LAST).read_bytes() == whole
     assert [path.name for path in run.iterdir()] == [LAST]
-    told = words_for(caught.value)
+    told = describe_error(caught.value)
     assert told is not None
     assert told[0] == 2
     assert len(told[1]) <= 2000
@@ -261,7 +261,7 @@ def test_logs_in_a_checkpoint_are_looked_at(logs: object, words: str, undisturbe
     save_atomically(content, tmp_path / "run" / LAST)
     (tmp_path / "run" / PREVIOUS).unlink()
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    with pytest.raises(builders.USER_ERRORS, match=words):
+    with pytest.raises(GantrainError, match=words):
         go_on(tmp_path / "run")
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
@@ -281,7 +281,7 @@ def test_a_checkpoint_of_before_a_key_takes_its_default(undisturbed: Path, tmp_p
     )
     assert config.schedule.steps == 12
     assert config.sweep == compose(*WORDS).sweep
-    with pytest.raises(builders.USER_ERRORS, match=r"schedule\.early_every: 0 in the run, 5 now"):
+    with pytest.raises(GantrainError, match=r"schedule\.early_every: 0 in the run, 5 now"):
         builders.resumed_config(tmp_path / "run", {"schedule.steps": 12, "schedule.early_every": 5})
 
 

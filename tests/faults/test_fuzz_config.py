@@ -26,7 +26,7 @@ from gantrain.cli import (
 from gantrain.commands import COMMANDS
 from gantrain.commands.options import key_of, parse_words
 from gantrain.config import Config, ConfigError, flatten, from_dict, from_omegaconf, to_dict
-from gantrain.errors import readable, words_for
+from gantrain.errors import describe_error, readable
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
 from gantrain.run_io.run_folder import CONFIG, JOB, RUN, SWEEP
 from gantrain.run_io.run_reader import find_runs, read_run
@@ -119,7 +119,7 @@ def refusal(act: Callable[[], object]) -> str | None:
     try:
         act()
     except Exception as error:
-        found = words_for(error)
+        found = describe_error(error)
         if found is None:
             raise
         code, told = found

@@ -11,7 +11,7 @@ from gantrain import builders
 from gantrain.builders.runs import take_up
 from gantrain.commands.trained import load_run
 from gantrain.data import ImageSet
-from gantrain.errors import BAD_INPUT, words_for
+from gantrain.errors import BAD_INPUT, describe_error
 from gantrain.training.checkpoint import LAST
 from tests.commands.saved_runs import CLASSES
 
@@ -61,7 +61,7 @@ def as_before_or_refused(run: Path, name: str, usual: dict[str, list[Tensor]], *
         try:
             found = READERS[name](run)
         except Exception as error:
-            told = words_for(error)
+            told = describe_error(error)
             if told is None:
                 raise
             code, words = told

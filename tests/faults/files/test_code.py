@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gantrain import builders
 from gantrain.atomic_io import UnreadableFileError, load_safely
 from gantrain.commands.trained import load_run
+from gantrain.errors import GantrainError
 from gantrain.training.checkpoint import BEST, LAST
 from tests.faults.files.reading import READERS, as_before_or_refused
 from tests.faults.payloads import PAYLOADS
@@ -118,7 +118,7 @@ def test_torch_itself_opens_none_of_them(
 def test_best_is_read_as_last_is(run: Path, whole: bytes) -> None:
     (run / BEST).write_bytes(whole[:-100])
     try:
-        with pytest.raises(builders.USER_ERRORS, match=r"best\.pt' cannot be read as a checkpoint"):
+        with pytest.raises(GantrainError, match=r"best\.pt' cannot be read as a checkpoint"):
             load_run(run, checkpoint="best")
     finally:
         (run / BEST).unlink()
