@@ -40,7 +40,7 @@ class Options:
     """
 
     run: list[str] = words_option(
-        "folders of runs, of sweeps, or that hold some; the first one's run_group is the baseline"
+        "folders of runs, of sweeps, or that hold some; the first one's group is the baseline"
     )
     figures: list[str] | None = option(None, "of those measured, e.g. fid,modes or fid_raw; null is all")
     step: str = option(
@@ -153,7 +153,7 @@ def _write_picture(path: Path, figures: Sequence[ComparedFigure], run_groups: Se
         comparison_picture.draw(picture, run_groups, first, point)
         picture.savefig(place, dpi=150)
     if len(run_groups) > comparison_picture.MOST:
-        print(f"the picture shows the first {comparison_picture.MOST} of {len(run_groups)} run_groups", file=sys.stderr)
+        print(f"the picture shows the first {comparison_picture.MOST} of {len(run_groups)} groups", file=sys.stderr)
     return True
 
 
@@ -166,9 +166,9 @@ def _write_numbers(
         "git_commit": git_commit(),
         "versions": installed_versions(("gantrain", "scipy")),
         "step": options.point,
-        "test": "Welch's t-test over seeds against the first run_group; Holm's correction over a figure's comparisons",
+        "test": "Welch's t-test over seeds against the first group; Holm's correction over a metric's comparisons",
         "common": common_config([run for run_group in run_groups for run in run_group.runs]),
-        "run_groups": [
+        "groups": [
             {
                 "label": run_group.label,
                 "values": run_group.values,

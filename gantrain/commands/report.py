@@ -116,7 +116,7 @@ def _summary(run_groups: list[RunGroup]) -> str:
     lines = [describe(runs, run_groups)]
     name = headline(runs)
     if name is not None:
-        table = [("run_group", f"{written(name)} best", f"{written(name)} last", "seeds", "")]
+        table = [("group", f"{written(name)} best", f"{written(name)} last", "seeds", "")]
         for place in ranking(run_groups)[:PRINTED]:
             run_group = run_groups[place]
             best, last = (over_seeds(run_group, name, which) for which in (BEST, LAST))

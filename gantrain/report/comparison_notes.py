@@ -45,7 +45,7 @@ def _of_the_test(figures: Sequence[ComparedFigure]) -> Iterator[str]:
 def _of_one_variant(run_groups: Sequence[RunGroup]) -> Iterator[str]:
     if len(run_groups) == 1:
         yield (
-            "There is one run_group and nothing to compare it with: the runs differ in their seeds alone, and what is "
+            "There is one group and nothing to compare it with: the runs differ in their seeds alone, and what is "
             "shown is its spread over them. Give runs of another configuration as well."
         )
 
@@ -53,7 +53,7 @@ def _of_one_variant(run_groups: Sequence[RunGroup]) -> Iterator[str]:
 def _of_single_seeds(run_groups: Sequence[RunGroup]) -> Iterator[str]:
     alone = [numbered(k) for k, run_group in enumerate(run_groups) if len(run_group.replicates) == 1]
     if alone:
-        yield f"No significance can be told of a run_group with one seed ({', '.join(alone)}): {MORE_SEEDS}."
+        yield f"No significance can be told of a group with one seed ({', '.join(alone)}): {MORE_SEEDS}."
 
 
 def _of_no_spread(figures: Sequence[ComparedFigure]) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _of_no_spread(figures: Sequence[ComparedFigure]) -> Iterator[str]:
         and min(len(reading.values), len(row[0].values)) > 1
     )
     if still:
-        yield f"Where neither run_group varies over its seeds there is no test: {', '.join(still)}."
+        yield f"Where neither group varies over its seeds there is no test: {', '.join(still)}."
 
 
 def _of_looks(figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup]) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _of_looks(figures: Sequence[ComparedFigure], run_groups: Sequence[RunGroup])
         if BEST in figure.readings and len(looks) > 1:
             yield (
                 f"The best {named(figure.name)} is chosen from {min(looks)} to {max(looks)} measurements, and more "
-                "looks find better ones, whatever the run_group."
+                "looks find better ones, whatever the group."
             )
 
 
@@ -97,7 +97,7 @@ def _of_missing(
     if len(told) > MOST_REASONS:
         yield f"And {len(told) - MOST_REASONS} more of that kind."
     if told:
-        yield "Means over what is left favour a run_group that loses its worst seeds: read them with these counts."
+        yield "Means over what is left favor a group that loses its worst seeds: read them with these counts."
     on_their_way = any(
         run.state != FINISHED and figures[0].name in run.measured
         for run_group in run_groups

@@ -191,7 +191,7 @@ def _draw_course(part: Any, run_groups: Sequence[RunGroup], figure: ComparedFigu
         frameon=False,
         fontsize=8,
         ncols=1 if titled else 2,
-        title=None if titled else "run_group",
+        title=None if titled else "group",
     )
 
 

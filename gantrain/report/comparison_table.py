@@ -46,13 +46,13 @@ def figure_table(figure: ComparedFigure, run_groups: Sequence[RunGroup]) -> Rend
     head.append(f", {direction(figure.lower_is_better)}", style="not bold")
     if figure.differs:
         lines = [Text(f"  {key}: {_by_value(of_values, run_groups)}") for key, of_values in figure.differs.items()]
-        refusal = Text("  not compared, for the run_groups' protocols differ in", style="yellow")
+        refusal = Text("  not compared, for the groups' protocols differ in", style="yellow")
         return Group(head, refusal, *lines, Text(""))
     shown = {key.removesuffix(".name"): value for key, value in figure.protocol.items() if key not in PARTS_OF_DATA}
     words = "; ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in shown.items())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
-    table.add_column("run_group", overflow="fold")
+    table.add_column("group", overflow="fold")
     for title in (
         "mean ± std",
         "seeds",

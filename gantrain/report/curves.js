@@ -1,10 +1,10 @@
-// Draws the measured figure that is chosen, and the scalars once they come into view.
+// Draws the measured metric that is chosen, and the scalars once they come into view.
 (() => {
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   const root = document.getElementById("curves");
-  const shown = new Set(data.run_groups.filter((v) => v.shown).map((v) => v.place));
+  const shown = new Set(data.groups.filter((v) => v.shown).map((v) => v.place));
   const axes = { steps: "generator steps", images: "real images seen by D", seconds: "training seconds" };
-  const MOST_WITH_SEEDS = 6; // run_groups in a small picture
+  const MOST_WITH_SEEDS = 6; // groups in a small picture
   let axis = "steps";
   const checked = (id) => document.getElementById(id)?.checked ?? false;
   const faint = (color, opacity) => {
@@ -12,7 +12,7 @@
     return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
   };
 
-  const LOG_FROM = 6; // ratio of the largest to the smallest value from which a figure starts on a log scale
+  const LOG_FROM = 6; // ratio of the largest to the smallest value from which a metric starts on a log scale
   const spansDecades = (key) => {
     const values = data.curves[key].flatMap((curve) => curve.mean);
     return Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > LOG_FROM;
@@ -26,8 +26,8 @@
     const bands = [], seeds = [], means = [];
     const lowest = !small && checked("log") ? floor(key) : -Infinity;
     for (const curve of data.curves[key]) {
-      if (!shown.has(curve.run_group)) continue;
-      const run_group = data.run_groups[curve.run_group];
+      if (!shown.has(curve.group)) continue;
+      const group = data.groups[curve.group];
       const x = data.grids[curve.grid][axis];
       const at = [...x.keys()].filter((i) => curve.std[i] !== null && x[i] !== null);
       if (at.length > 1) {
@@ -35,7 +35,7 @@
         bands.push({
           x: [...there, ...[...there].reverse()],
           y: [...at.map((i) => curve.mean[i] + curve.std[i]), ...[...at].reverse().map((i) => Math.max(lowest, curve.mean[i] - curve.std[i]))],
-          fill: "toself", fillcolor: faint(run_group.color, 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+          fill: "toself", fillcolor: faint(group.color, 0.13), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
         });
       }
       if (checked("seeds") && (!small || shown.size <= MOST_WITH_SEEDS)) {
@@ -44,13 +44,13 @@
           line.x.push(...data.grids[run.grid][axis], null);
           line.y.push(...run.y, null);
         }
-        seeds.push({ ...line, mode: "lines", line: { color: faint(run_group.color, 0.4), width: 0.8 }, hoverinfo: "skip" });
+        seeds.push({ ...line, mode: "lines", line: { color: faint(group.color, 0.4), width: 0.8 }, hoverinfo: "skip" });
       }
       means.push({
-        x, y: curve.mean, name: run_group.label,
+        x, y: curve.mean, name: group.label,
         mode: x.length > 40 ? "lines" : "lines+markers",
-        marker: { size: small ? 3 : 5, color: run_group.color },
-        line: { color: run_group.color, width: small ? 1.6 : 2.4, dash: run_group.dash },
+        marker: { size: small ? 3 : 5, color: group.color },
+        line: { color: group.color, width: small ? 1.6 : 2.4, dash: group.dash },
         text: curve.mean.map((_, i) => (curve.std[i] === null ? "" : ` ± ${Number(curve.std[i].toPrecision(2))}`) + `, ${curve.count[i]} seed${curve.count[i] === 1 ? "" : "s"}`),
         hovertemplate: "%{fullData.name}: %{y:.5~g}%{text}<extra></extra>",
       });
@@ -68,8 +68,8 @@
   const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   const draw = (place, key, small) => Plotly.react(place, traces(key, small), layout(data.titles[key], small), config);
 
-  const chosen = document.getElementById("figure");
-  const large = document.getElementById("chart-figure");
+  const chosen = document.getElementById("metric");
+  const large = document.getElementById("chart-metric");
   const panels = [...root.querySelectorAll("[data-scalar]")];
   const seen = new Set();
   const drawFigure = () => large && draw(large, chosen.value, false);
@@ -101,22 +101,22 @@
       drawAll();
     });
   }
-  const chips = [...root.querySelectorAll("[data-run_group]")];
+  const chips = [...root.querySelectorAll("[data-group]")];
   const show = (places) => {
     shown.clear();
     places.forEach((place) => shown.add(place));
-    for (const chip of chips) chip.setAttribute("aria-pressed", String(shown.has(Number(chip.dataset.run_group))));
+    for (const chip of chips) chip.setAttribute("aria-pressed", String(shown.has(Number(chip.dataset.group))));
     drawAll();
   };
   for (const chip of chips) {
     chip.addEventListener("click", () => {
-      const place = Number(chip.dataset.run_group);
+      const place = Number(chip.dataset.group);
       show(shown.has(place) ? [...shown].filter((one) => one !== place) : [...shown, place]);
     });
   }
   for (const button of root.querySelectorAll("[data-few]")) {
     const few = button.dataset.few;
-    const places = few === "all" ? data.run_groups.map((v) => v.place) : few === "none" ? [] : few.split(",").map(Number);
+    const places = few === "all" ? data.groups.map((v) => v.place) : few === "none" ? [] : few.split(",").map(Number);
     button.addEventListener("click", () => show(places));
   }
 })();

@@ -29,7 +29,7 @@ SCALARS = {
 """Of metrics.jsonl's rows of kind `train`; those that no run has are left out."""
 COSTS = {"images": "cost/images", "seconds": "cost/seconds"}
 MOST_SHOWN = 12
-"""Variants drawn at first; with more, the best few."""
+"""Groups drawn at first; with more, the best few."""
 SHOWN_OF_MORE = 8
 FEWEST_POINTS, ALL_POINTS = 60, 60_000
 """Of hundreds of runs each curve has fewer points, so that the page stays small."""
@@ -55,7 +55,7 @@ def make_curves(run_groups: list[RunGroup]) -> Section | None:
     labels = short_labels(run_groups)
     shown = set(ranked if len(ranked) <= MOST_SHOWN else ranked[:SHOWN_OF_MORE])
     content = {
-        "run_groups": [
+        "groups": [
             {"label": labels[k], "place": k, "shown": k in shown, **asdict(line_of(k))} for k in range(len(run_groups))
         ],
         "titles": {key: _title(key) for key in of_key},
@@ -65,7 +65,7 @@ def make_curves(run_groups: list[RunGroup]) -> Section | None:
     html = render(
         "curves.html.j2",
         content=json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        metric_values=[(key, _title(key)) for key in figures],
+        metrics=[(key, _title(key)) for key in figures],
         scalars=[(name, SCALARS[name]) for name in scalars],
         legend=[(k, line_of(k), labels[k], run_groups[k].label, k in shown) for k in ranked],
         best=ranked[:SHOWN_OF_MORE],
@@ -121,7 +121,7 @@ def _curves(
         mean, own = courses([series for _, series in having], most)
         found.append(
             {
-                "run_group": place,
+                "group": place,
                 "grid": grids.place([run for run, _ in having], mean),
                 "mean": [_rounded(value, digits) for value in mean.values],
                 "std": [None if std is None else _rounded(std, digits) for std in mean.stds],

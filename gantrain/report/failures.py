@@ -45,7 +45,7 @@ def make_troubles(run_groups: list[RunGroup]) -> Section:
         for row in run.findings:
             findings.setdefault(str(row["name"]), []).append({**described(run_group, run), "finding": row})
     html = render(
-        "troubles.html.j2",
+        "failures.html.j2",
         unfinished=[group for group in unfinished if group["runs"]],
         finished=sum(run.state == FINISHED for _, run in runs),
         of=len(runs),

@@ -95,7 +95,7 @@ def make_matrix(run_groups: list[RunGroup]) -> Section | None:
     html = render(
         "matrix.html.j2",
         matrices=matrices,
-        metric_values=[
+        metrics=[
             (
                 f"{name} {which}",
                 f"{written(name)} {which}",

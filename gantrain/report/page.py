@@ -126,6 +126,6 @@ def _short(commit: str | None) -> str | None:
 
 
 def describe(runs: Sequence[RunRecord], run_groups: Sequence[RunGroup]) -> str:
-    """`15 runs of 5 run_groups: 13 finished, 2 failed`."""
+    """`15 runs of 5 groups: 13 finished, 2 failed`."""
     states = ", ".join(f"{count} {state}" for state, count in Counter(run.state for run in runs).most_common())
-    return f"{counted(len(runs), 'run')} of {counted(len(run_groups), 'run_group')}: {states}"
+    return f"{counted(len(runs), 'run')} of {counted(len(run_groups), 'group')}: {states}"

@@ -57,7 +57,7 @@ def make_protocols(run_groups: list[RunGroup]) -> Section | None:
         )
     if not figures:
         return None
-    return Section("protocols", "Protocols", render("protocols.html.j2", metric_values=figures, of=len(runs)))
+    return Section("protocols", "Protocols", render("protocols.html.j2", metrics=figures, of=len(runs)))
 
 
 def _word(value: Any) -> str:

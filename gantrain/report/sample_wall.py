@@ -90,7 +90,7 @@ def make_wall(run_groups: list[RunGroup], budget: int = BUDGET) -> Section | Non
     of_run = iter(zip(films.steps, films.pictures, strict=True))
     cells = [_cell(place, films, *(((), {}) if place.run is None else next(of_run))) for place in plan.places]
     html = render(
-        "wall.html.j2",
+        "sample_wall.html.j2",
         plan=plan,
         cells={row: [cell for cell in cells if cell["place"].row == row] for row in plan.rows or ("",)},
         films=films,
@@ -102,7 +102,7 @@ def make_wall(run_groups: list[RunGroup], budget: int = BUDGET) -> Section | Non
         wide=any(cell["width"] > 1.5 * cell["height"] for cell in cells),
         small=SMALL,
     )
-    return Section("wall", "Samples, at the same moment of training", html, source("wall.css"), source("wall.js"))
+    return Section("wall", "Samples, at the same moment of training", html, source("sample_wall.css"), source("sample_wall.js"))
 
 
 def plan_wall(run_groups: Sequence[RunGroup]) -> Plan:

@@ -42,7 +42,7 @@ def make_sensitivity(run_groups: list[RunGroup]) -> Section | None:
     html = render(
         "sensitivity.html.j2",
         pictures=[(key, embedded(draw(measured, key, keys, name), HEIGHT)) for key in keys],
-        figure=written(name),
+        metric=written(name),
         way=direction(LOWER_IS_BETTER[name]),
         several=len(keys) > 1,
         unfinished=any(run.state != FINISHED for run_group in measured for run in run_group.replicates),

@@ -68,7 +68,7 @@ def make_answer(run_groups: list[RunGroup]) -> Section:
             }
         )
     html = render(
-        "answer.html.j2",
+        "summary.html.j2",
         sentences=sentences_of(run_groups, order, values, name) if compare else [],
         compare=compare,
         hollow=any(reached[k].keys() - values[k].keys() for k in order),
@@ -76,10 +76,10 @@ def make_answer(run_groups: list[RunGroup]) -> Section:
         hint=direction(lower),
         seeds=seeds,
         tables=[(rows[:SHOWN], scales[0]), (rows[SHOWN:], scales[1])],
-        head=" · ".join(run_groups[0].values) or "run_group",
+        head=" · ".join(run_groups[0].values) or "group",
         missing=[labels[k] for k in range(len(run_groups)) if not values[k]],
     )
-    return Section("answer", "Which was best", html, source("answer.css"))
+    return Section("answer", "Which was best", html, source("summary.css"))
 
 
 class _Scale:
@@ -147,7 +147,7 @@ def _tested(p_values: dict[int, float | None], labels: Sequence[str]) -> list[st
     """Which run_groups the first is told apart from; none are where it or they have one seed."""
     known = {k: p for k, p in p_values.items() if p is not None}
     if not known:
-        return ["No difference can be tested: that takes two or more seeds a run_group, and some spread over them."]
+        return ["No difference can be tested: that takes two or more seeds per group, and some spread over them."]
     corrected = dict(zip(known, holm(list(known.values())), strict=True))
     better = [labels[k] for k, p in corrected.items() if p <= LEVEL]
     close = [labels[k] for k, p in corrected.items() if p > LEVEL]

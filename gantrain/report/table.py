@@ -86,7 +86,7 @@ def make_table(run_groups: list[RunGroup]) -> Section:
         "table.html.j2",
         groups=[(group, [c for c in columns if c.group == group]) for group in dict.fromkeys(c.group for c in columns)],
         columns=columns,
-        head=next(iter(run_groups[0].values)) if len(run_groups[0].values) == 1 else "run_group",
+        head=next(iter(run_groups[0].values)) if len(run_groups[0].values) == 1 else "group",
         run_groups=by_variant,
         runs=by_run,
         parted=[written(name) for name in parted],
@@ -104,7 +104,7 @@ def columns_of(run_groups: Sequence[RunGroup]) -> list[Column]:
     for name in figure_names(runs):
         lower = LOWER_IS_BETTER.get(name)
         marked = None if name in parted else lower
-        group = "diversity" if name in DIVERSITY else "metric_values"
+        group = "diversity" if name in DIVERSITY else "metrics"
         hint = "" if lower is None else direction(lower)
         hint = "protocols differ" if name in parted else hint
         if lower is not None:

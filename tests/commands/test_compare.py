@@ -71,7 +71,7 @@ def test_a_sweep_becomes_a_table_a_picture_and_numbers(
     assert sorted(sweep.rglob("*")) == before
 
     numbers = json.loads((here / "comparison.json").read_text())
-    assert [run_group["label"] for run_group in numbers["run_groups"]] == ["loss.gen=alt", "loss.gen=kl"]
+    assert [run_group["label"] for run_group in numbers["groups"]] == ["loss.gen=alt", "loss.gen=kl"]
     assert numbers["common"]["loss.disc"] == "gan"
     modes, fid = numbers["figures"]
     alt, kl = modes["readings"]["last"]
@@ -107,7 +107,7 @@ def test_the_variant_of_the_first_run_is_the_baseline(
     head = next(line for line in capsys.readouterr().out.splitlines() if "loss.gen " in line)
     assert head.split() == ["loss.gen", "kl", "alt"]
     numbers = json.loads((here / "comparison.json").read_text())
-    assert [len(run_group["runs"]) for run_group in numbers["run_groups"]] == [2, 2]  # one given twice is one
+    assert [len(run_group["runs"]) for run_group in numbers["groups"]] == [2, 2]  # one given twice is one
 
 
 def test_seeds_alone_are_a_spread_and_no_comparison(
@@ -116,7 +116,7 @@ def test_seeds_alone_are_a_spread_and_no_comparison(
     run(words(*map(str, sorted(sweep.glob("*alt*"))), "figures=modes"))
     said = capsys.readouterr().out
     assert "120 ± 10" in said
-    assert "There is one run_group and nothing to compare it with" in said
+    assert "There is one group and nothing to compare it with" in said
     assert "Welch" not in said
     assert (here / "comparison.png").is_file()
 

@@ -37,7 +37,7 @@ def test_it_may_be_written_again_while_runs_go_on(sweep: Path, capsys: pytest.Ca
     again = (sweep / "runs.csv").read_text()
     assert len(again.splitlines()) == len(first.splitlines()) + 1 == 4
     told = capsys.readouterr().out
-    assert "3 runs of 1 run_group: 2 finished, 1 failed" in told
+    assert "3 runs of 1 group: 2 finished, 1 failed" in told
     assert "1 of 3 runs did not finish" in told
     assert [line for line in told.splitlines() if line.startswith(str(sweep))] == [
         str(sweep / name) for name in ("report.html", "runs.csv", "runs.parquet")

@@ -23,7 +23,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def column(page: Any, key: str, table: str = "by-run_group") -> list[str | None]:
+def column(page: Any, key: str, table: str = "by-group") -> list[str | None]:
     """The cells' data-v in the order of the rows."""
     script = """([table, key]) => {
         const one = document.getElementById(table);
@@ -41,23 +41,23 @@ def test_the_table_sorts_both_ways(page_file: Path, open_page: OpenPage, width: 
         gen: statistics.mean(min(map(value(gen, s, "fid"), range(100, 1001, 100))) for s in seeds)
         for gen, seeds in FINISHED_SEEDS.items()
     }
-    head = page.locator("#by-run_group th[data-key='fid best']")
+    head = page.locator("#by-group th[data-key='fid best']")
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     shown = [float(v or "nan") for v in column(page, "fid best")]
     assert shown == pytest.approx(sorted(best.values()))
-    assert column(page, "run_group") == sorted(best, key=lambda gen: best[gen])
+    assert column(page, "group") == sorted(best, key=lambda gen: best[gen])
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
     assert [float(v or "nan") for v in column(page, "fid best")] == pytest.approx(sorted(best.values(), reverse=True))
-    page.locator("#by-run_group th[data-key='run_group'] button").click()
+    page.locator("#by-group th[data-key='group'] button").click()
     assert head.get_attribute("aria-sort") is None
-    assert column(page, "run_group") == ["alt", "kl", "rkl"]
-    recall = page.locator("#by-run_group th[data-key='recall best']")
+    assert column(page, "group") == ["alt", "kl", "rkl"]
+    recall = page.locator("#by-group th[data-key='recall best']")
     recall.get_by_role("button").click()
     assert recall.get_attribute("aria-sort") == "descending"
-    assert column(page, "run_group") == ["rkl", "alt", "kl"]
+    assert column(page, "group") == ["rkl", "alt", "kl"]
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -65,21 +65,21 @@ def test_it_fits_the_window_whole(page_file: Path, open_page: OpenPage, width: i
     page = open_page(page_file, width, height)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     page.locator("#table [data-show='by-run']").click()
-    page.locator("#chart-figure .main-svg").first.wait_for()
+    page.locator("#chart-metric .main-svg").first.wait_for()
     for panel in page.locator("[data-scalar]").all():
         panel.scroll_into_view_if_needed()
         panel.locator(".main-svg").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#by-run").is_visible()
-    assert not page.locator("#by-run_group").is_visible()
+    assert not page.locator("#by-group").is_visible()
     assert len(column(page, "folder", "by-run")) == 9
 
 
 def test_missing_values_stay_last(page_file: Path, open_page: OpenPage) -> None:
     page = open_page(page_file, 1280, 900)
-    page.evaluate("delete document.querySelector('#by-run_group tbody tr').querySelectorAll('td')[0].dataset.v")
+    page.evaluate("delete document.querySelector('#by-group tbody tr').querySelectorAll('td')[0].dataset.v")
     for _ in range(2):
-        page.locator("#by-run_group th[data-key='fid best'] button").click()
+        page.locator("#by-group th[data-key='fid best'] button").click()
         values = column(page, "fid best")
         assert values[-1] is None
         assert None not in values[:-1]
@@ -87,21 +87,21 @@ def test_missing_values_stay_last(page_file: Path, open_page: OpenPage) -> None:
 
 def test_the_curves_follow_menu_axis_and_legend(page_file: Path, open_page: OpenPage) -> None:
     page = open_page(page_file, 1280, 900)
-    drawn = "document.getElementById('chart-figure').data.filter((one) => one.name)"
-    page.locator("#chart-figure .main-svg").first.wait_for()
+    drawn = "document.getElementById('chart-metric').data.filter((one) => one.name)"
+    page.locator("#chart-metric .main-svg").first.wait_for()
     assert page.evaluate(f"{drawn}.map((one) => one.name).sort()") == ["alt", "kl", "rkl"]
     assert page.evaluate(f"{drawn}[0].x.at(-1)") == 1000
     page.locator("[data-axis='images']").click()
     assert page.evaluate(f"{drawn}[0].x.at(-1)") == 8000
     page.locator("[data-axis='seconds']").click()
     assert page.evaluate(f"{drawn}[0].x.at(-1)") == 10
-    page.locator("#figure").select_option("recall_ema")
+    page.locator("#metric").select_option("recall_ema")
     last = page.evaluate(f"Object.fromEntries({drawn}.map((one) => [one.name, one.y.at(-1)]))")
     for gen, shown in last.items():
         assert shown == pytest.approx(sum(value(gen, seed, "recall")(1000) for seed in SEEDS) / 3)
     page.locator(".chip", has_text=re.compile("^kl$")).click()
     assert page.evaluate(f"{drawn}.map((one) => one.name).sort()") == ["alt", "rkl"]
-    thin = "document.getElementById('chart-figure').data.filter((one) => one.line.width === 0.8).length"
+    thin = "document.getElementById('chart-metric').data.filter((one) => one.line.width === 0.8).length"
     assert page.evaluate(thin) == 2
     page.locator("#seeds").uncheck()
     assert page.evaluate(thin) == 0
@@ -125,7 +125,7 @@ def test_a_band_below_zero_ends_on_a_log_scale(tmp_path: Path, open_page: OpenPa
         write_run(tmp_path / str(seed), f"seed={seed}", measured={"fid": lambda step, last=last: last + 1000 - step})
     run(Options(folders=[str(tmp_path)]))
     page = open_page(tmp_path / "report.html", 1280, 900)
-    lows = "Math.min(...document.getElementById('chart-figure').data[0].y)"
+    lows = "Math.min(...document.getElementById('chart-metric').data[0].y)"
     assert page.locator("#log").is_checked()
     assert page.evaluate(lows) == pytest.approx(2)
     page.locator("#log").uncheck()

@@ -138,7 +138,7 @@ def test_what_is_missing_is_counted_and_said() -> None:
     assert "2: 2 of 7 not finite: modes (EMA) (seed 3, 4)" in said
     assert "2: 1 of 7 failed at step 12 (seed 5): the loss is not finite" in said
     assert "2: 1 of 7 not measured: modes (EMA) (seed 6)" in said
-    assert "favour a run_group that loses its worst seeds" in said
+    assert "favor a group that loses its worst seeds" in said
     assert "step=" not in said  # the failed one measured nothing: no step would show it
 
 
@@ -172,7 +172,7 @@ def test_a_single_seed_is_told_how_to_get_more() -> None:
     assert reading.verdict(False) == ""
     assert spread_words(reading.spread) == "1"
     said = "\n".join(notes([figure], run_groups, []))
-    assert "No significance can be told of a run_group with one seed (2): -m seed=0,1,2,3,4" in said
+    assert "No significance can be told of a group with one seed (2): -m seed=0,1,2,3,4" in said
     assert "Welch" not in said
 
 
@@ -182,7 +182,7 @@ def test_variants_without_spread_are_no_error() -> None:
     figure = compare_figure("modes_ema", run_groups, "last")
     shown = text_of(figure_table(figure, run_groups), *notes([figure], run_groups, [20]))
     assert "1,000 ± 0" in shown
-    assert "neither run_group varies over its seeds there is no test: modes (EMA)" in shown
+    assert "neither group varies over its seeds there is no test: modes (EMA)" in shown
 
 
 def test_different_protocols_are_not_compared() -> None:

@@ -40,8 +40,8 @@ class Map(HTMLParser):
             self._cell, self._figure = {"class": given.get("class", ""), "title": given.get("title", "")}, "words"
             if "data-gen" in given:
                 self.maps[-1][given["data-gen"], given["data-disc"]] = self._cell
-        elif tag == "div" and "data-figure" in given and self._cell:
-            self._figure = given["data-figure"]
+        elif tag == "div" and "data-metric" in given and self._cell:
+            self._figure = given["data-metric"]
             self._cell[f"{self._figure} style"] = given.get("style", "")
         elif tag == "select":
             self._menu = self.choices.setdefault(given["id"], [])
@@ -100,7 +100,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_cells_hold_mean_and_spread_over_the_seeds_that_finished(sweep: Path) -> None:
     found = map_of(sweep)
     (cells,) = found.maps
-    assert found.choices["matrix-figure"] == ["fid best", "fid last", "coverage best", "coverage last"]
+    assert found.choices["matrix-metric"] == ["fid best", "fid last", "coverage best", "coverage last"]
     assert cells["alt", "gan"]["fid last"] == f"21.5 ± {statistics.stdev([20, 23]):.1f} 2 seeds"
     assert cells["alt", "js"]["fid last"] == f"30.8 ± {statistics.stdev([30, 31.5]):.1f} 2 seeds"
     assert cells["kl", "gan"]["fid last"] == f"65.0 ± {statistics.stdev([60, 70]):.1f} 2 seeds ✕ 1 failed"

@@ -51,10 +51,10 @@ def from_the_file(sweep: Path, gen: str, seed: int, name: str) -> list[float]:
 
 def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> None:
     tables = Tables(page)
-    found = {row["run_group"][0].strip(): row for row in tables.rows["by-run_group"]}
+    found = {row["group"][0].strip(): row for row in tables.rows["by-group"]}
     assert set(found) == set(GENS)
-    names = [row["run_group"][0].strip() for row in tables.rows["by-run_group"]]
-    marked = dict(zip(names, tables.best["by-run_group"], strict=True))
+    names = [row["group"][0].strip() for row in tables.rows["by-group"]]
+    marked = dict(zip(names, tables.best["by-group"], strict=True))
     means: dict[str, dict[str, float]] = {}
     for name, pick in (("fid", min), ("recall", max)):
         assert LOWER_IS_BETTER[name] is (pick is min)
@@ -71,7 +71,7 @@ def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> 
     for column, of_gens in means.items():
         pick = min if column.startswith("fid") else max
         assert {gen for gen in GENS if column in marked[gen]} == {pick(of_gens, key=lambda gen: of_gens[gen])}, column
-    assert [row["run_group"][0].strip() for row in tables.rows["by-run_group"]] == ["rkl", "alt", "kl"]
+    assert [row["group"][0].strip() for row in tables.rows["by-group"]] == ["rkl", "alt", "kl"]
     assert "2 of 3 seeds; 1 failed" in found["kl"]["fid best"][0]
     assert found["kl"]["findings"][0] == "ratio explosion"
     assert found["rkl"]["states"][0] == "1 pruned, 2 finished"
@@ -81,7 +81,7 @@ def test_the_rows_of_runs_hold_the_figures_of_each(sweep: Path, page: str) -> No
     rows = Tables(page).rows["by-run"]
     assert len(rows) == len(GENS) * len(SEEDS)
     for row in rows:
-        gen, seed = re.fullmatch(r"(\w+), seed (\d)", row["run_group"][0].strip()).groups()  # type: ignore[union-attr]
+        gen, seed = re.fullmatch(r"(\w+), seed (\d)", row["group"][0].strip()).groups()  # type: ignore[union-attr]
         course = from_the_file(sweep, gen, int(seed), "fid")
         assert float(row["fid best"][1] or "nan") == min(course)
         assert float(row["fid last"][1] or "nan") == course[-1]
@@ -94,7 +94,7 @@ def test_the_curves_hold_what_was_measured(sweep: Path, page: str) -> None:
     text = re.search(r'<script type="application/json" id="curves-data">(.*?)</script>', page, re.DOTALL)
     assert text is not None
     data = json.loads(text[1])
-    (kl,) = [c for c in data["curves"]["fid_ema"] if data["run_groups"][c["run_group"]]["label"] == "kl"]
+    (kl,) = [c for c in data["curves"]["fid_ema"] if data["groups"][c["group"]]["label"] == "kl"]
     courses = [from_the_file(sweep, "kl", seed, "fid") for seed in SEEDS]
     assert kl["mean"] == pytest.approx([statistics.mean(at) for at in zip(*courses, strict=True)])
     assert kl["std"] == pytest.approx([statistics.stdev(at) for at in zip(*courses, strict=True)])
@@ -239,7 +239,7 @@ def test_lists_that_vary_are_words(tmp_path: Path) -> None:
     for place, policy in enumerate(("[]", "[color,cutout]")):
         write_run(tmp_path / str(place), f"augment.policy={policy}", "seed=3", steps=20, every=10, grids=0)
     page = page_of(tmp_path)
-    assert {row["run_group"][0] for row in Tables(page).rows["by-run_group"]} == {"[]", "[color,cutout]"}
+    assert {row["group"][0] for row in Tables(page).rows["by-group"]} == {"[]", "[color,cutout]"}
 
 
 def test_runs_of_no_rows_at_all_are_reported(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_seed_that_was_run_again_counts_once(tmp_path: Path) -> None:
         measured = {"fid": partial(constant, fid)}
         write_run(tmp_path / str(place), f"seed={seed}", steps=20, every=10, measured=measured, grids=0)
     page = page_of(tmp_path)
-    (row,) = Tables(page).rows["by-run_group"]
+    (row,) = Tables(page).rows["by-group"]
     assert float(row["fid best"][1] or "nan") == statistics.mean([20, 40])
     assert row["fid best"][0].startswith(f"30 ± {statistics.stdev([20, 40]):.0f}")
     assert len(Tables(page).rows["by-run"]) == 3
@@ -277,7 +277,7 @@ def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_pa
         measured = {"fid": partial(constant, fid)}
         write_run(tmp_path / str(seed), f"seed={seed}", steps=20, every=10, measured=measured, grids=0, state=state)
     page = page_of(tmp_path)
-    (row,) = Tables(page).rows["by-run_group"]
+    (row,) = Tables(page).rows["by-group"]
     assert (float(row["fid best"][1] or "nan"), float(row["fid last"][1] or "nan")) == (32, 32)
     assert row["fid best"][0].endswith("2 of 3 seeds; 1 pruned")
     strip = page.partition('<section id="answer">')[2].partition("</section>")[0]
@@ -285,7 +285,7 @@ def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_pa
     assert strip.count('fill="#fff"') == 1
     for folder in (tmp_path / "0", tmp_path / "2"):
         shutil.rmtree(folder)
-    (row,) = Tables(page_of(tmp_path)).rows["by-run_group"]
+    (row,) = Tables(page_of(tmp_path)).rows["by-group"]
     assert float(row["fid best"][1] or "nan") == 20
 
 

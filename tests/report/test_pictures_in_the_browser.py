@@ -13,7 +13,7 @@ from gantrain.report.page import make_page
 from gantrain.report.run_groups import group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.conftest import OpenPage
-from tests.report.test_wall import fail_at, paint
+from tests.report.test_sample_wall import fail_at, paint
 from tests.written_runs import write_run
 
 pytestmark = pytest.mark.slow
@@ -134,7 +134,7 @@ def test_the_map_follows_its_menu_and_says_why(page_file: Path, open_page: OpenP
     page = open_page(page_file, width, height)
     cell = page.locator("#matrix td[data-gen=kl][data-disc=js]")
     assert cell.inner_text().split("\n") == [f"{fid('js', 'kl', 0):g}", "1 seed", "✕ 1 failed"]
-    page.locator("#matrix-figure").select_option("coverage last")
+    page.locator("#matrix-metric").select_option("coverage last")
     assert cell.inner_text().split("\n")[0] == f"{1 / fid('js', 'kl', 0):.4g}"
     assert page.locator("#matrix .matrix-legend:visible").all_inner_texts()[0].startswith("coverage")
     assert page.evaluate("document.documentElement.scrollWidth") <= width

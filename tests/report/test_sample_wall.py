@@ -24,7 +24,7 @@ class Wall(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.metric_values: list[dict[str, Any]] = []
+        self.figures: list[dict[str, Any]] = []
         self.headings: dict[str, list[str]] = {"wall-row": [], "wall-column": []}
         self.moments: list[int] = []
         self._into: str | None = None
@@ -38,9 +38,9 @@ class Wall(HTMLParser):
             self.moments = json.loads(str(given["data-moments"]))
         if tag == "figure":
             seed = given.get("data-seed")
-            self.metric_values.append({"seed": seed, "hidden": "hidden" in given, "ended": "wall-ended" in kind})
-        elif tag == "img" and self.metric_values:
-            self.metric_values[-1].setdefault("picture", given.get("src"))
+            self.figures.append({"seed": seed, "hidden": "hidden" in given, "ended": "wall-ended" in kind})
+        elif tag == "img" and self.figures:
+            self.figures[-1].setdefault("picture", given.get("src"))
         elif kind in self.headings:
             self.headings[kind].append("")
             self._into = kind
@@ -56,13 +56,13 @@ class Wall(HTMLParser):
         if self._into in self.headings:
             self.headings[self._into][-1] += data
         elif self._into:
-            self.metric_values[-1][self._into] = self.metric_values[-1].get(self._into, "") + data
+            self.figures[-1][self._into] = self.figures[-1].get(self._into, "") + data
 
     @property
     def films(self) -> dict[str, dict[str, Any]]:
         """The figures with generated samples, by name; `shown` is the mean color at every moment."""
         found = {}
-        for figure in self.metric_values:
+        for figure in self.figures:
             if "frames" in figure:
                 frames = json.loads(figure["frames"])
                 uris = [*frames["pictures"], figure["picture"]]
@@ -172,9 +172,9 @@ def test_two_keys_make_rows_and_columns_with_a_choice_of_seed(tmp_path: Path) ->
         "wall-row": ["loss.disc=gan", "loss.disc=js"],
         "wall-column": ["loss.gen=alt", "loss.gen=kl"],
     }
-    shown = [(figure["name"], figure["seed"]) for figure in wall.metric_values if not figure["hidden"]]
+    shown = [(figure["name"], figure["seed"]) for figure in wall.figures if not figure["hidden"]]
     assert shown == [(f"loss.disc={disc} loss.gen={gen}", "7") for disc in ("gan", "js") for gen in ("alt", "kl")]
-    absent = [figure["none"] for figure in wall.metric_values if "none" in figure]
+    absent = [figure["none"] for figure in wall.figures if "none" in figure]
     assert absent == ["seed 3 not run"]
 
 
@@ -236,7 +236,7 @@ def test_a_reason_is_escaped_and_a_run_without_grids_has_words(tmp_path: Path) -
     section = make_wall(group_runs([read_run(folder) for folder in find_runs([tmp_path])]))
     assert section is not None
     assert "<i>" not in section.html
-    assert [figure["none"] for figure in Wall(section.html).metric_values if "none" in figure] == [
+    assert [figure["none"] for figure in Wall(section.html).figures if "none" in figure] == [
         "failed, no grid: not <i>finite</i>"
     ]
 
