@@ -14,7 +14,7 @@ from gantrain.run_io.status import FINISHED
 
 NOT_VARIED = ("seed", "name", "device", "resume", "data.root", "metrics.inception_weights")
 """Keys that do not make one experiment another, as those of `NOT_VARIED_SECTIONS` do not."""
-NOT_VARIED_SECTIONS = ("sweep", "about", "log")
+NOT_VARIED_SECTIONS = ("sweep", "paper", "log")
 ORDERS = ("loss.alpha_disc", "loss.alpha_gen")
 """Null wherever the objective beside them has no order: a label is shorter without."""
 

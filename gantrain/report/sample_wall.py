@@ -102,7 +102,9 @@ def make_wall(run_groups: list[RunGroup], budget: int = BUDGET) -> Section | Non
         wide=any(cell["width"] > 1.5 * cell["height"] for cell in cells),
         small=SMALL,
     )
-    return Section("wall", "Samples, at the same moment of training", html, source("sample_wall.css"), source("sample_wall.js"))
+    return Section(
+        "wall", "Samples, at the same moment of training", html, source("sample_wall.css"), source("sample_wall.js")
+    )
 
 
 def plan_wall(run_groups: Sequence[RunGroup]) -> Plan:

@@ -246,7 +246,7 @@ def test_looks_and_repeats_are_minded() -> None:
 
 def test_the_overview_has_a_column_a_variant_and_a_row_where_there_are_many() -> None:
     few = text_of(overview(group_runs([*ALT, *KL])))
-    assert "6 runs, 2 run_groups; 7 keys in common" in few
+    assert "6 runs, 2 groups; 7 keys in common" in few
     assert [line.split() for line in few.splitlines() if "loss.gen" in line] == [["loss.gen", "alt", "kl"]]
     assert any(line.split()[:1] == ["states"] and "3 finished" in line for line in few.splitlines())
     many = text_of(overview(group_runs([record(schedule__steps=steps) for steps in range(1, 9)])))

@@ -52,7 +52,7 @@ def write(place: Path, word: str, of_folder: str) -> None:
         tree = yaml.safe_load((folder / CONFIG).read_text())
         loss = tree.pop("loss")  # another name is no objective
         tree = tainted(tree, word) | {"loss": loss, word: f"{word}{number}"}
-        tree["about"]["source"] = f"{word}{number}"
+        tree["paper"]["source"] = f"{word}{number}"
         (folder / CONFIG).write_text(yaml.safe_dump(tree, allow_unicode=True))
         (folder / JOB).write_text(json.dumps({"job": number, "overrides": [f"{word}={word}"], "config": tree}))
         (folder / RUN).write_text(json.dumps(tainted(json.loads((folder / RUN).read_text()), word)))
