@@ -159,7 +159,7 @@ def test_streams_of_random_numbers_differ_from_each_other_and_by_seed() -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
     made = compose("data=digits", "model.width=2", "model.latent_dim=8", "schedule.batch_size=4", "log.grid_images=4")
     trainer = builders.build_trainer(made, builders.load_data(made, "test"), [], torch.device("cpu"))
-    first_z = torch.randn(4, 8, generator=trainer.iteration.latents)
+    first_z = torch.randn(4, 8, generator=trainer.train_step.latents)
     assert not torch.equal(first_z, trainer.grid.z)
 
 
@@ -177,28 +177,28 @@ def test_keys_reach_the_parts_that_they_name() -> None:
     )
     noise = made(
         "tricks.instance_noise=0.3", "tricks.instance_noise_until=0.5", "schedule.steps=100", "model=poole"
-    ).iteration.noise
+    ).train_step.noise
     assert noise is not None
     assert (noise.sigma, noise.until, noise.scale) == (0.3, 50, 0.5)
     early = ("schedule.early_d_steps=7", "schedule.early_until=3", "schedule.early_every=9", "schedule.d_steps=2")
-    assert made(*early).iteration.d_steps == DiscriminatorSteps(2, 7, 3, 9)
-    augment = made("augment=diffaugment", "augment.p=0.25", "loss=lsgan").iteration.augment
+    assert made(*early).train_step.d_steps == DiscriminatorSteps(2, 7, 3, 9)
+    augment = made("augment=diffaugment", "augment.p=0.25", "loss=lsgan").train_step.augment
     assert augment is not None
     assert (float(augment.p), augment.target) == (0.25, None)
-    adaptive = made("augment=ada", "augment.speed_images=9", "loss=lsgan").iteration.augment
+    adaptive = made("augment=ada", "augment.speed_images=9", "loss=lsgan").train_step.augment
     assert adaptive is not None
     assert (float(adaptive.p), adaptive.target, adaptive.boundary, adaptive.speed_images) == (0.0, 0.6, 0.5, 9)
     strengths = "r1: 2, r2: 3, interval: 4"
     words = [f"regularizer.{pair.replace(': ', '=')}" for pair in strengths.split(", ")]
-    assert made(*words).iteration.regularizer == Regularizer(r1=2, r2=3, interval=4)
-    assert made("regularizer=gp", "regularizer.one_sided=true").iteration.regularizer == Regularizer(
+    assert made(*words).train_step.regularizer == Regularizer(r1=2, r2=3, interval=4)
+    assert made("regularizer=gp", "regularizer.one_sided=true").train_step.regularizer == Regularizer(
         gp=10, one_sided=True
     )
-    assert made("tricks.top_k=0.5", "tricks.top_k_decay=0.9").iteration.top_k == TopK(0.5, 0.9)
-    assert made("cond=acgan", "cond.weight_d=2", "cond.weight_g=3").iteration.class_loss == ClassLoss(2, 3)
-    assert made("data.dequantize=true").iteration.batches.dequantize
-    assert made("optimizer.grad_clip_norm=5").iteration.grad_clip_norm == 5
-    plain = made().iteration
+    assert made("tricks.top_k=0.5", "tricks.top_k_decay=0.9").train_step.top_k == TopK(0.5, 0.9)
+    assert made("cond=acgan", "cond.weight_d=2", "cond.weight_g=3").train_step.class_loss == ClassLoss(2, 3)
+    assert made("data.dequantize=true").train_step.batches.dequantize
+    assert made("optimizer.grad_clip_norm=5").train_step.grad_clip_norm == 5
+    plain = made().train_step
     for part in ("regularizer", "augment", "noise", "top_k", "history", "class_loss"):
         assert getattr(plain, part) is None, part
 
@@ -206,9 +206,9 @@ def test_keys_reach_the_parts_that_they_name() -> None:
 def test_reference_batches_are_drawn_from_the_data_and_the_prior() -> None:
     words = ("model.d_norm=virtual", "model.g_norm=virtual", "model.virtual_reference=6", "model.prior=sphere")
     first, again, other = made(*words), made(*words), made(*words, "seed=1")
-    images = {image.numpy().tobytes() for image in first.iteration.batches.images}
+    images = {image.numpy().tobytes() for image in first.train_step.batches.images}
     for trainer in (first, other):
-        networks = trainer.iteration.networks
+        networks = trainer.train_step.networks
         shown = networks.discriminator.features.reference  # type: ignore[union-attr]
         assert shown.shape == (6, 3, 32, 32)  # type: ignore[union-attr]
         levels = to_uint8(shown, networks.image_range)  # type: ignore[arg-type]
@@ -216,7 +216,7 @@ def test_reference_batches_are_drawn_from_the_data_and_the_prior() -> None:
         z = networks.generator.reference
         torch.testing.assert_close(z.norm(dim=1), torch.full((6,), 10.0))  # type: ignore[operator, union-attr]
     for side in ("generator", "discriminator"):
-        states = [getattr(t.iteration.networks, side).state_dict() for t in (first, again, other)]
+        states = [getattr(t.train_step.networks, side).state_dict() for t in (first, again, other)]
         (key,) = [name for name in states[0] if name.endswith("reference")]
         assert torch.equal(states[0][key], states[1][key])
         assert not torch.equal(states[0][key], states[2][key])
