@@ -10,10 +10,6 @@ from typing import Any, TypeVar
 import torch
 from torch.torch_version import TorchVersion
 
-CAPTURING = threading.RLock()
-"""Held by who captures a CUDA graph, and by a measurement as long as it lasts: what one thread allocates and waits for
-while another captures might end up in the graph, or end the capture."""
-
 WARM_UPS = 3
 """Times that work is done before it is captured: cuDNN chooses its kernels, and the allocator has seen every size."""
 POOL = 32

@@ -9,7 +9,6 @@ from gantrain.builders.measuring import (
     build_metrics,
     choose_reference,
     find_weights,
-    measures_asynchronously,
     measuring_protocol,
 )
 from gantrain.builders.runs import (
@@ -54,7 +53,6 @@ __all__ = [
     "make_density",
     "make_device",
     "make_plan",
-    "measures_asynchronously",
     "measuring_protocol",
     "prepare_data",
     "report",

@@ -19,7 +19,6 @@ from gantrain.metrics.inception_metrics import check_classifier
 from gantrain.metrics.metric import Metric, usual_batch_size
 from gantrain.metrics.points import PointsMetric
 from gantrain.metrics.registry import RealImages, make_metrics
-from gantrain.turns import side_by_side
 
 MEASURED_POINTS = 2_500
 
@@ -51,27 +50,6 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     if every is None:
         every = max(1, config.schedule.steps // (20 if points else 5)) if not by_inception else 10_000 if cuda else 0
     return Protocol(names, samples, reference, every, metrics.batch_size or usual_batch_size(device))
-
-
-def measures_asynchronously(config: Config, device: torch.device, processes: Processes = ALONE) -> bool | None:
-    """Whether metrics are taken beside training; None where memory is to decide.
-
-    By itself on CUDA only: on a CPU measuring takes the cores that train. Not where a sweep may prune the run: it would
-    end some steps after the one that was measured, as the clock has it. Not among processes, which measure together,
-    nor among runs side by side, whose flags of arithmetic change with every turn.
-
-    Raises:
-        ConfigError: it is asked for among runs side by side.
-    """
-    if config.metrics.asynchronous and side_by_side() > 1:
-        raise ConfigError(
-            "metrics.asynchronous=true measures under the flags that training has, and under "
-            "hydra/launcher=side_by_side these change with every turn; leave it at null, or use another launcher"
-        )
-    if config.metrics.asynchronous is not None:
-        return config.metrics.asynchronous
-    apart = config.sweep.prune or config.has_own_inception_precision or processes.count > 1 or side_by_side() > 1
-    return False if apart or device.type != "cuda" else None
 
 
 def find_weights(config: Config) -> InceptionWeights | None:

@@ -31,7 +31,6 @@ from gantrain.run_io.status import FAILED
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer
-from gantrain.turns import side_by_side
 
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
@@ -179,39 +178,13 @@ def check_shares(config: Config, processes: Processes) -> None:
     """Refuses what several processes cannot share out.
 
     Raises:
-        ConfigError: a batch that they cannot part evenly, or measuring beside training.
+        ConfigError: schedule.batch_size is not a multiple of the number of processes.
     """
     size, count = config.schedule.batch_size, processes.count
     if size % count:
         raise ConfigError(
             f"schedule.batch_size={size} is that of all {count} processes together and does not part evenly among "
             f"them: set a multiple of {count}"
-        )
-    if count > 1 and config.metrics.asynchronous:
-        raise ConfigError(
-            f"metrics.asynchronous=true: {count} processes measure together, and their messages would cross those of "
-            "training; leave it at null, or set it to false"
-        )
-
-
-def check_side_by_side(config: Config) -> None:
-    """Refuses what PyTorch has once in a process to runs that share one.
-
-    Raises:
-        ConfigError: a profiler or a compiler is asked for among them.
-    """
-    if side_by_side() == 1:
-        return
-    if config.profile:
-        raise ConfigError(
-            "profile=true is for one run in a process, and under hydra/launcher=side_by_side several would start "
-            "PyTorch's profiler, which then crashes: leave it out, or set hydra.launcher.runs=1"
-        )
-    if config.executor.startswith("compiled"):
-        raise ConfigError(
-            f"executor={config.executor!r} keeps what it has compiled for the whole process, and under "
-            "hydra/launcher=side_by_side runs would soon reach PyTorch's limit and go on eagerly: set executor=auto, "
-            "graph or eager, or hydra.launcher.runs=1"
         )
 
 
@@ -223,7 +196,6 @@ def _run(
     device: torch.device,
     processes: Processes,
 ) -> Outcome:
-    check_side_by_side(config)
     if processes.is_first:
         if state is None:
             check_free(folder_path)

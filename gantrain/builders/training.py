@@ -9,7 +9,7 @@ from torch import Tensor
 from gantrain.builders.data import choose_some, lies_on, load_data
 from gantrain.builders.device import generator_of, stream_seed
 from gantrain.builders.executing import choose_executor, is_channels_last, judges_jointly
-from gantrain.builders.measuring import measures_asynchronously, measuring_protocol
+from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import (
     TOYS,
     Config,
@@ -179,7 +179,6 @@ def build_trainer(
         stop_at_a_finding=config.doctor.stop,
         executor=words,
         profiled=config.profile,
-        asynchronous=measures_asynchronously(config, device, processes),
     )
 
 

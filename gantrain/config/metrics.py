@@ -51,11 +51,6 @@ class MetricsConfig:
         "of the Inception's convolutions: auto is TF32 on CUDA and float32 on a CPU, float32 is without TF32, bf16 is "
         "for watching a run: figures of different ones do not compare",
     )
-    asynchronous: bool | None = option(
-        None,
-        "measure beside training, on copies of the generators, with the same figures; null: on CUDA where memory "
-        "suffices, with one process, one run in it, and without sweep.prune, which then ends a run as soon as it may",
-    )
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""

@@ -22,7 +22,7 @@ EXECUTORS = ("auto", "eager", "compiled", "graph", "compiled_graph")
 
 MAY_CHANGE_ON_RESUME = (
     *("resume", "schedule.steps", "device", "executor", "profile", "data.root", "data.on_device"),
-    *("metrics.inception_weights", "metrics.asynchronous", "doctor.stop"),
+    *("metrics.inception_weights", "doctor.stop"),
     *("sweep.resume", "sweep.retry", "sweep.invalid_pairs", "sweep.objective"),
     *("sweep.prune", "sweep.prune_percentile", "sweep.prune_after", "sweep.prune_from"),
 )
@@ -134,12 +134,6 @@ class Config:
             raise ConfigError(
                 "metrics.reference_split='test' does not exist for data=folder, which has one split; use train"
             )
-        if self.metrics.asynchronous and self.has_own_inception_precision and self.device != "cpu":
-            raise ConfigError(
-                f"metrics.asynchronous=true with metrics.precision='float32' and precision={self.precision!r}: CUDA's "
-                "switch for TF32 is the whole process's, and training needs it the other way; set "
-                "metrics.precision=auto or bf16, precision=float32, or metrics.asynchronous=false"
-            )
         if self.doctor.stop and self.log.diagnostics_every_steps == 0:
             raise ConfigError(
                 "doctor.stop=true waits for a finding, and log.diagnostics_every_steps=0 looks for none: leave it at "
@@ -157,11 +151,6 @@ class Config:
         if self.metrics.names == ["auto"]:
             return ("modes",) if self.data.name in ("digits", *TOYS) else ("fid", "kid")
         return tuple(self.metrics.names)
-
-    @property
-    def has_own_inception_precision(self) -> bool:
-        """Whether the Inception's convolutions are to go without TF32 where training's have it."""
-        return self.metrics.precision == "float32" and self.precision != "float32"
 
     def _check_points(self) -> None:
         """Points go with model=mlp, and with nothing that is about images."""

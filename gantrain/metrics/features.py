@@ -16,7 +16,7 @@ from gantrain.distributed import ALONE, Processes
 from gantrain.metrics.fid import Reference, moments_of, reference_of
 from gantrain.metrics.folded_inception import FEATURES, FoldedInception
 from gantrain.metrics.inception import InceptionWeights
-from gantrain.metrics.metric import heed, usual_batch_size
+from gantrain.metrics.metric import usual_batch_size
 from gantrain.metrics.replay import Replayed
 
 
@@ -88,7 +88,6 @@ class InceptionFeatures:
         )
         with _convolutions_in_tf32(self._tf32):
             for batch in bar:
-                heed()
                 stop = start + len(batch)
                 for name, layer in self._forward(batch).items():
                     if name not in found:

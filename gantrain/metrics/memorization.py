@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gantrain.metrics.bootstrap import of_mean, of_share
-from gantrain.metrics.metric import MetricValue, heed
+from gantrain.metrics.metric import MetricValue
 
 NEAR = 0.01  # of real images are nearer to another one than what counts as near
 REAL_QUERIES = 2000  # real images whose nearest other one is looked for
@@ -35,7 +35,6 @@ def nearest(queries: Tensor, points: Tensor, k: int, *, own: Tensor | None = Non
     norms = torch.cat([part.float().square().sum(dim=1) for part in points.split(POINTS)])
     bar = tqdm(range(0, len(queries), QUERIES), desc="neighbors", leave=False, disable=None, file=sys.stderr)
     for start in bar:
-        heed()
         mine = queries[start : start + QUERIES].float()
         best = mine.new_full((len(mine), 0), 0.0)
         of_best = torch.empty(len(mine), 0, dtype=torch.long, device=mine.device)

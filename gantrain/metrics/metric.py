@@ -1,9 +1,7 @@
 """What every metric has in common: it reads generated images and states its protocol."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,34 +78,6 @@ class Pictured(Protocol):
         """Draws what it sees in uint8 images (N, 3, H, W) into a matplotlib Figure."""
 
 
-class Abandoned(BaseException):
-    """A measurement that nobody waits for any more has ended."""
-
-
-_abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
-
-
-@contextlib.contextmanager
-def may_be_abandoned(event: threading.Event) -> Iterator[None]:
-    """What this thread measures inside ends at its next batch once the event is set."""
-    token = _abandoned.set(event)
-    try:
-        yield
-    finally:
-        _abandoned.reset(token)
-
-
-def heed() -> None:
-    """Called between batches by what may take long.
-
-    Raises:
-        Abandoned: nobody waits for this thread's measurement any more.
-    """
-    event = _abandoned.get()
-    if event is not None and event.is_set():
-        raise Abandoned
-
-
 def usual_batch_size(device: torch.device) -> int:
     """Images a forward pass while measuring: on CUDA as many as fill a large GPU, the Inception on them in 6 GB."""
     return 500 if device.type == "cuda" else 100
@@ -169,7 +139,6 @@ def draw_images(
     """
 
     def drawn(*inputs: Tensor) -> Tensor:
-        heed()
         found: Tensor = generator(*inputs)
         return found if image_range is None else to_uint8(found, image_range)  # at once: a quarter of the memory
 

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gantrain.cuda_graphs import CAPTURING, capture_stream, captured, warm_up
+from gantrain.cuda_graphs import capture_stream, captured, warm_up
 
 Forward = Callable[[Tensor], dict[str, Tensor]]
 
@@ -43,7 +43,7 @@ class Replayed:
         except RuntimeError as error:
             self._captures = False
             print(
-                f"no CUDA graph of the forward could be captured ({str(error).splitlines()[0]}); it runs run_eager, "
+                f"no CUDA graph of the forward could be captured ({str(error).splitlines()[0]}); it runs eagerly, "
                 "which takes longer and gives the same figures",
                 file=sys.stderr,
             )
@@ -66,7 +66,7 @@ def capture(forward: Forward, example: Tensor) -> Forward:
         graph.replay()
         return found
 
-    with CAPTURING, torch.cuda.device(static.device):
+    with torch.cuda.device(static.device):
         side = capture_stream(static.device, replay)
         work = partial(forward, static)
         warm_up(work, side)

@@ -7,8 +7,6 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from gantrain.turns import label
-
 HOUR = 3600.0
 FIRST_LOOK = 10  # steps before the length of the run is estimated
 
@@ -22,8 +20,7 @@ class Progress:
         self.warn_slow = warn_slow
         self.words: dict[str, str] = {}
         self.started = self.last_line = time.monotonic()
-        self.label = label()
-        self.terminal = sys.stderr.isatty() and not self.label  # one bar is enough for a terminal
+        self.terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=steps, initial=first, unit="step", disable=not self.terminal, dynamic_ncols=True, smoothing=0.1
         )
@@ -54,8 +51,7 @@ class Progress:
         self.words |= words
 
     def say(self, line: str) -> None:
-        """A line above the bar, with the run's name where there are several."""
-        line = f"{self.label}: {line}" if self.label else line
+        """Prints a line above the bar."""
         self.bar.write(line, file=sys.stderr) if self.terminal else print(line, file=sys.stderr, flush=True)
 
     def exclude(self, seconds: float) -> None:

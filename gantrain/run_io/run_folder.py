@@ -31,7 +31,6 @@ from gantrain.run_io.metrics_jsonl import METRICS, Rows, RunFolderError, finite,
 from gantrain.run_io.reliability import draw_reliability
 from gantrain.run_io.status import STATUS, Status, write_status
 from gantrain.run_io.tensorboard import Best, introduce, take_back_end, tell_end
-from gantrain.turns import side_by_side
 
 CONFIG, RUN = "config.yaml", "run.json"
 CHECKPOINTS = "*.pt"
@@ -305,7 +304,6 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> str | Non
             "python": platform.python_version(),
             "device": device,
             "cpu_threads": torch.get_num_threads(),
-            "side_by_side": side_by_side(),
         }
     )
     replace_text(path, json.dumps(starts, indent=1) + "\n")

@@ -34,8 +34,6 @@ from gantrain.run_io.run_reader import BROKEN, state_of
 from gantrain.run_io.status import Status, read_status
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from gantrain.sweeps.optimization import objective_of
-from gantrain.sweeps.side_by_side import NAME as SIDE_BY_SIDE
-from gantrain.sweeps.side_by_side import check_and_register
 
 RESUME = "sweep.resume"
 
@@ -134,8 +132,6 @@ def prepare(words: list[str]) -> Sweep:
     composed = compose_with_hydra(first_values(words))
     hydra = composed.hydra
     launcher = str(hydra.runtime.choices["hydra/launcher"])
-    if launcher == SIDE_BY_SIDE:
-        check_and_register(hydra)
     given = {_key(word) for word in words}
     params = dict(hydra.sweeper.params or {})
     subdir = next((word.partition("=")[2].strip("'\"") for word in words if _key(word) == "hydra.sweep.subdir"), "jobs")
@@ -154,8 +150,6 @@ def prepare(words: list[str]) -> Sweep:
     if optimizes:  # which figure does not depend on the pair, and the first one may not exist
         config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
         told += _for_optuna(config, hydra.sweeper, given)
-    if optimizes and launcher == SIDE_BY_SIDE and "hydra.sweeper.n_jobs" not in given:
-        told.append(f"hydra.sweeper.n_jobs={hydra.launcher.runs}")  # the sweeper hands out that many at once
     device = str(composed.device)
     gpus = visible_gpus() if launcher == "joblib" and device in ("auto", "cuda") else []
     if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:

@@ -30,7 +30,6 @@ from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimization import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
 from gantrain.training.checkpoint import BEST, LAST, is_begun
-from gantrain.turns import side_by_side
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
 
@@ -74,11 +73,10 @@ class Job:
 def forget() -> None:
     """Frees what a job has left in this process, so that the next one starts as in a fresh one."""
     gc.collect()
-    if "torch._dynamo" in sys.modules and side_by_side() == 1:
+    if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()  # compiled graphs hold their networks
     if torch.cuda.is_initialized():
-        if side_by_side() == 1:
-            free_workspaces()  # of streams that the next run has no use for
+        free_workspaces()  # of streams that the next run has no use for
         torch.cuda.empty_cache()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.cuda_graphs import CAPTURING, capture_stream, captured, warm_up
+from gantrain.cuda_graphs import capture_stream, captured, warm_up
 from gantrain.training.train_step import Executor, GraphKey, TrainStep, run_eager
 
 MOST_GRAPHS = 32
@@ -108,7 +108,7 @@ class CudaGraphExecutor:
     def __call__(self, train_step: TrainStep, key: GraphKey) -> None:
         """Replays the variant's graph, captured if it is not yet."""
         if self.failure is None and not key.filling and key not in self._graphs:
-            self._capture(train_step, key)
+            self._try(train_step, key)
         if key not in self._graphs:
             self.inner(train_step, key)
             self._last = None
@@ -119,10 +119,6 @@ class CudaGraphExecutor:
             for parameter, gradient in gradients:
                 parameter.grad = gradient
             self._last = key
-
-    def _capture(self, train_step: TrainStep, key: GraphKey) -> None:
-        with CAPTURING:  # a measurement that is under way ends first
-            self._try(train_step, key)
 
     def _try(self, train_step: TrainStep, key: GraphKey) -> None:
         if len(self._graphs) == MOST_GRAPHS:

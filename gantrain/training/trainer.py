@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gantrain.diagnostics.doctor import Doctor
 from gantrain.distributed import Processes
 from gantrain.errors import FAILED, GantrainError
-from gantrain.metrics.metric import LOWER_IS_BETTER, Metric, draw_images, evaluating
+from gantrain.metrics.metric import LOWER_IS_BETTER, Metric, MetricValue, draw_images, evaluating
 from gantrain.run_io.profile import Profile
 from gantrain.run_io.progress import Progress
 from gantrain.run_io.run_folder import RunFolder
@@ -22,12 +22,11 @@ from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
 from gantrain.signals import StopRequested, asked, handle_signals
 from gantrain.training.checkpoint import BEST, LAST, load_network, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
-from gantrain.training.evaluation import Measured, Measuring
-from gantrain.training.nan_guard import NotFiniteError, check_finite
+from gantrain.training.evaluation import evaluate
+from gantrain.training.nan_guard import check_finite
 from gantrain.training.optimizers import learning_rate
 from gantrain.training.plan import Grid, Outcome, Plan, Sampling
 from gantrain.training.train_step import TrainStep
-from gantrain.turns import give_way
 
 Prune = Callable[[int, dict[str, float]], str | None]
 """Step that was measured and the figures since -> why a run is not worth going on with, or None."""
@@ -47,8 +46,7 @@ class Trainer:
     """Runs iterations according to a plan and leaves scalars, grids, metrics and checkpoints.
 
     Attributes:
-        prune: asked when a measurement but the last is over, may end the run; None never does.
-        measuring: what takes the metrics.
+        prune: called after each evaluation but the last; may end the run. None never does.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class Trainer:
         stop_at_a_finding: bool = False,
         executor: str = "eager",
         profiled: bool = False,
-        asynchronous: bool | None = False,
     ) -> None:
         """Takes built parts.
 
@@ -83,7 +80,6 @@ class Trainer:
             stop_at_a_finding: whether the doctor's first finding ends the run.
             executor: how the iteration runs, in words.
             profiled: whether a trace of some iterations is written.
-            asynchronous: whether to measure beside training, see `Measuring`.
         """
         self.profiled = profiled
         self.trace: Path | None = None
@@ -93,14 +89,6 @@ class Trainer:
         self.plan = plan
         self.sampling = sampling
         self.metrics = metrics
-        self.measuring = Measuring(
-            metrics,
-            sampling,
-            train_step.networks,
-            device=train_step.device,
-            processes=train_step.processes,
-            asynchronous=asynchronous,
-        )
         self.grid = grid
         self.config = config
         self.classes = classes
@@ -137,7 +125,7 @@ class Trainer:
         return self.train_step.batches.batch_size * self.train_step.d_steps.total(step)
 
     def fit(self, folder: RunFolder) -> Outcome:
-        """Trains from the present step to the last; gives way to other runs of the process after each.
+        """Trains from the current step to the last.
 
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
@@ -147,7 +135,7 @@ class Trainer:
         if self.step == 0:
             folder.grid(0, self.grid.draw(self.grid.real, self.discriminate), "real")
             self._draw_grid(folder)
-            self._save(folder, self.state_dict(), 0, LAST)
+            self._save(folder, LAST)
         self.saved_step = self.step
         left = self.plan.steps - self.step
         on_cpu = self.train_step.device.type == "cpu"
@@ -169,7 +157,6 @@ class Trainer:
                     self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
                 raise
             finally:
-                self.measuring.abandon()
                 if profile is not None:
                     profile.close()
                     self.trace, self.traced_seconds = profile.path, profile.seconds
@@ -185,7 +172,7 @@ class Trainer:
         )
 
     def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
-        """Iterations with what is written down between them, to the last step or until something ends the run."""
+        """Trains step by step until the last step or until something ends the run."""
         train_step, plan = self.train_step, self.plan
         on_cpu = train_step.device.type == "cpu"
         while self.step < plan.steps:
@@ -194,42 +181,36 @@ class Trainer:
             if profile is not None:
                 profile.step()
             last = self.step == plan.steps
-            if on_cpu:  # reading costs nothing there; on a GPU the look waits for the next row of scalars
-                self._check_finite(folder, progress)
-            if self.step % plan.log_every == 0 or last:
-                self._check_finite(folder, progress)
+            log = last or self.step % plan.log_every == 0
+            draw = last or self.step % plan.grids_every == 0
+            measure = bool(self.metrics) and (last or (plan.measure_every > 0 and self.step % plan.measure_every == 0))
+            save = last or self.step % plan.checkpoint_every == 0
+            if on_cpu or log:  # on a GPU this waits for the device
+                check_finite(train_step, self.saved_step)
+            if log:
                 self._log(folder, progress)
             if self.diagnostics is not None:
                 self.diagnostics.keep_gradient()
-            pause = time.monotonic()
-            drawn = self.step % plan.grids_every == 0 or last
-            due = bool(self.metrics) and (last or (plan.measure_every > 0 and self.step % plan.measure_every == 0))
-            kept = self.step % plan.checkpoint_every == 0 or last
-            if drawn or due or kept:
+            paused = time.monotonic()
+            if draw or measure or save:
                 self.processes.take_from_first(train_step.tensors().values())  # each has its own running statistics
-            if drawn:
+            if draw:
                 self._draw_grid(folder)
+            improved = False
+            if measure:
+                check_finite(train_step, self.saved_step)
+                improved = self._measure(folder, progress)
             signal = None if last else self._asked()
-            stops = last or self.stopped is not None or signal is not None
-            if self.measuring.is_over or (self.measuring.is_under_way and (due or kept or stops)):
-                self._take_findings(folder, progress)
-            if due and self.pruned is None:
-                self._check_finite(folder, progress)
-                generators = {name: self.sampling_network(name) for name in self.sampling.networks}
-                self.measuring.begin(self.step, generators, self.state_dict, kept=kept, waits=stops)
-                if self.measuring.is_over:
-                    self._take_findings(folder, progress)
-            ends = stops or self.pruned is not None
-            if (kept or ends) and self.saved_step != self.step and not self.measuring.is_under_way:
-                self._check_finite(folder, progress)
-                self._save(folder, self.state_dict(), self.step, LAST)
-            progress.exclude(time.monotonic() - pause)
+            ends = last or signal is not None or self.stopped is not None or self.pruned is not None
+            if save or improved or ends:
+                check_finite(train_step, self.saved_step)
+                self._save(folder, *([BEST] if improved else []), LAST)
+            progress.exclude(time.monotonic() - paused)
             progress.advance(self.step)
             if signal is not None and self.stopped is None and self.pruned is None:
                 raise StopRequested(signal)
             if ends:
                 break
-            give_way()
 
     def _asked(self) -> str | None:
         """The signal that asks the run to end; of several processes, which end together, at rows of scalars only."""
@@ -327,16 +308,6 @@ class Trainer:
             logits: Tensor = discriminator(examples)
         return logits
 
-    def _check_finite(self, folder: RunFolder, progress: Progress) -> None:
-        """Ends a run whose losses are not finite, with what was measured before."""
-        try:
-            check_finite(self.train_step, self.saved_step)
-        except NotFiniteError:
-            if self.measuring.is_under_way:
-                self._take_findings(folder, progress)
-                check_finite(self.train_step, self.saved_step)  # names the last.pt that there is by now
-            raise
-
     def _log(self, folder: RunFolder, progress: Progress) -> None:
         buffer = self.train_step.buffer
         real, fake, generated = buffer.logits
@@ -406,49 +377,45 @@ class Trainer:
         )
         folder.grid(self.step, self.grid.draw(samples, self.discriminate), f"{self.step:07d}")
 
-    def _take_findings(self, folder: RunFolder, progress: Progress) -> None:
-        """What a measurement has found, under the step that it belongs to; waits for it.
-
-        Where that is the best so far the step becomes best.pt, and last.pt too, which so knows of it. A step that was
-        to be kept becomes last.pt only now: no last.pt stands at a step whose figures it does not know.
-        """
-        measured = self.measuring.findings()
-        improved = self._note(measured, folder, progress)
+    def _measure(self, folder: RunFolder, progress: Progress) -> bool:
+        """Evaluates the generators; returns whether the first metric's headline is the best so far."""
+        results = evaluate(
+            {name: self.sampling_network(name) for name in self.sampling.networks},
+            self.metrics,
+            self.sampling,
+            self.train_step.networks,
+            device=self.train_step.device,
+            processes=self.processes,
+        )
+        improved = False
+        for name, values in results.items():
+            folder.measurements(self.step, name, values)
+            self.metric_values |= {f"{value.name}_{name}": value.value for value in values}
+            progress.say(f"step {self.step}, {name}: " + ", ".join(f"{v.name} {v.value:.4g}" for v in values))
+            if name == self.sampling.networks[0]:
+                improved = self._note_headline(name, values, progress)
         if self.prune is not None and self.step < self.plan.steps:
-            self.pruned = self.prune(measured.step, dict(self.metric_values))
+            self.pruned = self.prune(self.step, dict(self.metric_values))
         improved, self.pruned = self.processes.first_says((improved, self.pruned))
         self._tell(folder, RUNNING)
-        if improved or measured.kept:
-            state = self.state_dict() if measured.checkpoint is None else measured.checkpoint
-            state |= {"best": self.best, "metric_values": self.metric_values}
-            self._save(folder, state, measured.step, *([BEST] if improved else []), LAST)
-
-    def _note(self, measured: Measured, folder: RunFolder, progress: Progress) -> bool:
-        """Writes down the figures of each network; whether the first one is the best so far."""
-        improved = False
-        for name, found in measured.metric_values.items():
-            folder.measurements(measured.step, name, found)
-            self.metric_values |= {f"{figure.name}_{name}": figure.value for figure in found}
-            progress.say(f"step {measured.step}, {name}: " + ", ".join(f"{f.name} {f.value:.4g}" for f in found))
-            if name == self.sampling.networks[0]:
-                headline = self.metrics[0].headline
-                value = next(f.value for f in found if f.name == headline)
-                progress.show(**{headline: f"{value:.4g}"})
-                sign = 1 if LOWER_IS_BETTER[headline] else -1
-                improved = not self.best or sign * value < sign * self.best["value"]
-                if improved:
-                    self.best = {
-                        "name": headline,
-                        "headline": f"{headline}_{name}",
-                        "value": value,
-                        "step": measured.step,
-                    }
         return improved
 
-    def _save(self, folder: RunFolder, state: dict[str, Any], step: int, *names: str) -> None:
-        """Checkpoints of a step, after what was written down until then."""
+    def _note_headline(self, network: str, values: list[MetricValue], progress: Progress) -> bool:
+        """Remembers the first metric's headline if it is the best so far; returns whether it is."""
+        headline = self.metrics[0].headline
+        value = next(v.value for v in values if v.name == headline)
+        progress.show(**{headline: f"{value:.4g}"})
+        sign = 1 if LOWER_IS_BETTER[headline] else -1
+        improved = not self.best or sign * value < sign * self.best["value"]
+        if improved:
+            self.best = {"name": headline, "headline": f"{headline}_{network}", "value": value, "step": self.step}
+        return improved
+
+    def _save(self, folder: RunFolder, *names: str) -> None:
+        """Writes checkpoints of the current step, after everything logged so far."""
+        state = self.state_dict()
         if self.processes.is_first:
             state = {**state, "logs": folder.saved()}
             for name in names:
                 save_checkpoint(state, folder.path / name)
-        self.saved_step = step
+        self.saved_step = self.step

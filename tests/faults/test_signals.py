@@ -92,9 +92,8 @@ def test_ctrl_c_twice_ends_at_once_and_loses_nothing_that_was_saved(undisturbed:
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [(), ("hydra/launcher=side_by_side", "hydra.launcher.runs=2")])
-def test_a_sweep_is_asked_to_end(launcher: tuple[str, ...], undisturbed: Path, tmp_path: Path) -> None:
-    process = sweep(tmp_path, "-m", *WORDS, "seed=0,1", "hydra.sweep.dir=s", *launcher)
+def test_a_sweep_is_asked_to_end(undisturbed: Path, tmp_path: Path) -> None:
+    process = sweep(tmp_path, "-m", *WORDS, "seed=0,1", "hydra.sweep.dir=s")
     wait_for_rows(tmp_path / "s" / "000-seed=0", 20, process)
     process.send_signal(signal.SIGTERM)
     code, text = outcome(process)

@@ -43,7 +43,6 @@ class Way:
         faults: kinds that befall it.
         steps: generator steps.
         bits: whether it ends with the undisturbed run's bits.
-        beside: whether it measures beside training, so that figures are written when they are there.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Way:
     faults: tuple[str, ...] = ()
     steps: int = STEPS
     bits: bool = True
-    beside: bool = False
 
 
 SIGNALS = ("SIGKILL", "SIGKILL before training", "SIGTERM", "SIGINT twice")
@@ -71,15 +69,9 @@ KINDS = (*SIGNALS, *FILES, *DISKS, *BESIDE, *OF_IMAGES, "one process of two kill
 EAGER = Way("eager", faults=(*SIGNALS, *FILES, *BESIDE))
 ON_A_SMALL_DISK = Way("eager, small disk", faults=DISKS)
 COMPILED = Way("compiled", ("executor=compiled",), faults=(SIGNALS[0], SIGNALS[2], FILES[0]))
-MEASURING = Way(
-    "measuring beside",
-    ("metrics.asynchronous=true",),
-    faults=(SIGNALS[0], SIGNALS[2], SIGNALS[3], *FILES[:3]),
-    beside=True,
-)
-SIDE_BY_SIDE = Way(
-    "side by side",
-    ("-m", "seed=0,1", "hydra/launcher=side_by_side", "hydra.launcher.runs=2"),
+SWEEP_OF_TWO = Way(
+    "sweep of two runs",
+    ("-m", "seed=0,1"),
     runs=("sweep/000-seed=0", "sweep/001-seed=1"),
     start=("hydra.sweep.dir=sweep",),
     resume=("sweep.resume=sweep",),
@@ -107,16 +99,13 @@ FID = Way(
     faults=OF_IMAGES[:3],
     steps=120,
 )
-ON_CPU = (EAGER, ON_A_SMALL_DISK, COMPILED, MEASURING, SIDE_BY_SIDE, TORCHRUN, IMAGES, FID)
+ON_CPU = (EAGER, ON_A_SMALL_DISK, COMPILED, SWEEP_OF_TWO, TORCHRUN, IMAGES, FID)
 GRAPHED = Way(
     "CUDA, the fastest step",
     ("device=cuda", "deterministic=true"),
     faults=(*SIGNALS[:1] * 4, *SIGNALS[1:], *FILES[:3]),
-    beside=True,
 )
-REMOVED = Way(
-    "CUDA, without it, and back", ("device=cuda", "deterministic=true"), faults=(DEVICE,), bits=False, beside=True
-)
+REMOVED = Way("CUDA, without it, and back", ("device=cuda", "deterministic=true"), faults=(DEVICE,), bits=False)
 ON_CUDA = (GRAPHED, REMOVED)
 
 

@@ -8,41 +8,16 @@ from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-from gantrain import builders
 from gantrain.metrics.features import InceptionFeatures
 from gantrain.metrics.fid import fid_of_halves, frechet_distance, moments_of, reference_of
 from gantrain.metrics.inception import InceptionWeights, find_inception_weights
 from gantrain.metrics.inception_metrics import InceptionMetric
 from gantrain.metrics.kid import kid, kid_of_resamples
 from gantrain.metrics.prdc import density_and_coverage, precision_and_recall
-from gantrain.run_io.metrics_jsonl import read_rows
-from tests.conftest import TINY, compose
 from tests.gpu.needs import GPU, NEEDS_GPU
 from tests.metrics.test_inception import Images, some_images
 
 pytestmark = NEEDS_GPU
-
-
-@pytest.mark.slow
-@pytest.mark.inception
-def test_fid_and_kid_beside_training_are_those_of_a_run_that_waits(tmp_path: Path, inception_file: Path) -> None:
-    """The last batch of the Inception is no full one, and runs eagerly beside the graph."""
-    words = [*TINY, "device=cuda", "deterministic=true", "metrics.names=[fid,kid]", "metrics.samples=130"]
-    words += ["metrics.batch_size=50", "metrics.reference_samples=200", f"metrics.inception_weights={inception_file}"]
-    words += ["schedule.steps=40", "metrics.every_steps=10", "log.checkpoint_every_steps=40"]
-    for name, asked in (("waits", "false"), ("beside", "true"), ("auto", "null")):
-        builders.run(compose(*words, f"metrics.asynchronous={asked}"), tmp_path / name)
-    found = [
-        [
-            (row["step"], row["name"], row["value"])
-            for row in read_rows(tmp_path / name / "metrics.jsonl")
-            if row["kind"] == "metric"
-        ]
-        for name in ("waits", "beside", "auto")
-    ]
-    for others in found[1:]:
-        assert [row[:2] for row in others] == [row[:2] for row in found[0]]
-        assert [row[2] for row in others] == pytest.approx([row[2] for row in found[0]], rel=1e-4)
 
 
 @pytest.fixture

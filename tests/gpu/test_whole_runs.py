@@ -1,7 +1,6 @@
 """Whole runs on a GPU: resumed, in sweeps, measured, among others, and what they leave behind."""
 
 import subprocess
-import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +10,6 @@ import torch
 
 from gantrain import builders
 from gantrain.commands import evaluate, sample
-from gantrain.metrics.metric import MetricValue
-from gantrain.metrics.modes import ModesMetric
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.sweeps.job import forget
@@ -110,38 +107,16 @@ def test_resume_is_exact_under_deterministic_kernels(executor: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("executor", ["eager", "graph"])
-def test_a_run_measured_beside_training_equals_one_that_waits(
-    executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dropout draws from the default generator, which a measurement must leave alone; k moves, and is captured anew."""
+def test_evaluation_changes_nothing_in_training(executor: str, tmp_path: Path) -> None:
+    """Dropout draws from the default generator, which an evaluation must leave alone; k changes, and is recaptured."""
     words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "model.d_dropout=0.3"]
-    words += ["schedule.steps=60", "metrics.every_steps=8", "log.checkpoint_every_steps=20", "metrics.samples=500"]
-    words += ["log.grids_every_steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
-    own, threads = ModesMetric.measure, []
-
-    def measure(metric: ModesMetric, *seen: torch.Tensor | None) -> list[MetricValue]:
-        threads.append(threading.current_thread().name)
-        return own(metric, *seen)
-
-    builders.run(compose(*words, "metrics.asynchronous=false"), tmp_path / "waits")
-    monkeypatch.setattr(ModesMetric, "measure", measure)
-    builders.run(compose(*words, "metrics.asynchronous=true"), tmp_path / "beside")
-    assert threads == ["MainThread", *(f"measuring step {step}" for step in range(16, 57, 8)), "MainThread"]
-    for name in ("best.pt", "last.pt"):
-        one, other = (load_checkpoint(tmp_path / run / name) for run in ("waits", "beside"))
-        assert (one["step"], one["best"], one["metric_values"]) == (
-            other["step"],
-            other["best"],
-            other["metric_values"],
-        )
-        for network in ("generator", "discriminator", "ema"):
-            for key, value in one[network].items():
-                assert torch.equal(value, other[network][key]), (name, network, key)
-    rows = [
-        [row for row in read_rows(tmp_path / run / "metrics.jsonl") if row["kind"] == "metric"]
-        for run in ("waits", "beside")
-    ]
-    assert rows[0] == rows[1]
+    words += ["schedule.steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
+    builders.run(compose(*words, "metrics=none"), tmp_path / "none")
+    builders.run(compose(*words, "metrics.every_steps=8", "metrics.samples=500"), tmp_path / "measured")
+    one, other = (load_checkpoint(tmp_path / run / "last.pt") for run in ("none", "measured"))
+    for network in ("generator", "discriminator", "ema"):
+        for key, value in one[network].items():
+            assert torch.equal(value, other[network][key]), (network, key)
 
 
 def test_the_default_run_fits_into_two_gigabytes() -> None:
@@ -154,19 +129,6 @@ def test_the_default_run_fits_into_two_gigabytes() -> None:
         trainer.train_step.run()
     assert len(cifar10) == 50_000
     assert torch.cuda.max_memory_reserved() < 2 * 2**30
-
-
-def test_runs_side_by_side_are_what_they_are_alone(tmp_path: Path, command: Callable[..., tuple[int, str]]) -> None:
-    """Graphs read the default generator's state where it lies; dropout draws from it."""
-    words = (*TINY[:-1], "device=cuda", "deterministic=true", "model.d_dropout=0.3", "schedule.steps=30")
-    swept = ("seed=0,1", "executor=graph,eager", "metrics=none")
-    side = ("hydra/launcher=side_by_side", "hydra.launcher.runs=3")
-    assert command("-m", *words, *swept, "hydra.sweep.dir=turns", *side)[0] == 0
-    assert command("-m", *words, *swept, "hydra.sweep.dir=alone")[0] == 0
-    for folder in find_runs([tmp_path / "alone"]):
-        one, other = (load_checkpoint(place / "last.pt") for place in (folder, tmp_path / "turns" / folder.name))
-        for network in ("generator", "discriminator", "ema"):
-            assert all(torch.equal(value, other[network][key]) for key, value in one[network].items())
 
 
 @pytest.mark.slow
