@@ -23,14 +23,14 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from gantrain import config as schema
 from gantrain.config import Config, ConfigError
-from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES
+from gantrain.objectives import discriminator_names, generator_choices
 from gantrain.objectives.table import as_text
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIGS = next(folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir())
 """Inside the package in an installed wheel, beside it in a checkout."""
 
-OBJECTIVE_NAMES = {"loss.disc": DISCRIMINATOR_NAMES, "loss.gen": ("auto", *GENERATOR_NAMES)}
+OBJECTIVE_NAMES = {"loss.disc": discriminator_names, "loss.gen": generator_choices}
 LONGEST_NAME = 120
 """Characters of a job's folder after its number; file systems allow 255 bytes."""
 GROUPS = tuple(sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name != "hydra"))
@@ -162,7 +162,7 @@ def _check_each_value(overrides: list[Override]) -> None:
         if not (override.is_sweep_override() and override.is_discrete_sweep()):
             continue
         name = override.get_key_element()
-        known = OBJECTIVE_NAMES.get(name)
+        known = OBJECTIVE_NAMES[name]() if name in OBJECTIVE_NAMES else None
         for value in override.sweep_string_iterator():
             word = f"{name}={value}"
             if known is not None and value not in known:  # a pair may be impossible, a name that is not there is a slip

@@ -13,7 +13,7 @@ from gantrain import builders, config
 from gantrain.cli import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
 from gantrain.data import to_uint8
-from gantrain.objectives import DISCRIMINATOR_NAMES, DIVERGENCE_NAMES, GENERATOR_NAMES
+from gantrain.objectives import discriminator_names, divergence_names, generator_names
 from gantrain.training.regularizers import Regularizer
 from gantrain.training.trainer import Trainer
 from gantrain.training.tricks import ClassLoss, DiscriminatorSteps, TopK
@@ -26,7 +26,7 @@ EXPERIMENTS = sorted(
 LITERATURE = {
     *("dcgan", "wgan_clip", "wgan_gp", "sngan_cnn", "sngan_resnet", "acgan", "projection", "ucla_notes", "best_cnn"),
     *(f"poole2016/{gen}" for gen in ("alt", "rkl", "hellinger", "kl", "js", "gan")),
-    *(f"{folder}/{name}" for folder in ("fgan", "fgan_minimax") for name in DIVERGENCE_NAMES),
+    *(f"{folder}/{name}" for folder in ("fgan", "fgan_minimax") for name in divergence_names()),
     *(f"jackson/{name}" for name in ("minimax", "nonsaturating", "hinge", "hinge_ns", "wgan")),
     *(f"kurach/{loss}_{constraint}" for loss in ("ns", "ls", "w") for constraint in ("none", "sn", "gp")),
 }
@@ -256,7 +256,7 @@ def test_help_shows_groups_keys_and_the_table_of_objectives(
 ) -> None:
     done = gantrain("--help")
     assert done.returncode == 0
-    for word in (*GROUPS, *DISCRIMINATOR_NAMES, *GENERATOR_NAMES, "u log u", "(√u - 1)²", "loss.max_log_ratio"):
+    for word in (*GROUPS, *discriminator_names(), *generator_names(), "u log u", "(√u - 1)²", "loss.max_log_ratio"):
         assert word in done.stdout, word
     assert not list(tmp_path.iterdir())  # asking for help leaves nothing
 

@@ -23,7 +23,7 @@ from gantrain.config import (
 )
 from gantrain.data import PointSet
 from gantrain.distributed import Processes, call, present, wait_for_call
-from gantrain.objectives import DIVERGENCE_NAMES
+from gantrain.objectives import divergence_names
 from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free
 from gantrain.run_io.silent_folder import SilentFolder
@@ -64,7 +64,7 @@ def warnings_for(config: Config) -> list[str]:
         )
     if config.loss.disc == "pearson" and config.loss.param == "fgan":
         objective = config.loss.make()
-        if objective.gen in DIVERGENCE_NAMES and objective.max_log_ratio is None:
+        if objective.gen in divergence_names() and objective.max_log_ratio is None:
             found.append(
                 "a pearson discriminator's logits below -2 stand for no ratio, and the run stops when a divergence "
                 "generator meets one: loss.max_log_ratio=10 or loss.param=log_ratio goes on"

@@ -1,8 +1,11 @@
-"""f-divergences, each declared once as mathematics.
+"""The f-divergences, one record each.
 
-Symbols: q is the data density, p the generator's, r = q/p their ratio, x = log r, v the
-discriminator's raw output (logit) and T = g(v) the variational function. Everything below works on
-x or v, never on r, so that nothing overflows before its true value does.
+Symbols: q is the data density, p the generator's density, r = q/p, x = log r, v the discriminator's raw output (logit)
+and T = g(v) the variational function. Every function takes x or v, never r, so that nothing overflows before its true
+value does.
+
+To add a divergence, add its record to `_RECORDS` and its test values to tests/objectives/reference.py (see
+docs/extending.md). The names that the command line accepts, the help, the README table and the theory figures follow.
 """
 
 import math
@@ -18,70 +21,72 @@ LOG2 = math.log(2.0)
 TensorMap = Callable[[Tensor], Tensor]
 
 
+def _identity(v: Tensor) -> Tensor:
+    return v
+
+
 @dataclass(frozen=True, slots=True)
 class Divergence:
     """D_f(q‖p) = E_p[f(q/p)] in variational form (Nowozin et al. 2016, arXiv:1606.00709).
 
-    The discriminator minimizes -E_q[g(v)] + E_p[f*(g(v))]; its optimum is g(v) = f'(q/p).
-    Every function is elementwise and takes a tensor of any shape and floating dtype.
+    The discriminator minimizes -E_q[g(v)] + E_p[f*(g(v))]. Its optimum is g(v) = f'(q/p), so v gives q/p back wherever
+    f' is invertible. Every function is elementwise and takes a tensor of any shape and floating dtype.
     """
 
     name: str
     title: str
     source: str
+    """Paper, with its table or equation."""
     f_formula: str
-    """f(u) in text, for help and tables."""
+    """f(u) as text, for help and tables."""
     exact_formula: str
-    """f(u) - u f'(u) in text: the exact generator rule's integrand."""
+    """f(u) - u f'(u) as text."""
     disc_formula: str
-    """The discriminator's terms on a real and on a fake example, in text."""
+    """-g(v) on a real and f*(g(v)) on a fake example, as text."""
     f: TensorMap
     """x -> f(e^x)."""
     activation: TensorMap
     """v -> g(v), in the domain of f*."""
     conjugate: TensorMap
-    """v -> f*(g(v)), simplified by hand."""
-    exact_integrand: TensorMap | None
-    """x -> f(e^x) - e^x f'(e^x) = -f*(f'(e^x)); None where its gradient vanishes almost everywhere."""
-    f_prime: TensorMap | None
-    """x -> f'(e^x); None where f' has no inverse."""
-    log_ratio: TensorMap | None
-    """v -> log r at the optimal discriminator; None where v does not determine it."""
-    logit_from_log_ratio: TensorMap | None
-    """x -> v, the inverse of log_ratio."""
+    """v -> f*(g(v)), simplified by hand: the composition of f* and g overflows early."""
+    logit_formula: str = "log r"
+    """The optimal v as text."""
+    log_ratio: TensorMap | None = _identity
+    """v -> log r at the optimal discriminator; None if f' is not invertible, so that v does not determine r."""
+    logit_from_log_ratio: TensorMap | None = _identity
+    """x -> v, the inverse of `log_ratio`; None with it."""
+    f_prime: TensorMap | None = None
+    """x -> f'(e^x). Default: g(v) at the optimal v; None if f' is not invertible."""
+    exact_integrand: TensorMap | None = None
+    """x -> f(e^x) - e^x f'(e^x), what the exact generator rule averages. Default: -f*(g(v)) at the optimal v; None if
+    f' is not invertible."""
 
-
-def _identity(v: Tensor) -> Tensor:
-    return v
-
-
-def _sinh_squared(x: Tensor) -> Tensor:
-    """e^x - 2 + e^{-x}, without cancellation at 0."""
-    return 4 * torch.sinh(x / 2).square()
+    def __post_init__(self) -> None:
+        """Derives `f_prime` and `exact_integrand` unless given."""
+        logit, activation, conjugate = self.logit_from_log_ratio, self.activation, self.conjugate
+        if logit is None:
+            return
+        if self.f_prime is None:
+            object.__setattr__(self, "f_prime", lambda x: activation(logit(x)))
+        if self.exact_integrand is None:
+            object.__setattr__(self, "exact_integrand", lambda x: -conjugate(logit(x)))
 
 
 def alpha_divergence(order: float) -> Divergence:
-    """The Cressie–Read power divergence of any finite real `order`.
+    """The Cressie–Read power divergence of order a, any finite number.
 
-    f(u) = (u^a - 1 - a(u - 1)) / (a(a - 1)), continued to KL at a = 1 and reverse KL at a = 0 (each
-    with the affine term of the family, u - 1 with the sign that makes f touch 0 at u = 1).
-    Order ½ is twice `hellinger`, 2 half `pearson`, -1 half `neyman`.
+    f(u) = (u^a - 1 - a(u - 1)) / (a(a - 1)), with its limits at a = 1 and a = 0: KL and reverse KL, up to the multiple
+    of u - 1 that makes f'(1) = 0. Order ½ is twice `hellinger`, 2 half `pearson`, -1 half `neyman`.
     """
     a = order
 
     def f(x: Tensor) -> Tensor:
-        # Two writings of the same function, each well-conditioned on its half of the orders.
+        # Two forms of the same function, each well-conditioned for half of the orders.
         if abs(a - 1) < abs(a):
-            # e^x expm1((a-1)x)/(a-1), with the exponential outside that does not overflow where u goes to 0
+            # e^x expm1((a-1)x)/(a-1); for a < 1 factored so that no exponential overflows as u goes to 0
             power = (a * x).exp() * expm1_over(1 - a, x) if a < 1 else x.exp() * expm1_over(a - 1, x)
             return (power - expm1(x)) / a
         return (expm1_over(a, x) - expm1(x)) / (a - 1)
-
-    def slope(x: Tensor) -> Tensor:
-        return expm1_over(a - 1, x)
-
-    def conjugate(v: Tensor) -> Tensor:
-        return expm1_over(a, v)
 
     return Divergence(
         name="alpha",
@@ -91,12 +96,8 @@ def alpha_divergence(order: float) -> Divergence:
         exact_formula="(1 - u^a)/a",
         disc_formula="(1 - e^((a-1)v))/(a-1), (e^(av) - 1)/a",
         f=f,
-        activation=slope,
-        conjugate=conjugate,
-        exact_integrand=lambda x: -conjugate(x),
-        f_prime=slope,
-        log_ratio=_identity,
-        logit_from_log_ratio=_identity,
+        activation=lambda v: expm1_over(a - 1, v),
+        conjugate=lambda v: expm1_over(a, v),
     )
 
 
@@ -107,7 +108,7 @@ def _jeffreys_conjugate(v: Tensor) -> Tensor:
 
 _FGAN = "Nowozin et al. 2016, Tables 1, 2 and 6"
 
-_FIXED = (
+_RECORDS = (
     Divergence(
         name="gan",
         title="the original GAN's, 2 JS - 2 log 2",
@@ -118,10 +119,6 @@ _FIXED = (
         f=lambda x: -exp_softplus(x) - softplus(x),
         activation=lambda v: -softplus(-v),
         conjugate=softplus,
-        exact_integrand=lambda x: -softplus(x),
-        f_prime=lambda x: -softplus(-x),
-        log_ratio=_identity,
-        logit_from_log_ratio=_identity,
     ),
     Divergence(
         name="js",
@@ -133,10 +130,6 @@ _FIXED = (
         f=lambda x: x.exp() * (LOG2 - softplus(-x)) - (softplus(x) - LOG2),
         activation=lambda v: LOG2 - softplus(-v),
         conjugate=lambda v: softplus(v) - LOG2,
-        exact_integrand=lambda x: LOG2 - softplus(x),
-        f_prime=lambda x: LOG2 - softplus(-x),
-        log_ratio=_identity,
-        logit_from_log_ratio=_identity,
     ),
     Divergence(
         name="kl",
@@ -149,7 +142,7 @@ _FIXED = (
         activation=_identity,
         conjugate=lambda v: (v - 1).exp(),
         exact_integrand=lambda x: -x.exp(),
-        f_prime=lambda x: 1 + x,
+        logit_formula="log r + 1",
         log_ratio=lambda v: v - 1,
         logit_from_log_ratio=lambda x: x + 1,
     ),
@@ -163,10 +156,6 @@ _FIXED = (
         f=lambda x: -x,
         activation=lambda v: -(-v).exp(),
         conjugate=lambda v: v - 1,
-        exact_integrand=lambda x: 1 - x,
-        f_prime=lambda x: -(-x).exp(),
-        log_ratio=_identity,
-        logit_from_log_ratio=_identity,
     ),
     Divergence(
         name="hellinger",
@@ -178,8 +167,7 @@ _FIXED = (
         f=lambda x: expm1(x / 2).square(),
         activation=lambda v: -expm1(-v),
         conjugate=expm1,
-        exact_integrand=lambda x: -expm1(x / 2),
-        f_prime=lambda x: -expm1(-x / 2),
+        logit_formula="½ log r",
         log_ratio=lambda v: 2 * v,
         logit_from_log_ratio=lambda x: x / 2,
     ),
@@ -194,7 +182,7 @@ _FIXED = (
         activation=_identity,
         conjugate=lambda v: v.square() / 4 + v,
         exact_integrand=lambda x: -expm1(2 * x),
-        f_prime=lambda x: 2 * expm1(x),
+        logit_formula="2(r - 1)",
         log_ratio=lambda v: torch.log1p(v / 2),  # NaN below v = -2, where no ratio exists
         logit_from_log_ratio=lambda x: 2 * expm1(x),
     ),
@@ -205,11 +193,10 @@ _FIXED = (
         f_formula="(1-u)²/u",
         exact_formula="2/u - 2",
         disc_formula="e^(-v) - 1, 2 - 2e^(-v/2)",
-        f=_sinh_squared,
+        f=lambda x: 4 * torch.sinh(x / 2).square(),
         activation=lambda v: -expm1(-v),
         conjugate=lambda v: -2 * expm1(-v / 2),
-        exact_integrand=lambda x: 2 * expm1(-x),
-        f_prime=lambda x: -expm1(-2 * x),
+        logit_formula="2 log r",
         log_ratio=lambda v: v / 2,
         logit_from_log_ratio=lambda x: 2 * x,
     ),
@@ -225,6 +212,7 @@ _FIXED = (
         conjugate=_jeffreys_conjugate,
         exact_integrand=lambda x: -expm1(x) - x,
         f_prime=lambda x: x - expm1(-x),
+        logit_formula="log r + 1 - 1/r",
         log_ratio=jeffreys_log_ratio,
         logit_from_log_ratio=lambda x: x - expm1(-x),
     ),
@@ -238,22 +226,37 @@ _FIXED = (
         f=lambda x: expm1(x).abs() / 2,
         activation=lambda v: torch.tanh(v) / 2,
         conjugate=lambda v: torch.tanh(v) / 2,
-        exact_integrand=None,
-        f_prime=None,
+        logit_formula="the sign of log r",
         log_ratio=None,
         logit_from_log_ratio=None,
     ),
 )
 
-DIVERGENCES: dict[str, Divergence] = {d.name: d for d in _FIXED}
-"""Every divergence without a parameter, by name."""
-
-DIVERGENCE_NAMES = (*DIVERGENCES, "alpha")
+DIVERGENCES: dict[str, Divergence] = {record.name: record for record in _RECORDS}
+"""Every divergence without a parameter, by name; `register_divergence` adds to it."""
 
 
-def get_divergence(name: str, alpha: float | None) -> Divergence:
-    """The record of that name; `alpha` is the order of the power divergence and of no other."""
-    if name == "alpha":
-        assert alpha is not None, "the order is checked by make_objective"
-        return alpha_divergence(alpha)
-    return DIVERGENCES[name]
+def register_divergence(record: Divergence) -> None:
+    """Makes a divergence of your own a discriminator and a generator, by its name, in this process.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if record.name in divergence_names():
+        raise ValueError(f"a divergence named {record.name!r} exists already; choose another name")
+    DIVERGENCES[record.name] = record
+
+
+def divergence_names() -> tuple[str, ...]:
+    """Every divergence, with `alpha` for the power divergences, whose order is an argument of its own."""
+    return (*DIVERGENCES, "alpha")
+
+
+def get_divergence(name: str, order: float | None = None) -> Divergence:
+    """The record of that name.
+
+    Args:
+        name: one of `divergence_names`.
+        order: of the power divergence, for `alpha`; not read otherwise. Default ½.
+    """
+    return alpha_divergence(0.5 if order is None else order) if name == "alpha" else DIVERGENCES[name]

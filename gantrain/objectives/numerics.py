@@ -1,4 +1,4 @@
-"""Functions of a real tensor that stay accurate over the whole range of a float."""
+"""Elementary functions, accurate over the full range of a float, with accurate gradients."""
 
 from typing import Any, cast
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def softplus(x: Tensor) -> Tensor:
-    """log(1 + e^x), accurate to rounding for every x (`F.softplus` drops the tail above 20)."""
+    """log(1 + e^x), accurate to rounding for every x (`F.softplus` returns x above 20)."""
     return -F.logsigmoid(-x)
 
 
 class _ExpSoftplus(torch.autograd.Function):
-    """e^x·log(1 + e^{-x}), which goes to 1 where e^x overflows; its derivative is itself less σ(x)."""
+    """y = e^x·log(1 + e^{-x}), which tends to 1 for large x; dy/dx = y - σ(x)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def exp_softplus(x: Tensor) -> Tensor:
 
 
 class _Expm1Over(torch.autograd.Function):
-    """(e^{order·x} - 1)/order with derivative e^{order·x}; autograd's own would divide by order first and overflow."""
+    """(e^{order·x} - 1)/order with derivative e^{order·x}; autograd would divide by order first and overflow."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: float) -> Tensor:
@@ -49,22 +49,22 @@ class _Expm1Over(torch.autograd.Function):
 
 
 def expm1_over(order: float, x: Tensor) -> Tensor:
-    """(e^{order·x} - 1)/order, and its limit x at order = 0; differentiable any number of times."""
+    """(e^{order·x} - 1)/order, or its limit x at order = 0; differentiable any number of times."""
     return x if order == 0 else cast(Tensor, _Expm1Over.apply(x, order))
 
 
 def expm1(x: Tensor) -> Tensor:
-    """e^x - 1 with derivative e^x; `torch.expm1` takes its own result + 1, which is 0 in float32 below -17."""
+    """e^x - 1 with derivative e^x; `torch.expm1`'s gradient is its result + 1, which is 0 in float32 below -17."""
     return expm1_over(1.0, x)
 
 
 class _JeffreysLogRatio(torch.autograd.Function):
-    """Solves x + 1 - e^{-x} = v for x, that is x = v - 1 + ω(1 - v) with Wright's omega function."""
+    """The solution x of x + 1 - e^{-x} = v: x = v - 1 + ω(1 - v) with Wright's omega function."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor) -> Tensor:
-        # In l = -x this is e^l + l = y, convex and increasing: Newton's method from a point on
-        # the right of the root converges monotonically, and six steps reach float64 rounding.
+        # With l = -x this is e^l + l = y, convex and increasing. Newton's method from the right of the root
+        # converges monotonically, and six steps reach float64 rounding.
         y = 1 - v
         root = torch.where(y < 1, y, y.clamp(min=1).log())
         for _ in range(6):
@@ -81,5 +81,5 @@ class _JeffreysLogRatio(torch.autograd.Function):
 
 
 def jeffreys_log_ratio(v: Tensor) -> Tensor:
-    """Log r at which f'(r) = v for f(u) = (u - 1) log u; differentiable any number of times."""
+    """Log r where f'(r) = v for f(u) = (u - 1) log u; differentiable any number of times."""
     return cast(Tensor, _JeffreysLogRatio.apply(v))

@@ -1,6 +1,6 @@
-"""Divergence pairs: one objective for the discriminator, one for the generator.
+"""Pairs of objectives: one for the discriminator, one for the generator.
 
-`make_objective` is the public door. It needs nothing else of gantrain, so it serves any training loop.
+`make_objective` checks a pair and returns its two losses, for any training loop.
 """
 
 import math
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gantrain.errors import GantrainError
-from gantrain.objectives.divergences import DIVERGENCE_NAMES, Divergence, get_divergence
+from gantrain.objectives.divergences import Divergence, divergence_names, get_divergence
 from gantrain.objectives.numerics import softplus
-from gantrain.objectives.other_losses import GENERATOR_RULES, MARGIN_DISCRIMINATORS
+from gantrain.objectives.other_losses import DISCRIMINATOR_LOSSES, GENERATOR_ALIASES, GENERATOR_LOSSES
 
 RULES = ("poole", "exact")
 PARAMS = ("fgan", "log_ratio")
@@ -20,35 +20,45 @@ SMOOTHABLE = ("gan", "js")
 
 
 class ObjectiveError(GantrainError):
-    """An objective that does not exist or cannot be computed, with the way out.
+    """An objective that does not exist or cannot be computed; the message says what does work.
 
-    The message starts with the name of the argument it is about.
+    The message starts with the name of the offending argument.
     """
 
 
-DISCRIMINATOR_NAMES = (*DIVERGENCE_NAMES, *MARGIN_DISCRIMINATORS)
-GENERATOR_NAMES = (*DIVERGENCE_NAMES, *GENERATOR_RULES)
+def discriminator_names() -> tuple[str, ...]:
+    """Every value of `disc`."""
+    return (*divergence_names(), *DISCRIMINATOR_LOSSES)
+
+
+def generator_names() -> tuple[str, ...]:
+    """Every generator objective, by the name that is printed."""
+    return (*divergence_names(), *GENERATOR_LOSSES)
+
+
+def generator_choices() -> tuple[str, ...]:
+    """Every value of `gen`: `auto`, the names and their aliases."""
+    return ("auto", *generator_names(), *GENERATOR_ALIASES)
 
 
 def generators_for(disc: str) -> tuple[str, ...]:
-    """The generator objectives that work with discriminator `disc`, its own (`gen=auto`) first."""
-    if disc in MARGIN_DISCRIMINATORS:
-        return MARGIN_DISCRIMINATORS[disc].generators
-    rules = ("alt", "minimax")
-    return rules if disc == "tv" else (*rules, *DIVERGENCE_NAMES)
+    """The generator objectives that work with discriminator `disc`; the first is the one that `gen=auto` chooses."""
+    if disc in DISCRIMINATOR_LOSSES:
+        return DISCRIMINATOR_LOSSES[disc].generators
+    return ("alt", "minimax", *(divergence_names() if _estimates_ratio(disc) else ()))
 
 
 def discriminators_for(gen: str) -> tuple[str, ...]:
     """The discriminators that generator objective `gen` works with."""
-    return tuple(disc for disc in DISCRIMINATOR_NAMES if gen in generators_for(disc))
+    return tuple(disc for disc in discriminator_names() if gen in generators_for(disc))
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A checked pair of losses; make one with `make_objective`.
+    """A checked pair of losses; make one with `make_objective`, which documents the fields.
 
-    Logits are the discriminator's raw outputs v, floating tensors of any shape; half-precision ones are
-    taken to float32 first, so that both losses are float32 or float64 scalars.
+    Logits are the discriminator's raw outputs v, floating tensors of any shape. Half precision is converted to
+    float32 first, so both losses are float32 or float64 scalars.
     """
 
     disc: str
@@ -62,7 +72,7 @@ class Objective:
     max_log_ratio: float | None
 
     def __str__(self) -> str:
-        """The pair as its non-default arguments, e.g. `disc=gan gen=kl rule=exact`."""
+        """The pair and its other arguments where they are not the default, e.g. `disc=gan gen=kl rule=exact`."""
         words = [f"disc={self.disc}", f"gen={self.gen}"]
         if self.rule != "poole":
             words.append(f"rule={self.rule}")
@@ -79,15 +89,13 @@ class Objective:
 
     @property
     def divergence(self) -> Divergence | None:
-        """The discriminator's f-divergence; None for hinge, wasserstein, lsgan and relativistic."""
-        if self.disc in MARGIN_DISCRIMINATORS:
-            return None
-        return get_divergence(self.disc, self.alpha_disc)
+        """The discriminator's f-divergence; None for a loss outside the f-family."""
+        return None if self.disc in DISCRIMINATOR_LOSSES else get_divergence(self.disc, self.alpha_disc)
 
     @property
     def has_log_ratio(self) -> bool:
         """Whether the discriminator estimates log q/p."""
-        return self.divergence is not None and self.divergence.log_ratio is not None
+        return _estimates_ratio(self.disc)
 
     @property
     def needs_real_logits(self) -> bool:
@@ -96,20 +104,20 @@ class Objective:
 
     @property
     def boundary(self) -> float | None:
-        """The logit above which the discriminator says "real"; None where a single logit does not say."""
+        """The logit above which the discriminator says "real"; None if a single logit does not decide."""
         divergence = self.divergence
         if divergence is None:
-            return MARGIN_DISCRIMINATORS[self.disc].boundary
+            return DISCRIMINATOR_LOSSES[self.disc].boundary
         if divergence.logit_from_log_ratio is None or self.param == "log_ratio":
             return 0.0
         return float(divergence.logit_from_log_ratio(torch.zeros((), dtype=torch.float64)))
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The loss that the discriminator minimizes.
+        """The loss that the discriminator minimizes: -E_q[g(v)] + E_p[f*(g(v))] for an f-divergence.
 
         Args:
-            real_logits: v on real images; the same shape as `fake_logits` for `disc=relativistic`.
-            fake_logits: v on generated images.
+            real_logits: v on real images.
+            fake_logits: v on generated images; for `disc=relativistic` of the same shape.
 
         Returns:
             A scalar tensor, the mean over the batch.
@@ -119,13 +127,12 @@ class Objective:
         if divergence is None:
             if self.disc == "relativistic":
                 _check_pairs(real, fake)
-            return MARGIN_DISCRIMINATORS[self.disc].loss(real, fake)
+            return DISCRIMINATOR_LOSSES[self.disc].loss(real, fake)
         on_real = -self._activation(divergence, real).mean()
         if self.label_smoothing:
             # One-sided (Salimans et al. 2016): the real target is 1 - α, the fake target stays 0.
-            on_real = (1 - self.label_smoothing) * on_real + self.label_smoothing * self._conjugate(
-                divergence, real
-            ).mean()
+            smoothed = self.label_smoothing * self._conjugate(divergence, real).mean()
+            on_real = (1 - self.label_smoothing) * on_real + smoothed
         return on_real + self._conjugate(divergence, fake).mean()
 
     def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
@@ -133,13 +140,13 @@ class Objective:
 
         Args:
             fake_logits: v on generated images, with their graph.
-            real_logits: v on real images; only `gen=relativistic` reads it, and needs it.
+            real_logits: v on real images; required by `gen=relativistic` and read by no other.
 
         Returns:
             A scalar tensor, the mean over the batch.
 
         Raises:
-            ObjectiveError: `gen=relativistic` without `real_logits`, or with another number of them.
+            ObjectiveError: `gen=relativistic` without `real_logits`, or with logits of another shape.
         """
         v = _at_least_float32(fake_logits)
         if self.gen == "relativistic":
@@ -148,29 +155,34 @@ class Objective:
             real = _at_least_float32(real_logits)
             _check_pairs(real, v)
             return softplus(real - v).mean()
-        if self.gen in GENERATOR_RULES:
-            return self._rule_loss(v)
+        if self.gen in ("alt", "minimax"):
+            divergence = self.divergence
+            assert divergence is not None, "make_objective requires an f-divergence for minimax and alt"
+            part = self._activation if self.gen == "alt" else self._conjugate
+            return -part(divergence, v).mean()
+        loss = GENERATOR_LOSSES[self.gen].loss if self.gen in GENERATOR_LOSSES else None
+        if loss is not None:
+            return loss(v)
         divergence = get_divergence(self.gen, self.alpha_gen)
         x = self.log_ratio(v)
         if self.normalize_ratio:
             log_mean_ratio = torch.logsumexp(x.detach().flatten(), dim=0) - math.log(x.numel())
             x = x - log_mean_ratio
         integrand = divergence.f if self.rule == "poole" else divergence.exact_integrand
-        assert integrand is not None, "make_objective refuses the exact rule of a divergence without h"
+        assert integrand is not None, "make_objective refuses the exact rule of a divergence without f'"
         return integrand(x).mean()
 
     def log_ratio(self, logits: Tensor) -> Tensor:
-        """The discriminator's estimate of log q(x)/p(x), within ±max_log_ratio if that is set.
+        """The discriminator's estimate of log q(x)/p(x), clamped to ±max_log_ratio if that is set.
 
-        With label smoothing α the estimate is of log of D/(1-D) for the optimum D = (1-α)q/(p+q), which
-        is biased. With `disc=pearson` logits below -2 stand for no ratio and give NaN, unless
-        `max_log_ratio` bounds them.
+        With label smoothing α the optimum is D = (1-α)q/(p+q), so the estimate log D/(1-D) is biased. With
+        `disc=pearson` logits below -2 correspond to no ratio and give NaN unless `max_log_ratio` is set.
 
         Raises:
             ObjectiveError: the discriminator estimates no ratio.
         """
         divergence = self.divergence
-        if divergence is None or divergence.log_ratio is None or divergence.logit_from_log_ratio is None:
+        if divergence is None or divergence.log_ratio is None:
             raise ObjectiveError(_no_ratio(self.disc))
         v = _at_least_float32(logits)
         bounds = self._logit_bounds(divergence)
@@ -179,53 +191,38 @@ class Objective:
         return v if self.param == "log_ratio" else divergence.log_ratio(v)
 
     def ratio_is_clipped(self, logits: Tensor) -> Tensor:
-        """Boolean tensor: where `max_log_ratio` binds. All False when it is not set."""
+        """Boolean tensor of the shape of `logits`: where `max_log_ratio` binds. All False if it is not set."""
         divergence = self.divergence
-        bounds = (
-            None if divergence is None or divergence.logit_from_log_ratio is None else self._logit_bounds(divergence)
-        )
+        bounds = None if divergence is None or divergence.log_ratio is None else self._logit_bounds(divergence)
         if bounds is None:
             return torch.zeros_like(logits, dtype=torch.bool)
         v = _at_least_float32(logits)
         return (v < bounds[0]) | (v > bounds[1])
 
     def _logit_bounds(self, divergence: Divergence) -> tuple[float, float] | None:
-        """The logits at which log r is ∓max_log_ratio; clamping v rather than log r keeps pearson in its domain."""
+        """The logits at which log r is ∓max_log_ratio; clamping v, not log r, keeps pearson in its domain."""
         if self.max_log_ratio is None:
             return None
         ends = torch.tensor([-self.max_log_ratio, self.max_log_ratio], dtype=torch.float64)
         if self.param == "fgan":
-            assert divergence.logit_from_log_ratio is not None, "has_log_ratio implies logit_from_log_ratio"
+            assert divergence.logit_from_log_ratio is not None, "the inverse of log_ratio"
             ends = divergence.logit_from_log_ratio(ends)
         low, high = ends.tolist()
         return low, high
 
     def _activation(self, divergence: Divergence, v: Tensor) -> Tensor:
-        """T, the variational function, in the chosen parametrization of v."""
+        """T: g(v), or f'(e^v) with `param=log_ratio`."""
         if self.param == "fgan":
             return divergence.activation(v)
         assert divergence.f_prime is not None, "make_objective refuses param=log_ratio without f'"
         return divergence.f_prime(v)
 
     def _conjugate(self, divergence: Divergence, v: Tensor) -> Tensor:
-        """f*(T), in the chosen parametrization of v."""
+        """f*(T); with `param=log_ratio` it is e^v f'(e^v) - f(e^v)."""
         if self.param == "fgan":
             return divergence.conjugate(v)
         assert divergence.exact_integrand is not None, "make_objective refuses param=log_ratio without f'"
         return -divergence.exact_integrand(v)
-
-    def _rule_loss(self, v: Tensor) -> Tensor:
-        if self.gen == "linear":
-            return -v.mean()
-        if self.gen == "hinge_ns":
-            return torch.relu(1 - v).mean()
-        if self.gen == "lsgan":
-            return (v - 1).square().mean() / 2
-        divergence = self.divergence
-        assert divergence is not None, "make_objective gives minimax and alt an f-divergence"
-        if self.gen == "minimax":
-            return -self._conjugate(divergence, v).mean()
-        return -self._activation(divergence, v).mean()
 
 
 def make_objective(
@@ -240,51 +237,49 @@ def make_objective(
     label_smoothing: float = 0.0,
     max_log_ratio: float | None = None,
 ) -> Objective:
-    """Checks a divergence pair and returns its losses.
+    """Checks a pair of objectives and returns its losses.
 
     Args:
-        disc: discriminator's objective, one of `DISCRIMINATOR_NAMES`.
-        gen: generator's objective, one of `GENERATOR_NAMES`, or `auto` for the discriminator's own.
-        rule: for a divergence as `gen`: `poole` minimizes E_p[f(r)] (Poole et al. 2016, eq. 8), `exact`
-            E_p[f(r) - r f'(r)], whose gradient is that of the divergence itself when r is true.
+        disc: discriminator's objective, one of `discriminator_names()`.
+        gen: generator's objective, one of `generator_names()`, `auto` for the discriminator's own, or `nonsaturating`,
+            another name for `alt`.
+        rule: if `gen` is a divergence: `poole` minimizes E_p[f(r)] (Poole et al. 2016, eq. 8), `exact`
+            E_p[f(r) - r f'(r)], whose gradient is the divergence's own if r is the true ratio.
         normalize_ratio: divide r by its mean over the batch of fakes (E_p[r] = 1 must hold).
         param: how an f-divergence discriminator's logit is read: `fgan`, through the activation of
             Nowozin et al. 2016, or `log_ratio`, as log r itself.
         alpha_disc: order of `disc='alpha'`, any finite number.
         alpha_gen: order of `gen='alpha'`, any finite number.
         label_smoothing: α in [0, 1), one-sided; `disc` gan and js only.
-        max_log_ratio: bound on |log r| for divergence generators, > 0; None for none.
+        max_log_ratio: bound on |log r| for divergence generators, > 0; None for no bound.
 
     Raises:
-        ObjectiveError: an unknown name, an impossible pair, or an argument that the pair does not read.
+        ObjectiveError: an unknown name, an impossible pair, or an argument that the pair does not use.
     """
-    _check_name("disc", disc, DISCRIMINATOR_NAMES)
-    if gen == "auto":
-        gen = generators_for(disc)[0]
-    _check_name("gen", gen, GENERATOR_NAMES, extra=("auto",))
+    _check_name("disc", disc, discriminator_names())
+    _check_name("gen", gen, generator_choices())
+    gen = generators_for(disc)[0] if gen == "auto" else GENERATOR_ALIASES.get(gen, gen)
     _check_name("rule", rule, RULES)
     _check_name("param", param, PARAMS)
     _check_pair(disc, gen)
     _check_order("alpha_disc", alpha_disc, "disc", disc)
     _check_order("alpha_gen", alpha_gen, "gen", gen)
-    by_ratio = gen in DIVERGENCE_NAMES
-    if rule == "exact" and not by_ratio:
-        with_rule = tuple(name for name in generators_for(disc) if name in DIVERGENCE_NAMES and name != "tv")
-        other = f", or choose gen from {_listed(with_rule)}" if with_rule else ""
+    is_divergence = gen in divergence_names()
+    if rule == "exact" and not is_divergence:
+        exact = tuple(name for name in generators_for(disc) if name in divergence_names() and _estimates_ratio(name))
+        other = f", or choose gen from {_listed(exact)}" if exact else ""
+        raise ObjectiveError(f"rule='exact' needs a divergence as gen, not gen={gen!r}: set rule=poole{other}")
+    if rule == "exact" and get_divergence(gen, alpha_gen).exact_integrand is None:
         raise ObjectiveError(
-            f"rule='exact' concerns divergences as generators, and gen={gen!r} is none: set rule=poole{other}"
+            f"rule='exact' has no gradient for gen={gen!r}: f(r) - r f'(r) is constant almost everywhere; "
+            "use rule=poole or another divergence"
         )
-    if rule == "exact" and gen == "tv":
+    if normalize_ratio and not is_divergence:
         raise ObjectiveError(
-            "rule='exact' has no gradient for gen='tv': f(r) - r f'(r) is -½ sign(r - 1), constant almost "
-            "everywhere; use rule=poole or another divergence"
+            f"normalize_ratio=true needs a divergence as gen, and gen={gen!r} uses no ratio: "
+            f"leave it false, or choose gen from {_listed(divergence_names())}"
         )
-    if normalize_ratio and not by_ratio:
-        raise ObjectiveError(
-            f"normalize_ratio=true concerns divergences as generators, and gen={gen!r} reads no ratio: "
-            f"leave it false, or choose gen from {_listed(DIVERGENCE_NAMES)}"
-        )
-    if param == "log_ratio" and (disc in MARGIN_DISCRIMINATORS or disc == "tv"):
+    if param == "log_ratio" and not _estimates_ratio(disc):
         raise ObjectiveError(f"param='log_ratio' needs a discriminator that estimates r: {_no_ratio(disc)}")
     if isinstance(label_smoothing, bool) or not 0 <= label_smoothing < 1:
         raise ObjectiveError(f"label_smoothing={label_smoothing!r} must lie in [0, 1); 0 turns it off")
@@ -294,11 +289,13 @@ def make_objective(
         )
     if max_log_ratio is not None:
         if not (math.isfinite(max_log_ratio) and max_log_ratio > 0):
-            raise ObjectiveError(f"max_log_ratio={max_log_ratio!r} must be a finite number above 0, or null for none")
-        if not by_ratio:
             raise ObjectiveError(
-                f"max_log_ratio={max_log_ratio:g} bounds the ratio that a divergence generator reads, and "
-                f"gen={gen!r} reads none: set it to null"
+                f"max_log_ratio={max_log_ratio!r} must be a finite number above 0, or null for no bound"
+            )
+        if not is_divergence:
+            raise ObjectiveError(
+                f"max_log_ratio={max_log_ratio:g} bounds the ratio in a divergence generator, and "
+                f"gen={gen!r} uses no ratio: set it to null"
             )
     return Objective(
         disc=disc,
@@ -317,13 +314,17 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
+def _estimates_ratio(disc: str) -> bool:
+    return disc not in DISCRIMINATOR_LOSSES and get_divergence(disc).log_ratio is not None
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return "[" + ", ".join(names) + "]"
 
 
-def _check_name(argument: str, name: str, known: tuple[str, ...], extra: tuple[str, ...] = ()) -> None:
+def _check_name(argument: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        raise ObjectiveError(f"{argument}={name!r} is not known; choose one of {_listed((*extra, *known))}")
+        raise ObjectiveError(f"{argument}={name!r} is not known; choose one of {_listed(known)}")
 
 
 def _check_pairs(real: Tensor, fake: Tensor) -> None:
@@ -335,19 +336,19 @@ def _check_pairs(real: Tensor, fake: Tensor) -> None:
 
 
 def _no_ratio(disc: str) -> str:
-    with_ratio = tuple(d for d in DIVERGENCE_NAMES if d != "tv")
-    reason = "its f' has no inverse" if disc == "tv" else "its optimum does not give q/p back"
-    return f"disc={disc!r} estimates no ratio q/p ({reason}); those that do: {_listed(with_ratio)}"
+    with_ratio = tuple(filter(_estimates_ratio, divergence_names()))
+    reason = "q/p is not a function of its optimum" if disc in DISCRIMINATOR_LOSSES else "its f' has no inverse"
+    return f"disc={disc!r} estimates no ratio q/p ({reason}); these do: {_listed(with_ratio)}"
 
 
 def _check_pair(disc: str, gen: str) -> None:
     works = generators_for(disc)
     if gen in works:
         return
-    if gen in DIVERGENCE_NAMES:
-        why = _no_ratio(disc) + f", and gen={gen!r} is a function of it"
+    if gen in divergence_names():
+        why = f"{_no_ratio(disc)}, and gen={gen!r} is a function of that ratio"
     else:
-        why = f"gen={gen!r} needs {GENERATOR_RULES[gen].needs}"
+        why = f"gen={gen!r} needs {GENERATOR_LOSSES[gen].needs}"
     raise ObjectiveError(
         f"gen={gen!r} does not work with disc={disc!r}: {why}. With disc={disc!r} choose gen from "
         f"{_listed(works)}; gen={gen!r} works with disc in {_listed(discriminators_for(gen))}"

@@ -1,55 +1,56 @@
 """The table of objectives as text, for `--help` and the README."""
 
-from gantrain.objectives.divergences import DIVERGENCES, Divergence, alpha_divergence
-from gantrain.objectives.other_losses import GENERATOR_RULES, MARGIN_DISCRIMINATORS
+from gantrain.objectives.divergences import Divergence, divergence_names, get_divergence
+from gantrain.objectives.other_losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES
 
 NOTATION = (
     "v: the discriminator's output, r = q/p: data density over generator's, u = r in formulas, "
     "sp(x) = log(1+e^x), ω: Wright's omega function."
 )
+DISCRIMINATOR_HEAD = ("loss.disc", "on real, on fake", "meaning")
+GENERATOR_HEAD = ("loss.gen", "rule=poole", "rule=exact", "needs")
+
+Row = tuple[str, ...]
 
 
-def _divergences() -> tuple[Divergence, ...]:
-    return (*DIVERGENCES.values(), alpha_divergence(0.5))
-
-
-def discriminator_rows() -> list[tuple[str, str, str]]:
+def discriminator_rows() -> list[Row]:
     """Rows (name, loss on real and on fake, meaning and source) of `loss.disc`."""
     rows = [(d.name, d.disc_formula, f"{d.title} ({d.source})") for d in _divergences()]
-    rows += [(d.name, d.formula, f"{d.title} ({d.source})") for d in MARGIN_DISCRIMINATORS.values()]
+    rows += [(d.name, d.formula, f"{d.title} ({d.source})") for d in DISCRIMINATOR_LOSSES.values()]
     return rows
 
 
-def generator_rows() -> list[tuple[str, str, str, str]]:
+def generator_rows() -> list[Row]:
     """Rows (name, loss with rule=poole, loss with rule=exact, what it needs) of `loss.gen`."""
-    rows = [(g.name, g.formula, "", g.needs) for g in GENERATOR_RULES.values()]
+    rows = [(g.name, g.formula, "", g.needs) for g in GENERATOR_LOSSES.values()]
     rows += [(d.name, d.f_formula, d.exact_formula, "a discriminator that estimates r") for d in _divergences()]
     return rows
 
 
-DISCRIMINATOR_HEAD = ("loss.disc", "on real, on fake", "meaning")
-GENERATOR_HEAD = ("loss.gen", "rule=poole", "rule=exact", "needs")
-
-
 def as_text() -> str:
     """Both tables in columns, for a terminal."""
-    parts = [NOTATION]
-    for head, rows in ((DISCRIMINATOR_HEAD, discriminator_rows()), (GENERATOR_HEAD, generator_rows())):
-        table = [head, *rows]
-        widths = [max(len(row[k]) for row in table) for k in range(len(head) - 1)]
-        lines = (
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-            for row in table
-        )
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    return "\n\n".join([NOTATION, *(_columns(head, rows) for head, rows in _tables())])
 
 
 def as_markdown() -> str:
     """Both tables in Markdown, for the README."""
-    parts = [NOTATION]
-    for head, rows in ((DISCRIMINATOR_HEAD, discriminator_rows()), (GENERATOR_HEAD, generator_rows())):
-        cells = [[f"`{row[0]}`", *(cell.replace("|", "\\|") for cell in row[1:])] for row in rows]
-        lines = ["| " + " | ".join(line) + " |" for line in [list(head), ["---"] * len(head), *cells]]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    return "\n\n".join([NOTATION, *(_markdown(head, rows) for head, rows in _tables())])
+
+
+def _divergences() -> list[Divergence]:
+    return [get_divergence(name) for name in divergence_names()]
+
+
+def _tables() -> tuple[tuple[Row, list[Row]], ...]:
+    return (DISCRIMINATOR_HEAD, discriminator_rows()), (GENERATOR_HEAD, generator_rows())
+
+
+def _columns(head: Row, rows: list[Row]) -> str:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    widths[-1] = 0  # nothing follows the last column
+    return "\n".join("  ".join(map(str.ljust, row, widths)) for row in (head, *rows))
+
+
+def _markdown(head: Row, rows: list[Row]) -> str:
+    cells = [[f"`{row[0]}`", *(cell.replace("|", "\\|") for cell in row[1:])] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *cells))

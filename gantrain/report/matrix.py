@@ -10,7 +10,7 @@ from plotly.colors import sample_colorscale
 
 from gantrain.config import LossConfig, as_word
 from gantrain.metrics.metric import LOWER_IS_BETTER
-from gantrain.objectives import DISCRIMINATOR_NAMES, GENERATOR_NAMES, ObjectiveError, make_objective
+from gantrain.objectives import ObjectiveError, discriminator_names, generator_names, make_objective
 from gantrain.report.formatting import counted, direction, number, spread_words, written
 from gantrain.report.markup import render, source
 from gantrain.report.outcomes import first_line, headline, outcomes
@@ -120,8 +120,8 @@ def matrices_of(run_groups: Sequence[RunGroup]) -> list[Matrix]:
         words = " ".join(f"{key}={as_word(value)}" for key, value in run_group.values.items() if key not in OF_PAIR)
         combinations.setdefault(words, {})[pair_of(run_group.runs[0])] = run_group
     pairs = {pair for found in combinations.values() for pair in found}
-    gens = sorted({gen for gen, _ in pairs}, key=lambda side: _place(side, GENERATOR_NAMES))
-    discs = sorted({disc for _, disc in pairs}, key=lambda side: _place(side, DISCRIMINATOR_NAMES))
+    gens = sorted({gen for gen, _ in pairs}, key=lambda side: _place(side, generator_names()))
+    discs = sorted({disc for _, disc in pairs}, key=lambda side: _place(side, discriminator_names()))
     return [
         Matrix(
             words,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gantrain.config import as_word, options
-from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for
+from gantrain.objectives import discriminator_names, generators_for
 from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
 
@@ -105,7 +105,7 @@ def value_of(run: RunRecord, key: str) -> Any:
     value = run.config.get(key, _defaults().get(key))
     if key == "loss.gen" and value == "auto":
         disc = run.config.get("loss.disc", _defaults()["loss.disc"])
-        return generators_for(disc)[0] if disc in DISCRIMINATOR_NAMES else value
+        return generators_for(disc)[0] if disc in discriminator_names() else value
     if key == "data.root" and isinstance(value, str):
         return os.path.normpath(value)
     return value

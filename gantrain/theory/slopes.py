@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from gantrain.objectives import (
-    DISCRIMINATOR_NAMES,
-    DIVERGENCE_NAMES,
     Objective,
     ObjectiveError,
+    discriminator_names,
+    divergence_names,
     generators_for,
     make_objective,
 )
@@ -32,15 +32,15 @@ class Pair:
 
 def all_pairs(orders: tuple[float, ...] = ORDERS) -> Iterator[Pair]:
     """Every pair and rule that `make_objective` permits: the published rules first, then poole, then exact."""
-    for disc, alpha_disc in _with_orders(DISCRIMINATOR_NAMES, orders):
-        rules_first = sorted(generators_for(disc), key=lambda gen: (gen in DIVERGENCE_NAMES, gen == "alt"))
+    for disc, alpha_disc in _with_orders(discriminator_names(), orders):
+        rules_first = sorted(generators_for(disc), key=lambda gen: (gen in divergence_names(), gen == "alt"))
         for rule in RULES:
             for gen, alpha_gen in _with_orders(tuple(rules_first), orders):
                 try:
                     objective = make_objective(disc, gen, rule=rule, alpha_disc=alpha_disc, alpha_gen=alpha_gen)
                 except ObjectiveError:
                     continue  # exact concerns divergences as generators only, and not tv
-                by_rule = rule if gen in DIVERGENCE_NAMES else ""
+                by_rule = rule if gen in divergence_names() else ""
                 yield Pair(called(disc, alpha_disc), called(gen, alpha_gen), by_rule, objective)
 
 

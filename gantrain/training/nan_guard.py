@@ -1,7 +1,7 @@
 """The end of a run whose losses or gradients are no longer finite, in words."""
 
 from gantrain.errors import FAILED, GantrainError
-from gantrain.objectives import DIVERGENCE_NAMES
+from gantrain.objectives import divergence_names
 from gantrain.training.train_step import TrainStep
 
 
@@ -32,7 +32,7 @@ def check_finite(train_step: TrainStep, saved_step: int) -> None:
     side = "generator" if generator else "discriminator"
     turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
     ways = ["a lower learning rate (optimizer.lr_g, lr_d)"]
-    if objective.gen in DIVERGENCE_NAMES and objective.max_log_ratio is None:
+    if objective.gen in divergence_names() and objective.max_log_ratio is None:
         ways.insert(0, "a bound on the ratio, loss.max_log_ratio=10")
     if objective.disc == "pearson" and objective.param == "fgan":
         ways.append("loss.param=log_ratio, since a pearson logit below -2 stands for no ratio")

@@ -23,7 +23,7 @@ from gantrain.diagnostics.statistics import (
     similarity,
     swings,
 )
-from gantrain.objectives import DISCRIMINATOR_NAMES, make_objective
+from gantrain.objectives import discriminator_names, make_objective
 from gantrain.run_io.reliability import BARS, CELL, LINE, draw_reliability
 
 V = torch.tensor([[-12.0, -3.0, -1.0, 0.5], [2.0, 0.0, -0.25, 1.5]], dtype=torch.float64)
@@ -54,7 +54,7 @@ def test_effective_share_is_kishs() -> None:
     assert effective_share(torch.zeros(2, 4)) == 0
 
 
-@pytest.mark.parametrize("disc", [*DISCRIMINATOR_NAMES, "smoothed"])
+@pytest.mark.parametrize("disc", [*discriminator_names(), "smoothed"])
 def test_no_discriminator_has_a_smaller_loss_where_q_is_p(disc: str) -> None:
     options: dict[str, Any] = {"disc": disc}
     if disc == "alpha":

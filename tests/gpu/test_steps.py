@@ -8,7 +8,7 @@ import torch
 from gantrain import builders
 from gantrain.builders.device import arithmetic
 from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
-from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for, make_objective
+from gantrain.objectives import discriminator_names, generators_for, make_objective
 from gantrain.training.executors import CudaGraphExecutor
 from gantrain.training.train_step import GraphKey, TrainStep, run_eager
 from gantrain.training.trainer import Trainer
@@ -22,7 +22,7 @@ pytestmark = NEEDS_GPU
 @pytest.mark.parametrize("autocast", [False, True])
 def test_losses_are_those_of_the_cpu(autocast: bool) -> None:
     real, fake = torch.linspace(-1.5, 20, 64), torch.linspace(-1.8, 6, 64)
-    for disc in DISCRIMINATOR_NAMES:
+    for disc in discriminator_names():
         for gen in generators_for(disc):
             orders = {"alpha_disc": 0.3} if disc == "alpha" else {}
             orders |= {"alpha_gen": 1.4} if gen == "alpha" else {}

@@ -8,7 +8,7 @@ from torch import Tensor
 from gantrain import builders
 from gantrain.config import ConfigError
 from gantrain.data import ImageSet
-from gantrain.objectives import DISCRIMINATOR_NAMES, generators_for
+from gantrain.objectives import discriminator_names, generators_for
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
 
@@ -28,7 +28,7 @@ def trainer(*overrides: str) -> Trainer:
     return builders.build_trainer(compose(*words, "metrics=none", *overrides), images(), [], CPU)
 
 
-PAIRS = [(disc, gen) for disc in DISCRIMINATOR_NAMES for gen in generators_for(disc)]
+PAIRS = [(disc, gen) for disc in discriminator_names() for gen in generators_for(disc)]
 
 
 @pytest.mark.parametrize("kind", ["acgan", "projection"])
