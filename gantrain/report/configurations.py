@@ -17,7 +17,7 @@ from gantrain.run_io.run_reader import RunRecord
 PROGRAM = ("python", "-m", "gantrain")
 NOT_AGAIN = ("resume", "name")
 """Keys that say where a run lay, not what it was."""
-OF_OTHERS = ("sweep.", "about.", "hydra.")
+OF_OTHERS = ("sweep.", "paper.", "hydra.")
 
 
 def make_configurations(run_groups: list[RunGroup]) -> Section:

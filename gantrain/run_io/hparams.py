@@ -44,7 +44,7 @@ ALWAYS = (
 USUALLY_FIRST = (OBJECTIVE, "data.name", "model.name", "schedule.steps", "seed")
 """TensorBoard shows five columns until more are asked for: those of runs that are in no sweep."""
 NEVER = {"name", *MAY_CHANGE_ON_RESUME} - {"schedule.steps"}
-"""Keys that do not make one experiment another, as those of the sections `about`, `sweep` and `hydra` do not."""
+"""Keys that do not make one experiment another, as those of the sections `paper`, `sweep` and `hydra` do not."""
 FIGURES_SHOWN = 4
 """Figures with a column for the last and one for the best; all others are among the scalars."""
 
@@ -95,7 +95,7 @@ def end(state: str, time: float) -> Summary:
 
 
 def _is_told(key: str) -> bool:
-    return key not in NEVER and key.partition(".")[0] not in ("about", "sweep", "hydra", "hydra/sweeper")
+    return key not in NEVER and key.partition(".")[0] not in ("paper", "sweep", "hydra", "hydra/sweeper")
 
 
 def _value(value: Any, *, nullable: bool) -> Value:
