@@ -1,8 +1,11 @@
-"""How a key is declared, and the checks that every section's values go through."""
+"""Declaration of configuration keys, and checks of their values."""
 
 import math
-from dataclasses import field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, field, fields, make_dataclass
+from typing import Any, Protocol
+
+from gantrain.formatting import as_word
 
 from gantrain.errors import GantrainError
 
@@ -51,3 +54,75 @@ def at_least_0(key: str, value: float, what: str) -> None:
 def is_number(value: object) -> bool:
     """Whether a value is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+class Choice(Protocol):
+    """A record that a section chooses by `name`, such as a network or a data set."""
+
+    @property
+    def name(self) -> str:
+        """What the section's `name` key is set to."""
+
+    @property
+    def options(self) -> type:
+        """Dataclass of the keys that it reads."""
+
+    @property
+    def fixed(self) -> Mapping[str, tuple[object, str]]:
+        """Keys that must have one value, and why."""
+
+
+def merge_options(
+    name: str, parts: Iterable[type], *, base: type, doc: str, own: Sequence[tuple[str, type, Any]] = ()
+) -> Any:
+    """A dataclass with the fields of several options dataclasses, for a section of the configuration.
+
+    Args:
+        name: of the class.
+        parts: the dataclasses; a field that several of them declare is taken from the first.
+        base: class without fields that the new one inherits methods from.
+        doc: docstring.
+        own: fields before the others, as (name, type, field).
+    """
+    found = {key: (key, kind, value) for key, kind, value in own}
+    for part in parts:
+        for f in fields(part):
+            found.setdefault(f.name, (f.name, f.type, _copy(f)))
+    made = make_dataclass(name, found.values(), bases=(base,), slots=True, kw_only=True)
+    made.__doc__, made.__module__ = doc, base.__module__
+    return made
+
+
+def read_options(key: str, section: Any, chosen: Choice, choices: Iterable[Choice]) -> Any:
+    """The options that a chosen record reads, taken from a section with the keys of all records.
+
+    Args:
+        key: of the section, for errors.
+        section: instance of a class made by `merge_options`.
+        chosen: the record.
+        choices: all records, which errors name as readers of other keys.
+
+    Raises:
+        ConfigError: a key is set that the record does not read, or has another value than the record's fixed one.
+    """
+    read = {f.name for f in fields(chosen.options)}
+    for f in fields(section):
+        value = getattr(section, f.name)
+        if f.name in chosen.fixed:
+            wanted, why = chosen.fixed[f.name]
+            rule = f"does not fit {key}={chosen.name}, {why}; set {key}.{f.name}={as_word(wanted)}"
+            require(value == wanted, f"{key}.{f.name}", value, rule)
+        elif f.name not in read and f.name != "name":
+            readers = [record.name for record in choices if f.name in {g.name for g in fields(record.options)}]
+            unread(f"{key}.{f.name}", value, _default(f), f"{key}={', '.join(readers)}")
+    return chosen.options(**{name: getattr(section, name) for name in read})
+
+
+def _copy(f: "Field[Any]") -> Any:
+    if f.default_factory is not MISSING:
+        return field(default_factory=f.default_factory, metadata=f.metadata)
+    return field(default=f.default, metadata=f.metadata)
+
+
+def _default(f: "Field[Any]") -> object:
+    return f.default_factory() if f.default_factory is not MISSING else f.default

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "signals": set(),
     "networks": set(),
     "data": {"distributed"},
-    "config": {"objectives"},
+    "config": {"objectives", "networks", "data"},
     "metrics": {"diagnostics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
     "diagnostics": {"metrics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
     "run_io": {"atomic_io", "config", "metrics", "diagnostics", "networks", "data", "objectives"},
@@ -106,6 +106,8 @@ def test_every_key_is_read() -> None:
     readers = (*(PACKAGE / "builders").glob("*.py"), *(PACKAGE / "sweeps").glob("*.py"), PACKAGE / "__main__.py")
     source = "".join(path.read_text() for path in readers)
     source += (PACKAGE / "config" / "root.py").read_text().split("def metric_names")[1].replace("self.", "config.")
+    source += "".join(path.read_text() for path in (PACKAGE / "networks").glob("*.py")).replace("self.", "model.")
+    source = source.replace("options.", "model.")  # the section that `ModelConfig.options` passes to the network
     passed_whole = {"loss"}  # LossConfig.make hands every field to make_objective
     for key, _, _ in config.options():
         section, _, name = key.rpartition(".")

@@ -29,11 +29,11 @@ def choose_executor(config: Config, device: torch.device, processes: Processes =
 def is_channels_last(config: Config, device: torch.device) -> bool:
     """Whether networks and images are laid out as NHWC.
 
-    By itself on a CPU, where every pair but the maxout one was measured faster so; on a GPU nothing has been measured.
+    By default on a CPU, for the pairs that were measured to be faster; on a GPU nothing has been measured.
     """
     if config.channels_last is not None:
         return config.channels_last
-    return device.type == "cpu" and config.model.name != "poole"
+    return device.type == "cpu" and config.model.spec.prefers_channels_last
 
 
 def judges_jointly(config: Config, device: torch.device) -> bool:
@@ -46,6 +46,6 @@ def judges_jointly(config: Config, device: torch.device) -> bool:
         return config.joint_batch
     model = config.model
     iterates = model.d_norm == "spectral" and model.sn_schedule == "per_forward"
-    drops = model.d_dropout > 0 or model.name == "poole"
+    drops = model.options.d_dropout > 0 or model.spec.has_dropout
     pays = device.type == "cuda" or is_channels_last(config, device)
     return pays and not iterates and not drops

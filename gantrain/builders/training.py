@@ -19,7 +19,7 @@ from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
 from gantrain.diagnostics.ratio_map import RatioMap
 from gantrain.distributed import ALONE, Processes
 from gantrain.metrics.metric import Metric
-from gantrain.networks import Network, NetworkPair, make_networks, sample_latent, synchronize, to_channels_last
+from gantrain.networks import Network, NetworkPair, Target, build_pair, sample_latent, synchronize, to_channels_last
 from gantrain.objectives import Objective
 from gantrain.run_io.run_folder import as_grid
 from gantrain.training.augment import Augment
@@ -42,26 +42,14 @@ EXAMPLES_LOOKED_AT = 2048
 
 def build_networks(config: Config, classes: int) -> NetworkPair:
     """Fresh networks from the global RNG, on the CPU; `classes` is how many the data have."""
-    model = config.model
-    return make_networks(
-        model.name,
-        width=model.width,
-        d_width=model.d_width,
-        latent_dim=model.latent_dim,
-        prior=model.prior,
-        d_norm=model.d_norm,
-        sn_schedule=model.sn_schedule,
-        g_norm=model.g_norm,
-        g_dropout=model.g_dropout,
-        d_dropout=model.d_dropout,
-        virtual_reference=model.virtual_reference,
-        maxout_count=model.maxout_count,
-        d_pattern=model.d_pattern,
+    cond, model = config.cond, config.model
+    target = Target(
         image_size=config.data.image_size,
-        labels=config.cond.name,
-        g_labels=config.cond.generator,
-        classes=classes,
+        classes=0 if cond.name == "none" else classes,
+        labels=cond.name,
+        g_labels=cond.generator,
     )
+    return build_pair(model.spec, model.options, target)
 
 
 def make_plan(config: Config, device: torch.device) -> Plan:

@@ -10,16 +10,7 @@ from gantrain.config.data import DATA_NAMES, DATA_SIZES, TOYS, DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
 from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
-from gantrain.config.model import (
-    D_NORMS,
-    D_PATTERNS,
-    G_NORMS,
-    IMAGE_SIZES,
-    MAXOUT_COUNTS,
-    MODEL_NAMES,
-    PRIORS,
-    ModelConfig,
-)
+from gantrain.config.model import ModelConfig
 from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
 from gantrain.config.root import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, kind_of, options
@@ -34,19 +25,12 @@ __all__ = [
     "COND_NAMES",
     "DATA_NAMES",
     "DATA_SIZES",
-    "D_NORMS",
-    "D_PATTERNS",
     "EXECUTORS",
-    "G_NORMS",
-    "IMAGE_SIZES",
     "INCEPTION_PRECISIONS",
     "LR_DECAYS",
-    "MAXOUT_COUNTS",
     "MAY_CHANGE_ON_RESUME",
     "METRIC_NAMES",
-    "MODEL_NAMES",
     "PRECISIONS",
-    "PRIORS",
     "SAMPLING_NETWORKS",
     "SPLITS",
     "TOYS",

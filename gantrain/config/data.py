@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gantrain.config.model import IMAGE_SIZES
+from gantrain.networks import NETWORKS
 from gantrain.options import choice, is_number, option, require, unread
 
 TOYS = ("ring", "grid", "moons", "mixture")
@@ -31,7 +31,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Checks names and ranges."""
         choice("data.name", self.name, DATA_NAMES)
-        sizes = sorted({size for known in IMAGE_SIZES.values() for size in known})
+        sizes = sorted({size for spec in NETWORKS for size in spec.image_sizes})
         require(self.image_size in sizes, "data.image_size", self.image_size, f"must be one of {sizes}")
         if self.name in DATA_SIZES:
             size = DATA_SIZES[self.name]

@@ -10,7 +10,7 @@ from gantrain.config.data import TOYS, DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
 from gantrain.config.metrics import MetricsConfig
-from gantrain.config.model import IMAGE_SIZES, ModelConfig
+from gantrain.config.model import ModelConfig
 from gantrain.config.optimizer import OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
 from gantrain.config.sweep import SweepConfig
@@ -97,7 +97,7 @@ class Config:
                 "executor=auto, graph or eager, or deterministic=false"
             )
         require(self.resume != "", "resume", self.resume, "names no run folder; leave it out for a new run")
-        sizes = IMAGE_SIZES[self.model.name]
+        sizes = self.model.spec.image_sizes
         require(
             self.data.image_size in sizes,
             "data.image_size",

@@ -1,12 +1,11 @@
-"""Networks that may read labels: class-conditional layers of the generator, and the discriminator's class head."""
-
-from dataclasses import dataclass
+"""Networks that can read labels: class-conditional layers of the generator, class scores of the discriminator."""
 
 import torch
 from torch import Tensor, nn
 
-from gantrain.networks.layers import WholeConv2d
+from gantrain.networks.layers import FullConv2d
 from gantrain.networks.normalization import BatchNorm2d, VirtualBatchNorm2d
+from gantrain.networks.spec import Target
 
 
 class ReadsLabels(nn.Module):
@@ -32,11 +31,11 @@ class ConditionalBatchNorm2d(ReadsLabels):
         return torch.addcmul(bias, normal, gain)
 
 
-class JoinedEmbedding(ReadsLabels):
-    """Appends a learned vector of the class to z; the layer after it sees the class as Odena et al. 2016's does."""
+class LabelEmbedding(ReadsLabels):
+    """Appends a learned vector of the class to z (Odena et al. 2016)."""
 
     def __init__(self, classes: int, size: int) -> None:
-        """`size` entries a class, from N(0, 1)."""
+        """Draws `size` entries for each class from N(0, 1)."""
         super().__init__()
         self.embedding = nn.Embedding(classes, size)
 
@@ -45,57 +44,29 @@ class JoinedEmbedding(ReadsLabels):
         return torch.cat((z, self.embedding(labels)), dim=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratorOptions:
-    """What every generator is built from.
+def label_embedding(latent_dim: int, target: Target) -> tuple[list[nn.Module], int]:
+    """First layers of a generator: the embedding of the class if it has one.
 
-    Attributes:
-        width: base number of feature maps.
-        latent_dim: size of z.
-        image_size: height and width.
-        norm: one that `make_norm` knows, after every layer but the last.
-        dropout: rate after every activation, in training.
-        classes: 0 for a generator without labels.
-        labels: how it reads them: batch_norm (a gain and a bias a class) or embedding (joined with z).
-        reference_size: of norm=virtual.
+    Returns:
+        The layers, and the number of inputs of the layer after them.
     """
-
-    width: int
-    latent_dim: int
-    image_size: int
-    norm: str = "batch"
-    dropout: float = 0.0
-    classes: int = 0
-    labels: str = "batch_norm"
-    reference_size: int = 0
-
-    @property
-    def normed_classes(self) -> int:
-        """Classes of the class-conditional batch norm; 0 where there is none."""
-        return self.classes if self.labels == "batch_norm" else 0
-
-    @property
-    def inputs(self) -> int:
-        """What the first layer takes: z, and the embedding beside it if there is one."""
-        return self.latent_dim * (2 if self.classes and not self.normed_classes else 1)
-
-    def joined(self) -> list[nn.Module]:
-        """The layer that joins the embedding with z, where there is one."""
-        return [JoinedEmbedding(self.classes, self.latent_dim)] if self.inputs > self.latent_dim else []
+    if target.embedded_classes:
+        return [LabelEmbedding(target.embedded_classes, latent_dim)], 2 * latent_dim
+    return [], latent_dim
 
 
 class Network(nn.Sequential):
-    """Layers in order; those that read labels get them.
+    """Layers in order; those that are `ReadsLabels` also get the labels.
 
-    With virtual batch norm inside, the reference batch (and its labels) goes in front of every input and is
-    taken off the output; `set_reference` must have filled it.
+    If a layer is a virtual batch norm, the reference batch (and its labels) is put in front of every input and removed
+    from the output; call `set_reference` first.
     """
 
     reference: Tensor
     reference_labels: Tensor
 
     def __init__(self, *layers: nn.Module, input_shape: tuple[int, ...] = ()) -> None:
-        """`input_shape` is that of one example, read where there is virtual batch norm."""
+        """`input_shape` is the shape of one example; it is only needed for virtual batch norm."""
         super().__init__(*layers)
         sizes = {layer.reference_size for layer in self.modules() if isinstance(layer, VirtualBatchNorm2d)}
         assert len(sizes) <= 1, "one reference batch for all layers"
@@ -105,13 +76,13 @@ class Network(nn.Sequential):
             self.register_buffer("reference_labels", torch.zeros(self.reference_size, dtype=torch.long))
 
     def set_reference(self, examples: Tensor, labels: Tensor | None) -> None:
-        """Fixes the reference batch of virtual batch norm: (reference_size, ...) inputs, and their labels."""
+        """Sets the reference batch of virtual batch norm: inputs (reference_size, ...) and their labels."""
         self.reference.copy_(examples)
         if labels is not None:
             self.reference_labels.copy_(labels)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, ...), labels (N,) if any layer reads them -> what the last layer gives for these N."""
+        """(N, ...), labels (N,) if any layer reads them -> output (N, ...) of the last layer."""
         if self.reference_size:
             x = torch.cat((self.reference, x))
             labels = None if labels is None else torch.cat((self.reference_labels, labels))
@@ -124,10 +95,10 @@ class Discriminator(nn.Module):
     """Images (N, 3, H, W) -> logits (N,)."""
 
     def __init__(self, features: Network, channels: int, size: int) -> None:
-        """A convolution over all of the features' (N, channels, size, size) gives the logit."""
+        """The logit is linear in all of the features (N, channels, size, size)."""
         super().__init__()
         self.features = features
-        self.logit = WholeConv2d(channels, 1, size)
+        self.logit = FullConv2d(channels, 1, size)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N,)."""
@@ -138,8 +109,8 @@ class Discriminator(nn.Module):
 class LabeledDiscriminator(Discriminator):
     """A discriminator with a score for each class, linear in the features φ.
 
-    `acgan` reads them as logits of p(class | image) (Odena et al. 2016); `projection` adds the given
-    class's score to the logit: v = ψ(φ(x)) + e_y·φ(x) (Miyato & Koyama 2018, eq. 3).
+    For `acgan` the scores are logits of p(class | image) (Odena et al. 2016). `projection` adds the score of the given
+    class to the logit: v = ψ(φ(x)) + e_y·φ(x) (Miyato & Koyama 2018, eq. 3).
     """
 
     def __init__(self, features: Network, channels: int, size: int, *, classes: int, kind: str) -> None:
@@ -147,7 +118,7 @@ class LabeledDiscriminator(Discriminator):
         super().__init__(features, channels, size)
         assert kind in ("acgan", "projection"), kind
         self.kind = kind
-        self.class_scores = WholeConv2d(channels, classes, size, bias=kind == "acgan")
+        self.class_scores = FullConv2d(channels, classes, size, bias=kind == "acgan")
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(N, 3, H, W), labels (N,) -> logits (N,), class scores (N, classes)."""
@@ -157,3 +128,10 @@ class LabeledDiscriminator(Discriminator):
         if self.kind == "projection":
             logits = logits + scores.gather(1, labels[:, None])[:, 0]
         return logits, scores
+
+
+def make_discriminator(features: Network, channels: int, size: int, target: Target) -> Discriminator:
+    """The discriminator with these features (N, channels, size, size), and class scores if there are classes."""
+    if target.classes:
+        return LabeledDiscriminator(features, channels, size, classes=target.classes, kind=target.labels)
+    return Discriminator(features, channels, size)

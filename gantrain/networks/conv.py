@@ -1,4 +1,4 @@
-"""ConvPair convolutional pairs, each declared as a table of layers, and one builder for either side.
+"""Convolutional pairs, each declared as a table of layers, and the functions that build them.
 
 `dcgan`: Radford, Metz & Chintala 2016, at 32 and 64 pixels. `sngan`: the "standard CNN" of Miyato et al. 2018,
 Table 3. `poole`: the maxout pair of Poole et al. 2016, Appendix B (the layers of ALI, Dumoulin et al. 2016).
@@ -7,27 +7,31 @@ Table 3. `poole`: the maxout pair of Poole et al. 2016, Appendix B (the layers o
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from torch import nn
 
-from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network
+from gantrain.networks.conditional import ConditionalBatchNorm2d, Network, label_embedding, make_discriminator
 from gantrain.networks.layers import AsImages, Maxout, PixelConvTranspose2d, init_normal_
 from gantrain.networks.normalization import make_norm
+from gantrain.networks.spec import ConvOptions, NetworkSpec, Target
+from gantrain.options import choice, option, require
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ConvLayer:
     """One row of a table of layers.
 
     Attributes:
-        maps: feature maps after it, in multiples of the width; 0 stands for the three colors.
-        kernel: height and width of the kernel; of a `linear` layer, of what it makes out of the vector z.
+        channels: number of output channels, in multiples of the width; 0 stands for the three colors.
+        kernel: height and width of the kernel; of a `linear` layer, height and width of its output.
         kind: up (transposed convolution), conv, or linear.
         norm: whether a normalization may follow.
-        dropout: the table's own rate of dropout before the layer.
+        dropout: rate of the dropout that the table has before the layer.
     """
 
-    maps: int
+    channels: int
     kernel: int
     stride: int = 1
     padding: int = 0
@@ -36,179 +40,239 @@ class Layer:
     dropout: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvPair:
-    """A pair: the layers of either side and what they have in common."""
+    """The tables of a generator and its discriminator.
 
-    generator: Callable[[int], tuple[Layer, ...]]
-    """Image size -> layers; the last one gives the image and has neither norm nor slope."""
-    discriminator: Callable[[int, str], tuple[Layer, ...]]
-    """Image size, pattern -> layers before the logit."""
-    generator_slope: float
-    """Of the leaky ReLU; 0 is the ReLU."""
+    Attributes:
+        generator: image size -> layers; the last one gives the image and has no norm.
+        discriminator: image size, options -> layers before the logit.
+        generator_slope: slope of the generator's leaky ReLU; 0 is the ReLU.
+        discriminator_slope: slope of the discriminator's leaky ReLU; None for maxout of two pieces.
+        weight_std: standard deviation of the initial weights.
+        gain_std: standard deviation of the initial gains of norms, around 1.
+        dropout_before_logit: rate.
+        image_range: range of the images; tanh is used for [-1, 1], the sigmoid for [0, 1].
+    """
+
+    generator: Callable[[int], tuple[ConvLayer, ...]]
+    discriminator: Callable[[int, Any], tuple[ConvLayer, ...]]
+    generator_slope: float = 0.0
     discriminator_slope: float | None
-    """None for maxout of two pieces."""
-    image_range: tuple[float, float]
-    std: float
-    """Of the first weights."""
-    gain_std: float
-    """Of the first gains of norms, around 1."""
+    weight_std: float
+    gain_std: float = 0.0
     dropout_before_logit: float = 0.0
+    image_range: tuple[float, float] = (-1.0, 1.0)
 
 
-def levels(image_size: int) -> int:
-    """How often 4 doubles to the image size."""
-    doublings = int(math.log2(image_size // 4))
-    assert 4 << doublings == image_size, f"built for 4·2^n pixels, not {image_size}"
-    return doublings
+def doublings(image_size: int) -> int:
+    """Number of doublings from 4 pixels to the image size."""
+    count = int(math.log2(image_size // 4))
+    assert 4 << count == image_size, f"image size must be 4·2^n, not {image_size}"
+    return count
 
 
-def _dcgan_generator(image_size: int) -> tuple[Layer, ...]:
-    ups = [Layer(1 << level, 4, 2, 1, "up") for level in reversed(range(levels(image_size) - 1))]
-    first = Layer(1 << (levels(image_size) - 1), 4, kind="up")
-    return (first, *ups, Layer(0, 4, 2, 1, "up"))
+# --- dcgan ---------------------------------------------------------------------------------------
 
 
-def _dcgan_discriminator(image_size: int, pattern: str) -> tuple[Layer, ...]:
-    return tuple(Layer(1 << level, 4, 2, 1, norm=level > 0) for level in range(levels(image_size)))
+def _dcgan_generator(image_size: int) -> tuple[ConvLayer, ...]:
+    count = doublings(image_size)
+    first = ConvLayer(1 << (count - 1), 4, kind="up")
+    middle = [ConvLayer(1 << level, 4, 2, 1, "up") for level in reversed(range(count - 1))]
+    return (first, *middle, ConvLayer(0, 4, 2, 1, "up"))
 
+
+def _dcgan_discriminator(image_size: int, options: ConvOptions) -> tuple[ConvLayer, ...]:
+    return tuple(ConvLayer(1 << level, 4, 2, 1, norm=level > 0) for level in range(doublings(image_size)))
+
+
+DCGAN_PAIR = ConvPair(
+    generator=_dcgan_generator,
+    discriminator=_dcgan_discriminator,
+    discriminator_slope=0.2,
+    weight_std=0.02,
+    gain_std=0.02,
+)
+
+# --- sngan ---------------------------------------------------------------------------------------
 
 SNGAN_GENERATOR = (
-    Layer(8, 4, kind="linear"),
-    Layer(4, 4, 2, 1, "up"),
-    Layer(2, 4, 2, 1, "up"),
-    Layer(1, 4, 2, 1, "up"),
-    Layer(0, 3, 1, 1),
+    ConvLayer(8, 4, kind="linear"),
+    ConvLayer(4, 4, 2, 1, "up"),
+    ConvLayer(2, 4, 2, 1, "up"),
+    ConvLayer(1, 4, 2, 1, "up"),
+    ConvLayer(0, 3, 1, 1),
 )
-SNGAN_MAPS = {"paper": (1, 1, 2, 2, 4, 4, 8), "code": (1, 2, 2, 4, 4, 8, 8)}
-"""Table 3 of the paper, and the wider ones of its released code."""
+SNGAN_CHANNELS = {"paper": (1, 1, 2, 2, 4, 4, 8), "code": (1, 2, 2, 4, 4, 8, 8)}
+"""Of the discriminator, in Table 3 of the paper and in its released code."""
 
 
-def _sngan_discriminator(image_size: int, pattern: str) -> tuple[Layer, ...]:
+@dataclass(kw_only=True)
+class SnganOptions(ConvOptions):
+    """Options of `model=sngan`."""
+
+    d_pattern: str = option("paper", "sngan: the discriminator's widths of the paper's table or of its released code")
+
+    def __post_init__(self) -> None:
+        """Checks the pattern."""
+        super().__post_init__()
+        choice("model.d_pattern", self.d_pattern, tuple(SNGAN_CHANNELS))
+
+
+def _sngan_discriminator(image_size: int, options: SnganOptions) -> tuple[ConvLayer, ...]:
     kernels = ((3, 1), (4, 2)) * 3 + ((3, 1),)
-    rows = zip(SNGAN_MAPS[pattern], kernels, strict=True)
-    return tuple(Layer(maps, kernel, stride, 1, norm=k > 0) for k, (maps, (kernel, stride)) in enumerate(rows))
+    rows = zip(SNGAN_CHANNELS[options.d_pattern], kernels, strict=True)
+    return tuple(ConvLayer(channels, *kernel, 1, norm=k > 0) for k, (channels, kernel) in enumerate(rows))
 
 
-# Every convolution of Poole's pair is valid (no padding).
+SNGAN_PAIR = ConvPair(
+    generator=lambda image_size: SNGAN_GENERATOR,
+    discriminator=_sngan_discriminator,
+    discriminator_slope=0.1,
+    weight_std=0.02,
+)
+
+# --- poole; every convolution is valid (no padding) ----------------------------------------------
+
 POOLE_GENERATOR = (
-    Layer(8, 4, 1, kind="up"),
-    Layer(4, 4, 2, kind="up"),
-    Layer(2, 4, 1, kind="up"),
-    Layer(1, 4, 2, kind="up"),
-    Layer(1, 5, 1, kind="up"),
-    Layer(1, 1),
-    Layer(0, 1),
+    ConvLayer(8, 4, 1, kind="up"),
+    ConvLayer(4, 4, 2, kind="up"),
+    ConvLayer(2, 4, 1, kind="up"),
+    ConvLayer(1, 4, 2, kind="up"),
+    ConvLayer(1, 5, 1, kind="up"),
+    ConvLayer(1, 1),
+    ConvLayer(0, 1),
 )
 POOLE_DISCRIMINATOR = (
-    Layer(1, 5, 1, norm=False, dropout=0.2),
-    Layer(2, 4, 2, norm=False, dropout=0.5),
-    Layer(4, 4, 1, norm=False, dropout=0.5),
-    Layer(8, 4, 2, norm=False, dropout=0.5),
-    Layer(16, 4, 1, norm=False, dropout=0.5),
-    Layer(32, 1, 1, norm=False, dropout=0.5),
-    Layer(32, 1, 1, norm=False, dropout=0.5),
+    ConvLayer(1, 5, 1, norm=False, dropout=0.2),
+    ConvLayer(2, 4, 2, norm=False, dropout=0.5),
+    ConvLayer(4, 4, 1, norm=False, dropout=0.5),
+    ConvLayer(8, 4, 2, norm=False, dropout=0.5),
+    ConvLayer(16, 4, 1, norm=False, dropout=0.5),
+    ConvLayer(32, 1, 1, norm=False, dropout=0.5),
+    ConvLayer(32, 1, 1, norm=False, dropout=0.5),
 )
 
-CONV_PAIRS = {
-    "dcgan": ConvPair(_dcgan_generator, _dcgan_discriminator, 0.0, 0.2, (-1.0, 1.0), 0.02, 0.02),
-    "sngan": ConvPair(
-        lambda image_size: SNGAN_GENERATOR,
-        _sngan_discriminator,
-        0.0,
-        0.1,
-        (-1.0, 1.0),
-        0.02,
-        0.0,
-    ),
-    "poole": ConvPair(
-        lambda image_size: POOLE_GENERATOR,
-        lambda image_size, pattern: POOLE_DISCRIMINATOR,
-        0.1,
-        None,
-        (0.0, 1.0),
-        0.01,
-        0.0,
-        dropout_before_logit=0.5,
-    ),
-}
+
+@dataclass(kw_only=True)
+class PooleOptions(ConvOptions):
+    """Options of `model=poole`."""
+
+    maxout_count: str = option(
+        "after", "poole: feature maps counted after the maximum (the paper) or before (ALI's code)"
+    )
+
+    def __post_init__(self) -> None:
+        """Checks that the width can be halved."""
+        super().__post_init__()
+        choice("model.maxout_count", self.maxout_count, ("after", "before"))
+        if self.maxout_count == "before":
+            width = self.d_width or self.width
+            require(width % 2 == 0, "model.width", width, "must be even for model.maxout_count=before")
+
+    @property
+    def discriminator_width(self) -> int:
+        """Base number of feature maps after the maximum."""
+        width = self.d_width or self.width
+        return width if self.maxout_count == "after" else width // 2
 
 
-def conv_generator(pair: ConvPair, options: GeneratorOptions) -> Network:
-    """Z (N, latent_dim) -> images (N, 3, size, size) in the pair's range.
+POOLE_PAIR = ConvPair(
+    generator=lambda image_size: POOLE_GENERATOR,
+    discriminator=lambda image_size, options: POOLE_DISCRIMINATOR,
+    generator_slope=0.1,
+    discriminator_slope=None,
+    weight_std=0.01,
+    dropout_before_logit=0.5,
+    image_range=(0.0, 1.0),
+)
 
-    A layer has a bias where no batch norm follows (a linear one always: its bias differs by pixel).
+# -------------------------------------------------------------------------------------------------
+
+
+def build_conv_pair(pair: ConvPair, options: ConvOptions, target: Target) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator of a table, with initial weights N(0, weight_std²)."""
+    generator = conv_generator(pair, options, target)
+    init_normal_(generator, pair.weight_std, pair.gain_std)
+    discriminator = make_discriminator(*conv_features(pair, options, target), target)
+    init_normal_(discriminator, pair.weight_std, pair.gain_std)
+    return generator, discriminator
+
+
+def conv_generator(pair: ConvPair, options: ConvOptions, target: Target) -> Network:
+    """Maps z (N, latent_dim) to images (N, 3, size, size) in the pair's range.
+
+    A convolution has a bias unless a norm follows; a linear layer always has one, since its bias differs by pixel.
     """
-    layers: list[nn.Module] = options.joined()
-    rows = pair.generator(options.image_size)
-    before = options.inputs
-    if rows[0].kind != "linear":
+    layers, before = label_embedding(options.latent_dim, target)
+    first, *_, last = rows = pair.generator(target.image_size)
+    if first.kind != "linear":
         layers.append(AsImages())
-    for number, row in enumerate(rows[:-1]):
-        after, bias = row.maps * options.width, options.norm == "none"
-        if number == 0 and row.kind == "up":
+    for row in rows[:-1]:
+        after, bias = row.channels * options.width, options.g_norm == "none"
+        if row is first and row.kind == "up":
             layers.append(PixelConvTranspose2d(before, after, row.kernel, bias=bias))
         else:
             layers += _convolution(row, before, after, bias=bias)
-        if options.normed_classes:
-            layers.append(ConditionalBatchNorm2d(after, options.normed_classes))
-        elif options.norm != "none":
-            layers.append(make_norm(options.norm, after, reference_size=options.reference_size))
+        if target.batch_norm_classes:
+            layers.append(ConditionalBatchNorm2d(after, target.batch_norm_classes))
+        elif options.g_norm != "none":
+            layers.append(make_norm(options.g_norm, after, reference_size=options.virtual_reference))
         layers.append(nn.LeakyReLU(pair.generator_slope, inplace=True) if pair.generator_slope else nn.ReLU(True))
-        if options.dropout:
-            layers.append(nn.Dropout(options.dropout))
+        if options.g_dropout:
+            layers.append(nn.Dropout(options.g_dropout))
         before = after
-    layers += [*_convolution(rows[-1], before, 3, bias=True), nn.Tanh() if pair.image_range[0] < 0 else nn.Sigmoid()]
-    generator = Network(*layers, input_shape=(options.latent_dim,))
-    init_normal_(generator, pair.std, pair.gain_std)
-    return generator
+    layers += [*_convolution(last, before, 3, bias=True), nn.Tanh() if pair.image_range[0] < 0 else nn.Sigmoid()]
+    return Network(*layers, input_shape=(options.latent_dim,))
 
 
-def conv_features(
-    pair: ConvPair,
-    *,
-    width: int,
-    image_size: int,
-    norm: str,
-    dropout: float = 0.0,
-    maxout_count: str = "after",
-    pattern: str = "paper",
-    reference_size: int = 0,
-) -> tuple[Network, int, int]:
-    """What a discriminator computes before its logit: images (N, 3, size, size) -> (N, channels, side, side).
-
-    `maxout_count` says whether a maxout layer's feature maps are counted `after` the maximum or `before` it
-    (ALI's released code), which halves them. `dropout` follows every activation, beside the table's own.
+def conv_features(pair: ConvPair, options: ConvOptions, target: Target) -> tuple[Network, int, int]:
+    """The discriminator's layers before the logit, from images (N, 3, size, size) to (N, channels, side, side).
 
     Returns:
-        The layers, channels and side.
+        The layers, `channels` and `side`.
     """
     layers: list[nn.Module] = []
-    before, side, pieces = 3, image_size, 2
-    for row in pair.discriminator(image_size, pattern):
-        after = row.maps * width
+    before, side, pieces = 3, target.image_size, 2
+    for row in pair.discriminator(target.image_size, options):
+        after = row.channels * options.discriminator_width
         if row.dropout:
             layers.append(nn.Dropout(row.dropout))
         if pair.discriminator_slope is None:
-            outputs = after * (pieces if maxout_count == "after" else 1)
-            layers += [*_convolution(row, before, outputs, bias=True), Maxout(pieces)]
-            after = outputs // pieces
+            layers += [*_convolution(row, before, pieces * after, bias=True), Maxout(pieces)]
         else:
-            normed = row.norm and norm not in ("none", "spectral")
-            layers += _convolution(row, before, after, bias=not normed)
-            if normed:
-                layers.append(make_norm(norm, after, reference_size=reference_size))
+            normalized = row.norm and options.d_norm not in ("none", "spectral")
+            layers += _convolution(row, before, after, bias=not normalized)
+            if normalized:
+                layers.append(make_norm(options.d_norm, after, reference_size=options.virtual_reference))
             layers.append(nn.LeakyReLU(pair.discriminator_slope, inplace=True))
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+        if options.d_dropout:
+            layers.append(nn.Dropout(options.d_dropout))
         before, side = after, (side + 2 * row.padding - row.kernel) // row.stride + 1
     if pair.dropout_before_logit:
         layers.append(nn.Dropout(pair.dropout_before_logit))
-    return Network(*layers, input_shape=(3, image_size, image_size)), before, side
+    return Network(*layers, input_shape=(3, target.image_size, target.image_size)), before, side
 
 
-def _convolution(row: Layer, before: int, after: int, *, bias: bool) -> list[nn.Module]:
+def _convolution(row: ConvLayer, before: int, after: int, *, bias: bool) -> list[nn.Module]:
     if row.kind == "linear":
         return [nn.Linear(before, after * row.kernel**2), AsImages(row.kernel)]
-    make = nn.ConvTranspose2d if row.kind == "up" else nn.Conv2d
-    return [make(before, after, row.kernel, row.stride, row.padding, bias=bias)]
+    convolution = nn.ConvTranspose2d if row.kind == "up" else nn.Conv2d
+    return [convolution(before, after, row.kernel, row.stride, row.padding, bias=bias)]
+
+
+DCGAN = NetworkSpec(name="dcgan", title="DCGAN", build=partial(build_conv_pair, DCGAN_PAIR), image_sizes=(32, 64))
+SNGAN = NetworkSpec(
+    name="sngan", title="standard CNN", build=partial(build_conv_pair, SNGAN_PAIR), options=SnganOptions
+)
+POOLE = NetworkSpec(
+    name="poole",
+    title="maxout",
+    build=partial(build_conv_pair, POOLE_PAIR),
+    options=PooleOptions,
+    image_range=POOLE_PAIR.image_range,
+    d_norms=("none", "spectral"),
+    fixed={"d_dropout": (0.0, "whose table has its own dropout")},
+    has_dropout=True,
+    prefers_channels_last=False,
+)

@@ -1,4 +1,4 @@
-"""Layers shared by the network pairs, their first weights and their memory format."""
+"""Layers shared by the network pairs, weight initialization and memory format."""
 
 import math
 
@@ -9,20 +9,21 @@ from torch import Tensor, nn
 from gantrain.networks.normalization import VirtualBatchNorm2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+PRIORS = ("normal", "uniform", "sphere")
 
 
 class Maxout(nn.Module):
     """The maximum over `pieces` neighboring channels (Goodfellow et al. 2013)."""
 
     def __init__(self, pieces: int = 2) -> None:
-        """Takes (N, pieces·C, H, W) to (N, C, H, W)."""
+        """`pieces` is the number of channels for each maximum."""
         super().__init__()
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, pieces·C, H, W) -> (N, C, H, W), in the memory format of x."""
         if _is_channels_last(x):
-            # A maximum over an inner dimension would come out contiguous, and so would its gradient.
+            # A maximum over an inner dimension would return a contiguous tensor, and so would its gradient.
             last: Tensor = x.movedim(1, -1).unflatten(-1, (-1, self.pieces))
             return last.amax(dim=-1).movedim(-1, 1)
         pieces: Tensor = x.unflatten(1, (-1, self.pieces))
@@ -33,7 +34,7 @@ class AsImages(nn.Module):
     """Views vectors (N, C·size²) as (N, C, size, size).
 
     Attributes:
-        memory_format: of what comes out: contiguous_format (a view) or channels_last (a copy).
+        memory_format: of the output: contiguous_format (a view) or channels_last (a copy).
     """
 
     def __init__(self, size: int = 1) -> None:
@@ -48,32 +49,32 @@ class AsImages(nn.Module):
         return images.contiguous(memory_format=self.memory_format)
 
 
-class WholeConv2d(nn.Conv2d):
-    """A convolution whose kernel is as large as its input: one matrix product, where a convolution would cost more.
+class FullConv2d(nn.Conv2d):
+    """`nn.Conv2d` with a kernel as large as its input, computed as one matrix product, which is faster.
 
-    Parameters and their names are `nn.Conv2d`'s, and the numbers but for rounding.
+    Same parameters and names as `nn.Conv2d`, same values up to rounding.
     """
 
     def __init__(self, channels: int, outputs: int, size: int, *, bias: bool = True) -> None:
-        """Takes (N, channels, size, size) to (N, outputs, 1, 1)."""
+        """`size` is the height and width of kernel and input."""
         super().__init__(channels, outputs, size, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, size, size) -> (N, outputs, 1, 1)."""
-        weight = self.weight  # read once: a power iteration may hang on it
-        if _is_channels_last(x):  # neither is copied where both have this format
+        weight = self.weight  # read once: with spectral norm, reading it may run a power iteration
+        if _is_channels_last(x):  # no copies if both have this format
             x, weight = x.movedim(1, -1), weight.movedim(1, -1)
         return F.linear(x.flatten(1), weight.flatten(1), self.bias)[:, :, None, None]
 
 
 class PixelConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution of a single pixel: one matrix product, where a convolution would cost more.
+    """`nn.ConvTranspose2d` of a single pixel, computed as one matrix product, which is faster.
 
-    Parameters and their names are `nn.ConvTranspose2d`'s, and the numbers but for rounding.
+    Same parameters and names as `nn.ConvTranspose2d`, same values up to rounding.
     """
 
     def __init__(self, channels: int, outputs: int, size: int, *, bias: bool = True) -> None:
-        """Takes (N, channels, 1, 1) to (N, outputs, size, size)."""
+        """`size` is the height and width of kernel and output."""
         super().__init__(channels, outputs, size, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
@@ -96,12 +97,12 @@ class SumOverPixels(nn.Module):
 
 
 def _is_channels_last(x: Tensor) -> bool:
-    """Whether (N, C, H, W) is laid out as NHWC, and as nothing else at once."""
+    """Whether (N, C, H, W) is contiguous as NHWC and not also as NCHW."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:
-    """Weights N(0, std²), biases 0, the gains of norms N(1, gain_std²); draws from the global RNG."""
+    """Draws weights from N(0, std²) and gains of norms from N(1, gain_std²), by the global RNG; sets biases to 0."""
     for layer in module.modules():
         if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
             nn.init.normal_(layer.weight, 0.0, std)
@@ -114,7 +115,7 @@ def init_normal_(module: nn.Module, std: float, gain_std: float = 0.0) -> None:
 
 
 def init_xavier_(module: nn.Module) -> None:
-    """Glorot's uniform weights, with a gain of √2 in what is called `residual`, biases 0; from the global RNG."""
+    """Draws Glorot's uniform weights by the global RNG, with gain √2 in modules named `residual`; sets biases to 0."""
     for name, layer in module.named_modules():
         if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
             nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if "residual" in name else 1.0)
@@ -123,9 +124,9 @@ def init_xavier_(module: nn.Module) -> None:
 
 
 def to_channels_last(network: nn.Module) -> None:
-    """Lays out weights, buffers and what becomes of vectors as (N, H, W, C), which tensor cores read; shapes stay.
+    """Converts a network to memory format channels_last (NHWC); shapes do not change.
 
-    Activations keep that format through the network if images come in it.
+    Activations then have that format, too, if the network's input images have it.
     """
     network.to(memory_format=torch.channels_last)
     for layer in network.modules():
@@ -144,7 +145,7 @@ def sample_latent(prior: str, shape: tuple[int, int], generator: torch.Generator
     Args:
         prior: `normal` N(0, I), `uniform` on [-1, 1], or `sphere`, uniform on the sphere of radius √dim.
         shape: (N, dim).
-        generator: the source of randomness, advanced by the draw.
+        generator: source of randomness.
     """
     if prior == "uniform":
         return torch.rand(shape, generator=generator, device=generator.device) * 2 - 1

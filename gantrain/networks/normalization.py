@@ -9,6 +9,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+NORMS = ("batch", "layer", "instance", "virtual", "none")
+"""Names that `make_norm` knows."""
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` (Ioffe & Szegedy 2015) whose statistics in training may be of parts of a batch, or of processes.

@@ -1,22 +1,29 @@
-"""The residual pair of SNGAN (Miyato et al. 2018, Table 4) at 4·2^n pixels; 32 in the paper's CIFAR-10."""
+"""The residual pair of SNGAN (Miyato et al. 2018, Table 4) for 4·2^n pixels; the paper's CIFAR-10 has 32."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.conditional import ConditionalBatchNorm2d, GeneratorOptions, Network, ReadsLabels
-from gantrain.networks.conv import levels
+from gantrain.networks.conditional import (
+    ConditionalBatchNorm2d,
+    Network,
+    ReadsLabels,
+    label_embedding,
+    make_discriminator,
+)
+from gantrain.networks.conv import doublings
 from gantrain.networks.layers import AsImages, SumOverPixels, init_xavier_
 from gantrain.networks.normalization import make_norm
+from gantrain.networks.spec import ConvOptions, NetworkSpec, Target
 
-# Blocks of the discriminator: (feature maps in multiples of the width, halves the image).
-DISCRIMINATOR = ((1, True), (1, True), (1, False), (1, False))
+DISCRIMINATOR_BLOCKS = (True, True, False, False)
+"""Whether a block of the discriminator halves the image."""
 
 
 class UpBlock(ReadsLabels):
-    """Norm, ReLU, twice the size, 3×3, norm, ReLU, 3×3; beside it twice the size and 1×1."""
+    """Residual block that doubles the image: norm, ReLU, upsampling, 3×3, norm, ReLU, 3×3; shortcut upsampling, 1×1."""
 
     def __init__(self, channels: int, norm: str, classes: int, reference_size: int) -> None:
-        """Class-conditional batch norm where there are `classes`, else the `norm` of that name."""
+        """Uses class-conditional batch norm if `classes` is above 0, else the `norm` of that name."""
         super().__init__()
         self.norms = nn.ModuleList(
             ConditionalBatchNorm2d(channels, classes)
@@ -33,20 +40,20 @@ class UpBlock(ReadsLabels):
         h = self.residual[0](h)
         h = self.residual[1](F.relu(self._normalize(1, h, labels)))
         # A 1×1 convolution and nearest-neighbor upsampling commute; this order is the cheaper one.
-        beside: Tensor = F.interpolate(self.shortcut(x), scale_factor=2)
-        return beside + h
+        shortcut: Tensor = F.interpolate(self.shortcut(x), scale_factor=2)
+        return shortcut + h
 
     def _normalize(self, which: int, x: Tensor, labels: Tensor | None) -> Tensor:
         norm = self.norms[which]
-        found: Tensor = norm(x, labels) if isinstance(norm, ReadsLabels) else norm(x)
-        return found
+        normalized: Tensor = norm(x, labels) if isinstance(norm, ReadsLabels) else norm(x)
+        return normalized
 
 
 class DownBlock(nn.Module):
-    """ReLU, 3×3, ReLU, 3×3, half the size; beside it 1×1 and half the size. The first block has no ReLU before."""
+    """Residual block: ReLU, 3×3, ReLU, 3×3, optional halving; the first block of a network omits its first ReLU."""
 
     def __init__(self, before: int, after: int, *, halves: bool, first: bool) -> None:
-        """The shortcut is the identity where neither maps nor size change."""
+        """The shortcut is the identity if neither channels nor size change, else a 1×1 convolution."""
         super().__init__()
         self.first, self.halves = first, halves
         self.residual = nn.ModuleList((nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)))
@@ -57,42 +64,53 @@ class DownBlock(nn.Module):
         h = self.residual[0](x if self.first else F.relu(x))
         h = self.residual[1](F.relu(h))
         # Averaging and a 1×1 convolution commute: the smaller image is convolved.
-        beside: Tensor = self.shortcut(self._halve(x))
-        return beside + self._halve(h)
+        shortcut: Tensor = self.shortcut(self._halve(x))
+        return shortcut + self._halve(h)
 
     def _halve(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2) if self.halves else x
 
 
-def resnet_generator(options: GeneratorOptions) -> Network:
-    """Z (N, latent_dim) -> images (N, 3, size, size) in [-1, 1]; the paper's width is 256.
-
-    Dropout follows each block.
-    """
-    width, size = options.width, options.reference_size
-    layers = [*options.joined(), nn.Linear(options.inputs, 16 * width), AsImages(4)]
-    for _ in range(levels(options.image_size)):
-        layers.append(UpBlock(width, options.norm, options.normed_classes, size))
-        if options.dropout:
-            layers.append(nn.Dropout(options.dropout))
-    layers += [make_norm(options.norm, width, reference_size=size), nn.ReLU(True)]
+def resnet_generator(options: ConvOptions, target: Target) -> Network:
+    """Maps z (N, latent_dim) to images (N, 3, size, size) in [-1, 1]; the paper's width is 256."""
+    width, reference_size = options.width, options.virtual_reference
+    layers, inputs = label_embedding(options.latent_dim, target)
+    layers += [nn.Linear(inputs, 16 * width), AsImages(4)]
+    for _ in range(doublings(target.image_size)):
+        layers.append(UpBlock(width, options.g_norm, target.batch_norm_classes, reference_size))
+        if options.g_dropout:
+            layers.append(nn.Dropout(options.g_dropout))
+    layers += [make_norm(options.g_norm, width, reference_size=reference_size), nn.ReLU(True)]
     layers += [nn.Conv2d(width, 3, 3, padding=1), nn.Tanh()]
-    generator = Network(*layers, input_shape=(options.latent_dim,))
-    init_xavier_(generator)
-    return generator
+    return Network(*layers, input_shape=(options.latent_dim,))
 
 
-def resnet_features(width: int, image_size: int, dropout: float = 0.0) -> tuple[Network, int, int]:
-    """What the discriminator computes before its logit: (N, 3, size, size) -> (N, width, 1, 1), channels and side.
+def resnet_features(options: ConvOptions, target: Target) -> tuple[Network, int, int]:
+    """The discriminator's layers before the logit, from images (N, 3, size, size) to (N, width, 1, 1).
 
-    Dropout follows each block.
+    Returns:
+        The layers, the number of channels and 1.
     """
     layers: list[nn.Module] = []
-    before = 3
-    for k, (multiple, halves) in enumerate(DISCRIMINATOR):
-        layers.append(DownBlock(before, multiple * width, halves=halves, first=k == 0))
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-        before = multiple * width
+    before, after = 3, options.discriminator_width
+    for halves in DISCRIMINATOR_BLOCKS:
+        layers.append(DownBlock(before, after, halves=halves, first=not layers))
+        if options.d_dropout:
+            layers.append(nn.Dropout(options.d_dropout))
+        before = after
     layers += [nn.ReLU(True), SumOverPixels()]
-    return Network(*layers, input_shape=(3, image_size, image_size)), before, 1
+    return Network(*layers, input_shape=(3, target.image_size, target.image_size)), after, 1
+
+
+def build_resnet(options: ConvOptions, target: Target) -> tuple[nn.Module, nn.Module]:
+    """The pair with Glorot's uniform weights."""
+    generator = resnet_generator(options, target)
+    init_xavier_(generator)
+    discriminator = make_discriminator(*resnet_features(options, target), target)
+    init_xavier_(discriminator)
+    return generator, discriminator
+
+
+RESNET = NetworkSpec(
+    name="resnet", title="SNGAN's", build=build_resnet, image_sizes=(32, 64), d_norms=("spectral", "none")
+)

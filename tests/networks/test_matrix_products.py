@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantrain.networks import make_networks
-from gantrain.networks.layers import PixelConvTranspose2d, WholeConv2d
+from gantrain.networks.layers import FullConv2d, PixelConvTranspose2d
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -25,7 +25,7 @@ def with_gradients(images: Tensor, *inputs: Tensor | None) -> list[Tensor]:
 def test_a_kernel_as_large_as_its_input(
     bias: bool, of_weight: torch.memory_format, of_images: torch.memory_format, size: int
 ) -> None:
-    layer = WholeConv2d(6, 5, size, bias=bias).double().to(memory_format=of_weight)
+    layer = FullConv2d(6, 5, size, bias=bias).double().to(memory_format=of_weight)
     x = torch.randn(3, 6, size, size, dtype=torch.float64).to(memory_format=of_images).requires_grad_()
     found, wanted = layer(x), F.conv2d(x, layer.weight, layer.bias)
     assert found.shape == (3, 5, 1, 1)
@@ -63,4 +63,4 @@ def test_the_pairs_have_them_where_they_belong() -> None:
             name, width=2, latent_dim=3, prior="normal", d_norm="spectral", image_size=32, labels="acgan", classes=2
         )
         assert count(pair.generator, PixelConvTranspose2d) == pixels
-        assert count(pair.discriminator, WholeConv2d) == 2  # logit and class scores
+        assert count(pair.discriminator, FullConv2d) == 2  # logit and class scores
