@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, make_dataclass
 from typing import Any, Protocol
 
-from gantrain.formatting import as_word
-
 from gantrain.errors import GantrainError
+from gantrain.formatting import as_word
 
 
 class ConfigError(GantrainError):

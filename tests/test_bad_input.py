@@ -41,7 +41,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "mirrored points": (["data=ring", "data.flip=true"], ["data.flip=True", "not points"]),
     "a grid of points": (["data=ring", "log.grid_images=16"], ["log.grid_images=16", "not points"]),
     "batch norm for points": (["data=ring", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),
-    "dropout for points": (["data=ring", "model.g_dropout=0.5"], ["model.g_dropout=0.5", "convolutional"]),
+    "dropout for points": (["data=ring", "model.g_dropout=0.5"], ["model.g_dropout=0.5", "model=dcgan"]),
     "a mixture without components": (["data=mixture", "data.means=[]"], ["data.means=[]", "names no component"]),
     "a mean in space": (["data=mixture", "data.means=[[0,0,0]]"], ["data.means=[0, 0, 0]", "two numbers"]),
     "a mean that is a word": (["data=mixture", "data.means=[[a,b]]"], ["data.means=['a', 'b']", "two numbers"]),
