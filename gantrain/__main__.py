@@ -13,7 +13,7 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from gantrain.builders import follow
+from gantrain.builders import run_worker
 from gantrain.cli import (
     CONFIGS,
     MULTIRUN_FLAGS,
@@ -26,7 +26,7 @@ from gantrain.cli import (
 from gantrain.commands import COMMANDS
 from gantrain.commands.options import parse_words
 from gantrain.config import ConfigError
-from gantrain.distributed import Processes, joined, part, started
+from gantrain.distributed import Processes, destroy_process_group, process_group, torchrun_world_size
 from gantrain.errors import FAILED, describe_error, hide_file_errors_of_threads, print_error
 from gantrain.signals import StopRequested, exit_code, ignore_late_interrupts
 from gantrain.sweeps.driver import RESUME, Sweep, is_sweep, prepare, summary, taken_up, under_way
@@ -45,8 +45,8 @@ def main() -> None:
     hide_file_errors_of_threads()
     ignore_late_interrupts()
     try:
-        if started(os.environ) > 1:
-            sys.exit(_train_together(words, started(os.environ)))
+        if torchrun_world_size(os.environ) > 1:
+            sys.exit(_train_together(words, torchrun_world_size(os.environ)))
         elif words and words[0] in COMMANDS:
             _command(words[0], words[1:])
         else:
@@ -79,14 +79,14 @@ def _train_together(words: list[str], count: int) -> int:
             f"torchrun has started {count} processes for one run, and {what} done by one: leave torchrun out; several "
             "GPUs take a sweep's jobs with hydra/launcher=joblib"
         )
-    with joined() as processes:
-        code = _train(words) if processes.is_first else _follow(processes)
+    with process_group() as processes:
+        code = _train(words) if processes.is_main else _run_worker(processes)
         if code == 0:
-            part()
+            destroy_process_group()
         return code
 
 
-def _follow(processes: Processes) -> int:
+def _run_worker(processes: Processes) -> int:
     """What a process does that is not the first; the exit code. What all would say, the first one says alone.
 
     torchrun ends all processes when one ends with an error, so that an end which all of them come to is left for the
@@ -94,7 +94,7 @@ def _follow(processes: Processes) -> int:
     """
     try:
         with _muted():
-            follow()
+            run_worker()
     except KeyboardInterrupt as interruption:
         return 0 if isinstance(interruption, StopRequested) else exit_code(interruption)
     except (NotFiniteError, StoppedByDoctorError):

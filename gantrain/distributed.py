@@ -1,8 +1,8 @@
-"""The processes that train one run together: what each of them does of a batch, and how they come to the same numbers.
+"""The processes that train one run together (torchrun), and how they compute the numbers of a single process.
 
-A batch is that of all processes; each judges and generates its own rows of it, equally many. Random numbers are
-drawn for the whole batch by every process from the same state, and each keeps its rows of them. Losses are of the
-whole batch too (`gather`), so that gradients, summed over processes, are those of one process alone to rounding.
+A batch is split evenly: each process discriminates and generates its own rows. All processes draw the random numbers
+of the complete batch from generators in the same state and keep their own rows. Losses are computed on the complete
+batch (`Processes.all_gather`), so that gradients summed over processes equal those of a single process up to rounding.
 """
 
 import contextlib
@@ -17,219 +17,225 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(hours=2)  # while the first process downloads or measures, the others wait
+TIMEOUT = timedelta(hours=2)
+"""How long processes wait for the main one, which may download data or draw figures meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among those of its run.
+    """The processes of a run, seen from one of them.
 
     Attributes:
-        rank: its number, from 0; the first one writes.
-        count: how many there are.
-        local_rank: its number on this machine, which is that of its GPU.
+        rank: number of this process, from 0.
+        world_size: number of processes.
+        local_rank: number of this process on its machine, which selects its GPU.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the one that writes and decides."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and makes decisions; that of rank 0 does."""
         return self.rank == 0
 
     @property
     def group(self) -> "dist.ProcessGroup | None":
-        """What torch.distributed knows them as; None for one alone."""
-        return dist.group.WORLD if self.count > 1 else None
+        """The torch.distributed group; None for a single process."""
+        return dist.group.WORLD if self.world_size > 1 else None
 
-    def own(self, whole: Tensor, dim: int = 0) -> Tensor:
-        """This process's rows of what all of them hold."""
-        return whole if self.count == 1 else whole.chunk(self.count, dim)[self.rank]
+    def local_rows(self, batch: Tensor, dim: int = 0) -> Tensor:
+        """This process's rows of a complete batch."""
+        return batch if self.world_size == 1 else batch.chunk(self.world_size, dim)[self.rank]
 
-    def part_of(self, loss: Tensor) -> Tensor:
-        """The loss of a whole batch as a term of a sum over processes: 1/count of its value, all of its gradient.
+    def loss_share(self, loss: Tensor) -> Tensor:
+        """A complete batch's loss as one term of a sum over processes: 1/world_size of its value, its full gradient.
 
-        Its gradient is complete by this process's rows alone, see `gather`.
+        After `all_gather` each process's gradient already contains only the part of its own rows.
         """
-        return loss if self.count == 1 else loss - loss.detach() * (1 - 1 / self.count)
+        return loss if self.world_size == 1 else loss - loss.detach() * (1 - 1 / self.world_size)
 
-    def share_of(self, mean: Tensor) -> Tensor:
-        """The mean over this process's rows as a term of a sum over processes, which is the mean over all rows."""
-        return mean if self.count == 1 else mean / self.count
+    def mean_share(self, mean: Tensor) -> Tensor:
+        """The mean over this process's rows as one term of a sum over processes, which is the mean over all rows."""
+        return mean if self.world_size == 1 else mean / self.world_size
 
-    def gather(self, *own: Tensor) -> list[Tensor]:
-        """The whole of each (rows, ...), of one shape and dtype; only this process's rows pass a gradient on."""
-        if self.count == 1:
-            return list(own)
-        sent = torch.stack([rows.detach() for rows in own]).contiguous()
-        parts = [torch.empty_like(sent) for _ in range(self.count)]
+    def all_gather(self, *local: Tensor) -> list[Tensor]:
+        """Concatenates the rows of all processes; gradients flow through this process's rows only.
+
+        Args:
+            *local: tensors (rows, ...) of equal shape and dtype.
+        """
+        if self.world_size == 1:
+            return list(local)
+        sent = torch.stack([rows.detach() for rows in local]).contiguous()
+        parts = [torch.empty_like(sent) for _ in range(self.world_size)]
         dist.all_gather(parts, sent)
-        found = []
-        for place, rows in enumerate(own):
-            in_order = [part[place] for part in parts]
-            in_order[self.rank] = rows
-            found.append(torch.cat(in_order))
-        return found
+        gathered = []
+        for index, rows in enumerate(local):
+            by_rank = [part[index] for part in parts]
+            by_rank[self.rank] = rows
+            gathered.append(torch.cat(by_rank))
+        return gathered
 
-    def sum_gradients(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
-        """Adds up gradients in place and a scalar loss over processes, all in one message; returns the loss."""
-        if self.count == 1:
+    def all_reduce_gradients(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
+        """Sums gradients in place and a scalar loss over processes, in one message; returns the summed loss."""
+        if self.world_size == 1:
             return loss
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1).to(gradients[0].dtype)])
         dist.all_reduce(flat)
         *sums, total = flat.split([*(gradient.numel() for gradient in gradients), 1])
         torch._foreach_copy_(gradients, [s.view(g.shape) for s, g in zip(sums, gradients, strict=True)])
-        whole: Tensor = total[0]
-        return whole
+        summed: Tensor = total[0]
+        return summed
 
-    def mean(self, values: Tensor) -> Tensor:
+    def all_reduce_mean(self, values: Tensor) -> Tensor:
         """The mean over processes."""
-        if self.count == 1:
+        if self.world_size == 1:
             return values
         total = values.clone()
         dist.all_reduce(total)
-        found: Tensor = total / self.count
-        return found
+        mean: Tensor = total / self.world_size
+        return mean
 
-    def take_from_first(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrites tensors with those of the first process, one message for each dtype."""
-        if self.count == 1:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrites tensors with those of the main process, one message for each dtype."""
+        if self.world_size == 1:
             return
         by_dtype: dict[torch.dtype, list[Tensor]] = {}
         for tensor in tensors:
             by_dtype.setdefault(tensor.dtype, []).append(tensor.detach())
-        for kept in by_dtype.values():
-            flat = torch.cat([tensor.flatten() for tensor in kept])
+        for group in by_dtype.values():
+            flat = torch.cat([tensor.flatten() for tensor in group])
             dist.broadcast(flat, src=0)
-            sent = flat.split([tensor.numel() for tensor in kept])
-            for tensor, value in zip(kept, sent, strict=True):
+            received = flat.split([tensor.numel() for tensor in group])
+            for tensor, value in zip(group, received, strict=True):
                 tensor.copy_(value.view(tensor.shape))
 
-    def first_says(self, value: Any = None) -> Any:
-        """What the first process gives, in all of them."""
-        if self.count == 1:
+    def broadcast(self, value: Any = None) -> Any:
+        """The main process's value, in all processes."""
+        if self.world_size == 1:
             return value
-        said = [value if self.is_first else None]
-        dist.broadcast_object_list(said, src=0, device=torch.device("cpu"))
-        return said[0]
+        values = [value if self.is_main else None]
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]
 
-    def all_say(self, value: Any) -> list[Any]:
-        """What each process gives, by rank."""
-        if self.count == 1:
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Each process's value, by rank."""
+        if self.world_size == 1:
             return [value]
-        said: list[Any] = [None] * self.count
-        dist.all_gather_object(said, value)
-        return said
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
 
-    def rows_of(self, count: int) -> slice:
-        """This process's part of so many rows, in order of rank; the parts differ by one row at most."""
-        return slice(self.rank * count // self.count, (self.rank + 1) * count // self.count)
+    def local_slice(self, count: int) -> slice:
+        """This process's part of `count` rows; parts follow the rank and differ by at most one row."""
+        return slice(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
 
-    def join(self, part: Tensor, count: int) -> Tensor:
-        """The whole `count` rows of which each process has its `rows_of`; no gradient passes."""
-        if self.count == 1:
+    def gather_slices(self, part: Tensor, count: int) -> Tensor:
+        """All `count` rows, of which each process holds its `local_slice`; without gradients."""
+        if self.world_size == 1:
             return part
-        sent = part.new_zeros(-(-count // self.count), *part.shape[1:])
+        sent = part.new_zeros(-(-count // self.world_size), *part.shape[1:])
         sent[: len(part)] = part
-        parts = [torch.empty_like(sent) for _ in range(self.count)]
+        parts = [torch.empty_like(sent) for _ in range(self.world_size)]
         dist.all_gather(parts, sent)
-        bounds = [rank * count // self.count for rank in range(self.count + 1)]
-        return torch.cat([found[: bounds[rank + 1] - bounds[rank]] for rank, found in enumerate(parts)])
+        bounds = [rank * count // self.world_size for rank in range(self.world_size + 1)]
+        return torch.cat([rows[: bounds[rank + 1] - bounds[rank]] for rank, rows in enumerate(parts)])
 
-    def own_seed(self, seed: int, step: int = 0) -> int:
-        """The seed of what each process draws by itself from a step on: 32 bits, since a CPU reads no more."""
+    def rank_seed(self, seed: int, step: int = 0) -> int:
+        """Seed of what each process draws for itself from a step on; 32 bits, since a CPU generator reads no more."""
         return int(np.random.SeedSequence((seed, self.rank, step)).generate_state(1)[0])
 
     @contextlib.contextmanager
-    def first_alone(self) -> Iterator[None]:
-        """The first process goes ahead, the others follow when it has left: for what is made once and then found."""
-        if not self.is_first:
-            self.first_says()
+    def main_process_first(self) -> Iterator[None]:
+        """Runs the block in the main process, then in the others; for downloads and other files made once."""
+        if not self.is_main:
+            self.broadcast()
         yield
-        if self.is_first:
-            self.first_says()
+        if self.is_main:
+            self.broadcast()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
-def present() -> Processes:
-    """This process among those that `joined` has brought together; `ALONE` without that."""
+def current_processes() -> Processes:
+    """The processes of the initialized group; `SINGLE_PROCESS` without one."""
     if not dist.is_initialized():
-        return ALONE
+        return SINGLE_PROCESS
     return Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def started(environment: Mapping[str, str]) -> int:
-    """How many processes torchrun has started together, by the variables that it sets; 1 without it."""
-    count = environment.get("WORLD_SIZE", "1")
+def torchrun_world_size(environment: Mapping[str, str]) -> int:
+    """How many processes torchrun has started, from the variables that it sets; 1 without torchrun."""
+    world_size = environment.get("WORLD_SIZE", "1")
     by_torchrun = "RANK" in environment and "MASTER_ADDR" in environment
-    return int(count) if by_torchrun and count.isdigit() else 1
+    return int(world_size) if by_torchrun and world_size.isdigit() else 1
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Processes]:
-    """Waits for the other processes of torchrun: gloo on the CPU, NCCL on CUDA.
+def process_group() -> Iterator[Processes]:
+    """Initializes torch.distributed: gloo on the CPU, NCCL on CUDA.
 
-    The others are let go if the first process ends without having called them to a run.
+    At the end the other processes are released if the main one has sent them no task.
     """
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-    _calls.clear()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+    _sent_tasks.clear()
     try:
-        yield present()
+        yield current_processes()
     finally:
-        _dismiss()
+        _release_workers()
 
 
-def part() -> None:
-    """Ends in good order what `joined` has begun; where something went wrong that could wait for ever."""
-    _dismiss()
+def destroy_process_group() -> None:
+    """Ends the group after success; after an error in one process this would block forever."""
+    _release_workers()
     dist.destroy_process_group()
 
 
-_calls: list[Any] = []  # what the first process has called the others to since `joined`
+_sent_tasks: list[Any] = []  # by the main process, since `process_group` began
 
 
-def call(task: Any) -> None:
-    """The first process has the others take part in a task, whose `wait_for_call` returns it; else nothing."""
-    if present().count > 1 and present().is_first:
-        _calls.append(task)
-        present().first_says(task)
+def broadcast_task(task: Any) -> None:
+    """In the main process: sends a task to the others, which wait in `receive_task`. Elsewhere it does nothing."""
+    processes = current_processes()
+    if processes.world_size > 1 and processes.is_main:
+        _sent_tasks.append(task)
+        processes.broadcast(task)
 
 
-def wait_for_call() -> Any:
-    """What the first process calls for, None if it ends before."""
-    return present().first_says()
+def receive_task() -> Any:
+    """Waits for the main process's task; None if it ends without one."""
+    return current_processes().broadcast()
 
 
-def _dismiss() -> None:
-    if dist.is_initialized() and present().is_first and not _calls:
-        _calls.append(None)
-        with contextlib.suppress(RuntimeError):  # they may be gone by themselves
-            present().first_says()
+def _release_workers() -> None:
+    if dist.is_initialized() and current_processes().is_main and not _sent_tasks:
+        _sent_tasks.append(None)
+        with contextlib.suppress(RuntimeError):  # they may have ended
+            current_processes().broadcast()
 
 
-def is_parting(error: BaseException) -> bool:
-    """Whether it says that another process has gone while this one waited for it."""
-    gone = any(words in str(error) for words in ("onnection", "Broken pipe", "NCCL"))
-    return dist.is_initialized() and isinstance(error, RuntimeError) and gone
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the error says that another process ended while this one waited for it."""
+    lost = any(words in str(error) for words in ("onnection", "Broken pipe", "NCCL"))
+    return dist.is_initialized() and isinstance(error, RuntimeError) and lost
 
 
 class SharedGenerator(torch.Generator):
-    """A source of random numbers that all processes have in the same state, see `rand` and the others.
+    """A random generator that is in the same state in all processes, for `rand`, `randn` and `randint`.
 
     Attributes:
-        processes: whose.
+        processes: those that share it.
     """
 
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
 
 
 def shared_generator(device: torch.device, seed: int, processes: Processes) -> torch.Generator:
-    """A seeded one; a plain one for a process alone."""
-    if processes.count == 1:
+    """A seeded `SharedGenerator`; a plain generator for a single process."""
+    if processes.world_size == 1:
         return torch.Generator(device).manual_seed(seed)
     generator = SharedGenerator(device)
     generator.manual_seed(seed)
@@ -238,48 +244,47 @@ def shared_generator(device: torch.device, seed: int, processes: Processes) -> t
 
 
 def rand(shape: tuple[int, ...], draws: torch.Generator, *, rows: int = 0) -> Tensor:
-    """Uniform on [0, 1), float32 on the generator's device.
+    """Uniform float32 values in [0, 1) on the generator's device.
 
     Args:
-        shape: of what this process needs.
-        draws: the source; a shared one gives each process its rows of the whole batch's numbers.
-        rows: which dimension is the batch's.
+        shape: of this process's part.
+        draws: the generator; from a shared one each process takes its rows of the complete batch's values.
+        rows: the batch dimension.
     """
-    return _own(torch.rand(_whole(shape, draws, rows), generator=draws, device=draws.device), draws, rows)
+    return _local(torch.rand(_batch_shape(shape, draws, rows), generator=draws, device=draws.device), draws, rows)
 
 
 def randn(shape: tuple[int, ...], draws: torch.Generator, *, rows: int = 0) -> Tensor:
-    """Standard normal ones; otherwise as `rand`."""
-    return _own(torch.randn(_whole(shape, draws, rows), generator=draws, device=draws.device), draws, rows)
+    """Standard normal values; otherwise as `rand`."""
+    return _local(torch.randn(_batch_shape(shape, draws, rows), generator=draws, device=draws.device), draws, rows)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], draws: torch.Generator, *, rows: int = 0) -> Tensor:
-    """Integers in [low, high), int64; otherwise as `rand`."""
-    whole = _whole(shape, draws, rows)
-    return _own(torch.randint(low, high, whole, generator=draws, device=draws.device), draws, rows)
+    """int64 values in [low, high); otherwise as `rand`."""
+    complete = _batch_shape(shape, draws, rows)
+    return _local(torch.randint(low, high, complete, generator=draws, device=draws.device), draws, rows)
 
 
-def standard_deviation(own: Tensor, draws: torch.Generator) -> Tensor:
-    """Of all values in the whole batch of which `own` (rows, ...) is this process's part; the unbiased one."""
+def batch_std(local: Tensor, draws: torch.Generator) -> Tensor:
+    """Unbiased standard deviation over all values of the complete batch, of which `local` is this process's part."""
     processes = _processes(draws)
-    if processes.count == 1:
-        return own.std()
-    mean = processes.mean(own.mean())
+    if processes.world_size == 1:
+        return local.std()
+    mean = processes.all_reduce_mean(local.mean())
     return (
-        (processes.mean((own - mean).square().mean()) * (own.numel() * processes.count))
-        .div(own.numel() * processes.count - 1)
+        (processes.all_reduce_mean((local - mean).square().mean()) * (local.numel() * processes.world_size))
+        .div(local.numel() * processes.world_size - 1)
         .sqrt()
     )
 
 
 def _processes(draws: torch.Generator) -> Processes:
-    return draws.processes if isinstance(draws, SharedGenerator) else ALONE
+    return draws.processes if isinstance(draws, SharedGenerator) else SINGLE_PROCESS
 
 
-def _whole(shape: tuple[int, ...], draws: torch.Generator, rows: int) -> tuple[int, ...]:
-    count = _processes(draws).count
-    return (*shape[:rows], shape[rows] * count, *shape[rows + 1 :])
+def _batch_shape(shape: tuple[int, ...], draws: torch.Generator, rows: int) -> tuple[int, ...]:
+    return (*shape[:rows], shape[rows] * _processes(draws).world_size, *shape[rows + 1 :])
 
 
-def _own(whole: Tensor, draws: torch.Generator, rows: int) -> Tensor:
-    return _processes(draws).own(whole, rows)
+def _local(complete: Tensor, draws: torch.Generator, rows: int) -> Tensor:
+    return _processes(draws).local_rows(complete, rows)

@@ -32,9 +32,9 @@ def _describe(error: BaseException) -> tuple[int, str] | None:
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     torch = sys.modules.get("torch")
     if torch is not None:
-        from gantrain.distributed import is_parting
+        from gantrain.distributed import is_connection_lost
 
-        if is_parting(error):
+        if is_connection_lost(error):
             return FAILED, f"another process of the run has ended; its message gives the reason ({first[:120]})"
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             return FAILED, _out_of_memory(first)

@@ -1,11 +1,12 @@
-"""Signals that ask a run to end: it saves at the next step and ends with a code by which schedulers start it again.
+"""Signals that stop a run: it saves a checkpoint after the current step and exits with a code that schedulers know.
 
 SIGTERM is what Slurm's preemption, Kubernetes and torchrun send before SIGKILL, SIGUSR1 what `sbatch
---signal=USR1@60` sends. SIGINT is Ctrl-C: the first one is heeded at the next step too, a second one at once.
+--signal=USR1@60` sends. The first Ctrl-C (SIGINT) also waits for the current step, the second stops at once.
 """
 
 import atexit
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -13,16 +14,18 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-INTERRUPTED, AGAIN = 130, 75
-"""Exit codes of what the keyboard has ended, and of what a scheduler may start again (EX_TEMPFAIL of sysexits.h)."""
+INTERRUPTED, RESTART = 130, 75
+"""Exit codes after Ctrl-C, and after a scheduler's signal (EX_TEMPFAIL of sysexits.h: it may start the run again)."""
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
 
-_asked: list[str] = []
-_inside: list[bool] = []
+log = logging.getLogger(__name__)
+
+_received: list[str] = []
+_handling: list[bool] = []
 
 
 class StopRequested(KeyboardInterrupt):
-    """A run that was asked to end and has saved.
+    """A signal has stopped the run, and its checkpoint is saved.
 
     Attributes:
         name: of the signal.
@@ -35,25 +38,25 @@ class StopRequested(KeyboardInterrupt):
 
 
 def exit_code(interruption: KeyboardInterrupt) -> int:
-    """130 for the keyboard's, 75 where a scheduler has asked and the run can go on."""
+    """130 after Ctrl-C, 75 where a scheduler's signal has stopped a run that can be resumed."""
     by_scheduler = isinstance(interruption, StopRequested) and interruption.name != "SIGINT"
-    return AGAIN if by_scheduler else INTERRUPTED
+    return RESTART if by_scheduler else INTERRUPTED
 
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[None]:
-    """Inside, `asked` tells of signals, which would otherwise end the process at once.
+    """Inside, signals do not end the process but are returned by `pending_signal`.
 
-    In the main thread, where Python handles signals, and for the outermost of several; elsewhere it changes nothing.
-    A second Ctrl-C that comes while Python is in a destructor is lost to it, without a word: the first one holds.
+    It has an effect in the main thread only, where Python handles signals, and not inside itself.
     """
-    if threading.current_thread() is not threading.main_thread() or _inside:
+    if threading.current_thread() is not threading.main_thread() or _handling:
         yield
         return
-    _asked.clear()
-    _inside.append(True)
-    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    _received.clear()
+    _handling.append(True)
+    before = {number: signal.signal(number, _receive) for number in SIGNALS}
     hook = sys.unraisablehook
+    # A second Ctrl-C that arrives in a destructor is ignored by Python; without this it would print a traceback.
     sys.unraisablehook = lambda ignored: None if ignored.exc_type is KeyboardInterrupt else hook(ignored)
     try:
         yield
@@ -61,24 +64,24 @@ def handle_signals() -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
-        _inside.clear()
-        _asked.clear()
+        _handling.clear()
+        _received.clear()
 
 
 def ignore_late_interrupts() -> None:
-    """From here on Python's own clearing up at the end is not interrupted by a late Ctrl-C, with a traceback."""
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the last one registered is the first one called
+    """Ignores Ctrl-C while Python shuts down, where it would print a traceback."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # registered last, called first
 
 
-def asked() -> str | None:
-    """The name of the signal by which the process was asked to end since `handle_signals` began; None without one."""
-    return _asked[0] if _asked else None
+def pending_signal() -> str | None:
+    """Name of the first signal received since `handle_signals` began; None without one."""
+    return _received[0] if _received else None
 
 
-def _note(number: int, _: FrameType | None) -> Any:
+def _receive(number: int, _: FrameType | None) -> Any:
     name = signal.Signals(number).name
-    if name == "SIGINT" and "SIGINT" in _asked:
+    if name == "SIGINT" and "SIGINT" in _received:
         raise KeyboardInterrupt
-    _asked.append(name)
-    again = "; once more ends it at once" if name == "SIGINT" else ""
-    print(f"gantrain: {name}: ending after this step, with a checkpoint{again}", file=sys.stderr, flush=True)
+    _received.append(name)
+    again = "; press Ctrl-C again to stop at once" if name == "SIGINT" else ""
+    log.warning("%s: stopping after this step, with a checkpoint%s", name, again)

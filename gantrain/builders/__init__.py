@@ -12,10 +12,10 @@ from gantrain.builders.measuring import (
     measuring_protocol,
 )
 from gantrain.builders.runs import (
-    follow,
     report,
     resumed_config,
     run,
+    run_worker,
     stored_config,
     warnings_for,
     with_changes,
@@ -47,7 +47,6 @@ __all__ = [
     "choose_reference",
     "disk_need",
     "find_weights",
-    "follow",
     "load_data",
     "load_images",
     "make_density",
@@ -58,6 +57,7 @@ __all__ = [
     "report",
     "resumed_config",
     "run",
+    "run_worker",
     "stored_config",
     "stream_seed",
     "warnings_for",

@@ -13,22 +13,22 @@ import torch
 from gantrain.config import (
     ConfigError,
 )
-from gantrain.distributed import ALONE, Processes, shared_generator
+from gantrain.distributed import SINGLE_PROCESS, Processes, shared_generator
 
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """What draws random numbers, each from its own stream of the run's seed."""
 
 
-def make_device(name: str, processes: Processes = ALONE) -> torch.device:
+def make_device(name: str, processes: Processes = SINGLE_PROCESS) -> torch.device:
     """The device of that name; of several processes on a machine each takes the GPU of its own number.
 
     Raises:
         ConfigError: there is no such device.
     """
-    if processes.count > 1 and ":" in name:
+    if processes.world_size > 1 and ":" in name:
         raise ConfigError(
-            f"device={name!r} is one GPU, and {processes.count} processes take one each: use device=cuda or auto, and "
-            "CUDA_VISIBLE_DEVICES to choose"
+            f"device={name!r} is one GPU, and {processes.world_size} processes take one each: use device=cuda or auto, "
+            "and CUDA_VISIBLE_DEVICES to choose"
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,7 +36,7 @@ def make_device(name: str, processes: Processes = ALONE) -> torch.device:
     if device.type == "cuda":
         device = torch.device("cuda", device.index or processes.local_rank)  # torch.cuda.set_device wants the number
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if device.index >= count and processes.count > 1:
+        if device.index >= count and processes.world_size > 1:
             raise ConfigError(
                 f"device={name!r}: process {processes.rank} would take GPU {device.index}, and PyTorch sees {count} "
                 f"here; give torchrun --nproc-per-node={max(count, 1)} at most"
@@ -104,6 +104,8 @@ def stream_seed(seed: int, stream: str) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1)[0])
 
 
-def generator_of(device: torch.device, seed: int, stream: str, processes: Processes = ALONE) -> torch.Generator:
+def generator_of(
+    device: torch.device, seed: int, stream: str, processes: Processes = SINGLE_PROCESS
+) -> torch.Generator:
     """The source of one of `STREAMS`, on the device; all processes have it in the same state."""
     return shared_generator(device, stream_seed(seed, stream), processes)

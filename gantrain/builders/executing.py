@@ -3,19 +3,21 @@
 import torch
 
 from gantrain.config import Config
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.executors import CompiledExecutor, CudaGraphExecutor
 from gantrain.training.train_step import Executor, run_eager
 
 
-def choose_executor(config: Config, device: torch.device, processes: Processes = ALONE) -> tuple[Executor, str]:
+def choose_executor(
+    config: Config, device: torch.device, processes: Processes = SINGLE_PROCESS
+) -> tuple[Executor, str]:
     """The executor that the configuration asks for where the device has it, and words that say which and why."""
     asked = config.executor
     cuda = device.type == "cuda"
     name = ("graph" if cuda else "eager") if asked == "auto" else asked
-    if processes.count > 1 and "graph" in name:
+    if processes.world_size > 1 and "graph" in name:
         name = "eager" if name == "graph" else "compiled"
-        why = f"{processes.count} processes speak with each other in the midst of an iteration"
+        why = f"{processes.world_size} processes speak with each other in the midst of an iteration"
     elif not cuda and name in ("graph", "compiled_graph"):
         name = "eager" if name == "graph" else "compiled"
         why = f"executor={asked} needs a CUDA device"

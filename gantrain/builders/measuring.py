@@ -12,7 +12,7 @@ from gantrain.config import (
     ConfigError,
 )
 from gantrain.data import DataSet, ImageSet, PointSet
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.inception import InceptionWeights, find_inception_weights
 from gantrain.metrics.inception_metrics import NAMES as INCEPTION_METRICS
 from gantrain.metrics.inception_metrics import check_classifier
@@ -67,7 +67,7 @@ def build_metrics(
     weights: InceptionWeights | None,
     training_set: DataSet,
     device: torch.device,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[Metric]:
     """The metrics asked for, ready to measure."""
     protocol = measuring_protocol(config, device)

@@ -22,7 +22,7 @@ from gantrain.config import (
     to_dict,
 )
 from gantrain.data import PointSet
-from gantrain.distributed import Processes, call, present, wait_for_call
+from gantrain.distributed import Processes, broadcast_task, current_processes, receive_task
 from gantrain.objectives import divergence_names
 from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free
@@ -151,24 +151,24 @@ def run(
     """Trains as configured, in that folder, from `state` if it is given; prints what came out.
 
     `prune` may end it early, see `Trainer`. Of several processes of torchrun the first one calls this, and has the
-    others do the same, see `follow`.
+    others do the same, see `run_worker`.
 
     Raises:
         ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
         NotFiniteError: training ran into a value that is not finite.
         StoppedByDoctorError: the doctor ended the run, which is saved and reported all the same.
     """
-    processes = present()
-    call((to_dict(config), str(folder_path), state))
+    processes = current_processes()
+    broadcast_task((to_dict(config), str(folder_path), state))
     check_shares(config, processes)
     device = make_device(config.device, processes)
     with arithmetic(config.precision, deterministic=config.deterministic, device=device):
         return _run(config, folder_path, state, prune, device, processes)
 
 
-def follow() -> None:
+def run_worker() -> None:
     """Takes part in the run that the first process is about to start, or in none if that one ends before."""
-    task = wait_for_call()
+    task = receive_task()
     if task is not None:
         tree, folder, state = task
         run(from_dict(tree), Path(folder), state)
@@ -180,7 +180,7 @@ def check_shares(config: Config, processes: Processes) -> None:
     Raises:
         ConfigError: schedule.batch_size is not a multiple of the number of processes.
     """
-    size, count = config.schedule.batch_size, processes.count
+    size, count = config.schedule.batch_size, processes.world_size
     if size % count:
         raise ConfigError(
             f"schedule.batch_size={size} is that of all {count} processes together and does not part evenly among "
@@ -196,7 +196,7 @@ def _run(
     device: torch.device,
     processes: Processes,
 ) -> Outcome:
-    if processes.is_first:
+    if processes.is_main:
         if state is None:
             check_free(folder_path)
         check_room(config, folder_path, device, done=None if state is None else state["step"])
@@ -207,7 +207,7 @@ def _run(
     for warning in warnings:
         print(f"gantrain: warning: {warning}", file=sys.stderr)
     weights = find_weights(config)
-    with processes.first_alone():  # a download is for all of them
+    with processes.main_process_first():  # a download is for all of them
         prepare_data(config)
     training_set = load_data(config, "train")
     metrics = build_metrics(config, weights, training_set, device, processes)
@@ -219,10 +219,10 @@ def _run(
         take_up(trainer, state, folder_path)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     resume_step = None if state is None else trainer.step
-    if processes.count > 1:
-        name = f"{processes.count} x {name}"
+    if processes.world_size > 1:
+        name = f"{processes.world_size} x {name}"
     folder: RunFolder
-    if processes.is_first:
+    if processes.is_main:
         if state is not None:
             set_aside_damaged(folder_path, state)
         saved = None if state is None else state.get("logs")

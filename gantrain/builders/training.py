@@ -17,7 +17,7 @@ from gantrain.config import (
 )
 from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
 from gantrain.diagnostics.ratio_map import RatioMap
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.metric import Metric
 from gantrain.networks import Network, NetworkPair, Target, build_pair, sample_latent, synchronize, to_channels_last
 from gantrain.objectives import Objective
@@ -77,7 +77,7 @@ def build_trainer(
     training_set: DataSet,
     metrics: list[Metric],
     device: torch.device,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Trainer:
     """Everything that trains, seeded."""
     torch.manual_seed(stream_seed(config.seed, "weights"))
@@ -96,7 +96,7 @@ def build_trainer(
     steps = schedule.steps
     protocol = measuring_protocol(config, device)
     plan = make_plan(config, device)
-    resident = all(processes.all_say(lies_on(device, config.data.on_device, training_set)))  # draws are alike so
+    resident = all(processes.gather_objects(lies_on(device, config.data.on_device, training_set)))  # draws are alike so
     kept = training_set.to(device) if resident else training_set
     objective = config.loss.make()
     d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
@@ -115,8 +115,8 @@ def build_trainer(
         processes=processes,
     )
     fix_references(config, networks, kept, device)
-    if processes.count > 1:
-        torch.manual_seed(processes.own_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
+    if processes.world_size > 1:
+        torch.manual_seed(processes.rank_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
     acgan = config.cond.name == "acgan"
     train_step = TrainStep(
         networks,

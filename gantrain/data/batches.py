@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gantrain.data.images import DataError, dequantize, restore_generator, to_range
-from gantrain.distributed import ALONE, Processes, rand, shared_generator
+from gantrain.distributed import SINGLE_PROCESS, Processes, rand, shared_generator
 
 RING = 3
 """Pinned buffers of a streamed set: the host fills one while copies from the others are under way."""
@@ -35,7 +35,7 @@ class BatchSampler:
         device: torch.device | None = None,
         streamed: bool = False,
         channels_last: bool = False,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         """Takes uint8 images (N, 3, H, W), and labels (N,) on the same device if batches are to have them.
 
@@ -71,7 +71,7 @@ class BatchSampler:
         self.epoch = 0
         self.cursor = 0
         self.order = self._permutation()
-        shape = (at_once, batch_size // processes.count)
+        shape = (at_once, batch_size // processes.world_size)
         if self.streamed:
             self._levels = torch.zeros(*shape, *images.shape[1:], dtype=images.dtype, device=self.device)
             self._labels = None if labels is None else torch.zeros(shape, dtype=torch.long, device=self.device)
@@ -85,7 +85,7 @@ class BatchSampler:
 
     def prepare(self, count: int) -> None:
         """Settles what the next `count` batches are made of."""
-        indices = self.processes.own(self.next_indices(count * self.batch_size).view(count, -1), dim=1)
+        indices = self.processes.local_rows(self.next_indices(count * self.batch_size).view(count, -1), dim=1)
         if self.streamed:
             self._stream(indices.flatten(), count)
         else:

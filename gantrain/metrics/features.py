@@ -12,7 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tqdm import tqdm
 
 from gantrain.atomic_io import cached_path, expect_tensor, load_cached, save_cached, tensor_digest
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.fid import Reference, moments_of, reference_of
 from gantrain.metrics.folded_inception import FEATURES, FoldedInception
 from gantrain.metrics.inception import InceptionWeights
@@ -31,7 +31,7 @@ class InceptionFeatures:
         device: torch.device,
         logits: bool = False,
         precision: str = "auto",
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         """Loads the network.
 
@@ -74,8 +74,8 @@ class InceptionFeatures:
         """
         known: dict[str, Tensor] | None = self._known.get(images)
         if known is None:
-            own = self._computed(images[self._processes.rows_of(len(images))])
-            known = {name: self._processes.join(part, len(images)) for name, part in own.items()}
+            own = self._computed(images[self._processes.local_slice(len(images))])
+            known = {name: self._processes.gather_slices(part, len(images)) for name, part in own.items()}
             self._known[images] = known
         return known
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.data import to_uint8
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.networks import sample_latent
 
 LOWER_IS_BETTER: dict[str, bool | None] = {
@@ -106,7 +106,7 @@ def generate_images(
     seed: int,
     device: torch.device,
     classes: int = 0,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> tuple[Tensor, Tensor | None]:
     """Images of z of that seed, and of labels drawn evenly from `classes` if there are any.
 
@@ -118,10 +118,10 @@ def generate_images(
     source = torch.Generator(device).manual_seed(seed)
     z = sample_latent(prior, (count, latent_dim), source)  # at once, so that batch_size changes nothing
     labels = torch.randint(classes, (count,), generator=source, device=device) if classes else None
-    own = processes.rows_of(count)
+    own = processes.local_slice(count)
     of_own = None if labels is None else labels[own]
     part = draw_images(generator, z[own], of_own, image_range=image_range, batch_size=batch_size)
-    return processes.join(part, count), labels
+    return processes.gather_slices(part, count), labels
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gantrain.data import ImageSet
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.classes import ClassesMetric
 from gantrain.metrics.classifier import classifier_of
 from gantrain.metrics.colors import ColorsMetric
@@ -49,7 +49,7 @@ def make_metrics(
     device: torch.device,
     precision: str = "auto",
     bootstrap: int = 0,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[Metric]:
     """The metrics of these NAMES; the first one's headline tells which generator is best.
 

@@ -160,8 +160,8 @@ class Diagnostics:
         train_step = self.train_step
         fakes, labels = train_step.buffer.fakes, train_step.buffer.fake_labels
         assert fakes is not None
-        (fakes,) = train_step.processes.gather(fakes)
-        labels = None if labels is None else train_step.processes.gather(labels)[0]
+        (fakes,) = train_step.processes.all_gather(fakes)
+        labels = None if labels is None else train_step.processes.all_gather(labels)[0]
         count = min(EXAMPLES, len(fakes), len(self.trained[0]))
         if self.held_out is not None:
             count = min(count, len(self.held_out[0]))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.metric import Metric, MetricValue, generate_images
 from gantrain.networks import NetworkPair
 from gantrain.training.plan import Sampling
@@ -16,7 +16,7 @@ def evaluate(
     networks: NetworkPair,
     *,
     device: torch.device,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> dict[str, list[MetricValue]]:
     """Metrics of each generator, from samples of a fixed seed; draws nothing from the default random generators.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gantrain.distributed import rand, randn, standard_deviation
+from gantrain.distributed import batch_std, rand, randn
 
 Judge = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) -> logits (N,)."""
@@ -44,7 +44,7 @@ def dragan_penalty(discriminate: Judge, real: Tensor, draws: torch.Generator, *,
     """
     real = real.detach().float()
     noise = randn(tuple(real.shape), draws)
-    around = (real + 0.5 * standard_deviation(real, draws) * noise).requires_grad_()
+    around = (real + 0.5 * batch_std(real, draws) * noise).requires_grad_()
     return distance_from_one(input_gradient(discriminate(around), around), one_sided)
 
 

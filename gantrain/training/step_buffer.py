@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 
 MOST_NOTES = 24
 """Scalars beside logits and updates that one iteration can note."""
@@ -25,7 +25,7 @@ class StepBuffer:
     """
 
     def __init__(
-        self, capacity: int, batch_size: int, d_steps: int, device: torch.device, processes: Processes = ALONE
+        self, capacity: int, batch_size: int, d_steps: int, device: torch.device, processes: Processes = SINGLE_PROCESS
     ) -> None:
         """Allocates for that many iterations of at most `d_steps` discriminator steps.
 
@@ -57,7 +57,7 @@ class StepBuffer:
     @property
     def notes(self) -> dict[str, Tensor]:
         """(count,) of whatever else was noted, by name; NaN where an iteration noted nothing."""
-        notes = self.processes.mean(self._parts(self._table[: self.count])[2])
+        notes = self.processes.all_reduce_mean(self._parts(self._table[: self.count])[2])
         return {name: notes[:, place] for name, place in self._places.items()}
 
     @property

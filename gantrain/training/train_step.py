@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from gantrain.atomic_io import as_count
 from gantrain.data import BatchSampler, restore_generator
-from gantrain.distributed import ALONE, Processes
+from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
 from gantrain.objectives import Objective
 from gantrain.training.augment import Augment
@@ -101,7 +101,7 @@ class TrainStep:
         class_loss: ClassLoss | None = None,
         grad_clip_norm: float = 0.0,
         joint: bool = False,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         reuse_fakes: bool = False,
     ) -> None:
         """Takes parts that live on one device.
@@ -281,8 +281,8 @@ class TrainStep:
             fake = fake.float().requires_grad_(self.regularizer.r2 > 0)
             discriminate_pair = self._discriminate_pair  # a compiled one has no second derivative
         real_logits, real_scores, fake_logits, fake_scores = discriminate_pair(real, real_labels, fake, fake_labels)
-        whole_real, whole_fake = self.processes.gather(real_logits, fake_logits)
-        loss = self.processes.part_of(self.loss_of_d(whole_real, whole_fake))
+        whole_real, whole_fake = self.processes.all_gather(real_logits, fake_logits)
+        loss = self.processes.loss_share(self.loss_of_d(whole_real, whole_fake))
         if self.regularizer is not None:
             for name, penalty in self.regularizer.penalties(
                 lambda images: self.discriminate(images, real_labels)[0],
@@ -293,7 +293,7 @@ class TrainStep:
                 self.draws,
                 due=key.due[k],
             ).items():
-                loss = loss + self.processes.share_of(penalty)
+                loss = loss + self.processes.mean_share(penalty)
                 self.buffer.note(f"penalty/{name}", penalty)
         for side, scores, labels in (("real", real_scores, real_labels), ("fake", fake_scores, fake_labels)):
             if scores is not None and labels is not None:
@@ -302,7 +302,7 @@ class TrainStep:
                 self.buffer.note(f"class_{'top_score' if self.class_loss is None else 'accuracy'}/{side}", right)
                 if self.class_loss is not None:
                     class_loss = F.cross_entropy(scores.float(), labels)
-                    loss = loss + self.processes.share_of(self.class_loss.weight_d * class_loss)
+                    loss = loss + self.processes.mean_share(self.class_loss.weight_d * class_loss)
                     self.buffer.note(f"class_loss/{side}", class_loss)
         self._update(loss, self.optimizer_d, self._parameters_d, k)
         if self.regularizer is not None and self.regularizer.clip:
@@ -326,12 +326,12 @@ class TrainStep:
             fake_logits, scores = self.discriminate_fakes(
                 self.augment_inputs(fake, self.draws, noisy=key.noisy), labels
             )
-        (whole_fake,) = self.processes.gather(fake_logits)
-        whole_real = None if real_logits is None else self.processes.gather(real_logits)[0]
-        loss = self.processes.part_of(self.loss_of_g(whole_fake, whole_real, key.kept))
+        (whole_fake,) = self.processes.all_gather(fake_logits)
+        whole_real = None if real_logits is None else self.processes.all_gather(real_logits)[0]
+        loss = self.processes.loss_share(self.loss_of_g(whole_fake, whole_real, key.kept))
         if self.class_loss is not None and scores is not None and labels is not None:
             class_loss = F.cross_entropy(scores.float(), labels)
-            loss = loss + self.processes.share_of(self.class_loss.weight_g * class_loss)
+            loss = loss + self.processes.mean_share(self.class_loss.weight_g * class_loss)
             self.buffer.note("class_loss/generated", class_loss)
         last = len(self.buffer.updates_now) - 1
         self._update(loss, self.optimizer_g, self._parameters_g, last)
@@ -342,21 +342,21 @@ class TrainStep:
     def _fakes(self) -> tuple[Tensor, Tensor | None]:
         """This process's rows of a batch of images of fresh z, and of fresh labels where the networks read them."""
         count, networks = self.batches.batch_size, self.networks
-        z = self.processes.own(sample_latent(networks.prior, (count, networks.latent_dim), self.latents))
+        z = self.processes.local_rows(sample_latent(networks.prior, (count, networks.latent_dim), self.latents))
         labels = None
         if networks.classes:
             labels = torch.randint(networks.classes, (count,), generator=self.latents, device=self.device)
-            labels = self.processes.own(labels)
+            labels = self.processes.local_rows(labels)
         return self.generate(z, labels), labels
 
     def _mixed(self, fake: Tensor, labels: Tensor | None, filling: int | None) -> tuple[Tensor, Tensor | None]:
         """Fakes as the history has them; every process keeps the same one, of the fakes of all."""
         assert self.history is not None
         processes = self.processes
-        (whole,) = processes.gather(fake)
-        whole_labels = None if labels is None else processes.gather(labels)[0]
+        (whole,) = processes.all_gather(fake)
+        whole_labels = None if labels is None else processes.all_gather(labels)[0]
         mixed, mixed_labels = self.history.mix(whole, whole_labels, self.draws, filling)
-        return processes.own(mixed), None if mixed_labels is None else processes.own(mixed_labels)
+        return processes.local_rows(mixed), None if mixed_labels is None else processes.local_rows(mixed_labels)
 
     def _generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
         with self._autocast():
@@ -398,7 +398,7 @@ class TrainStep:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradients = [p.grad for p in parameters if p.grad is not None]
-        whole_loss = self.processes.sum_gradients(gradients, loss.detach())
+        whole_loss = self.processes.all_reduce_gradients(gradients, loss.detach())
         norm = get_total_norm(gradients)
         if self.grad_clip_norm:
             clip_grads_with_norm_(parameters, self.grad_clip_norm, norm)

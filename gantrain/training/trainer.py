@@ -19,7 +19,7 @@ from gantrain.run_io.progress import Progress
 from gantrain.run_io.run_folder import RunFolder
 from gantrain.run_io.scalars import pair_scalars
 from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
-from gantrain.signals import StopRequested, asked, handle_signals
+from gantrain.signals import StopRequested, handle_signals, pending_signal
 from gantrain.training.checkpoint import BEST, LAST, load_network, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.evaluation import evaluate
@@ -147,7 +147,7 @@ class Trainer:
                 progress.show(
                     **{self.best["name"]: f"{self.metric_values.get(self.best['headline'], self.best['value']):.4g}"}
                 )
-            profiled = self.profiled and left and self.processes.is_first
+            profiled = self.profiled and left and self.processes.is_main
             profile = Profile(folder.path, self.train_step.device, steps=left) if profiled else None
             try:
                 with handle_signals():
@@ -193,14 +193,14 @@ class Trainer:
                 self.diagnostics.keep_gradient()
             paused = time.monotonic()
             if draw or measure or save:
-                self.processes.take_from_first(train_step.tensors().values())  # each has its own running statistics
+                self.processes.broadcast_tensors(train_step.tensors().values())  # each has its own running statistics
             if draw:
                 self._draw_grid(folder)
             improved = False
             if measure:
                 check_finite(train_step, self.saved_step)
                 improved = self._measure(folder, progress)
-            signal = None if last else self._asked()
+            signal = None if last else self._stop_signal()
             ends = last or signal is not None or self.stopped is not None or self.pruned is not None
             if save or improved or ends:
                 check_finite(train_step, self.saved_step)
@@ -212,13 +212,13 @@ class Trainer:
             if ends:
                 break
 
-    def _asked(self) -> str | None:
-        """The signal that asks the run to end; of several processes, which end together, at rows of scalars only."""
-        if self.processes.count == 1:
-            return asked()
+    def _stop_signal(self) -> str | None:
+        """The signal that stops the run; several processes, which stop together, check only where they log."""
+        if self.processes.world_size == 1:
+            return pending_signal()
         if self.step % self.plan.log_every:
             return None
-        return next((name for name in self.processes.all_say(asked()) if name is not None), None)
+        return next((name for name in self.processes.gather_objects(pending_signal()) if name is not None), None)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
@@ -246,8 +246,8 @@ class Trainer:
             state["ema_updates"] = train_step.ema.updates
         if train_step.device.type == "cuda":
             state["rng_cuda"] = torch.cuda.get_rng_state(train_step.device)
-        if self.processes.count > 1:  # dropout is each process's own
-            state["rng_of_ranks"] = self.processes.all_say({key: state[key] for key in RNG if key in state})
+        if self.processes.world_size > 1:  # dropout is each process's own
+            state["rng_of_ranks"] = self.processes.gather_objects({key: state[key] for key in RNG if key in state})
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -281,13 +281,13 @@ class Trainer:
         """The default generators, which dropout draws from: as they were, where as many processes go on."""
         processes = self.processes
         of_ranks = state.get("rng_of_ranks", [{key: state[key] for key in RNG if key in state}])
-        if len(of_ranks) != processes.count:
+        if len(of_ranks) != processes.world_size:
             print(
-                f"the run was trained by {len(of_ranks)} processes and goes on with {processes.count}: the same "
+                f"the run was trained by {len(of_ranks)} processes and goes on with {processes.world_size}: the same "
                 "batches and networks, to rounding; dropout is drawn anew",
                 file=sys.stderr,
             )
-            torch.manual_seed(processes.own_seed(self.config["seed"], self.step))
+            torch.manual_seed(processes.rank_seed(self.config["seed"], self.step))
             return
         own = of_ranks[processes.rank]
         torch.set_rng_state(own["rng_cpu"])
@@ -333,7 +333,7 @@ class Trainer:
             progress.show(**{"v(x)": f"{values['logit/real']:.2f}", "v(G(z))": f"{values['logit/generated']:.2f}"})
         if self.diagnostics is not None and self.diagnostics.is_due():
             self._diagnose(self.diagnostics, values, folder, progress)
-            self.stopped = self.processes.first_says(self.stopped)
+            self.stopped = self.processes.broadcast(self.stopped)
         buffer.clear()
 
     def _diagnose(
@@ -396,9 +396,9 @@ class Trainer:
                 improved = self._note_headline(name, values, progress)
         if self.prune is not None and self.step < self.plan.steps:
             self.pruned = self.prune(self.step, dict(self.metric_values))
-        improved, self.pruned = self.processes.first_says((improved, self.pruned))
+        improved, self.pruned = self.processes.broadcast((improved, self.pruned))
         self._tell(folder, RUNNING)
-        return improved
+        return bool(improved)
 
     def _note_headline(self, network: str, values: list[MetricValue], progress: Progress) -> bool:
         """Remembers the first metric's headline if it is the best so far; returns whether it is."""
@@ -414,7 +414,7 @@ class Trainer:
     def _save(self, folder: RunFolder, *names: str) -> None:
         """Writes checkpoints of the current step, after everything logged so far."""
         state = self.state_dict()
-        if self.processes.is_first:
+        if self.processes.is_main:
             state = {**state, "logs": folder.saved()}
             for name in names:
                 save_checkpoint(state, folder.path / name)

@@ -12,7 +12,7 @@ import torch
 
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.run_io.run_reader import find_runs, read_run
-from gantrain.signals import AGAIN, INTERRUPTED
+from gantrain.signals import INTERRUPTED, RESTART
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, python_path
 from tests.same_runs import figures_of
@@ -46,8 +46,8 @@ def last_row(run: Path) -> int:
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        (signal.SIGTERM, AGAIN),
-        pytest.param(signal.SIGUSR1, AGAIN, marks=pytest.mark.exhaustive),
+        (signal.SIGTERM, RESTART),
+        pytest.param(signal.SIGUSR1, RESTART, marks=pytest.mark.exhaustive),
         pytest.param(signal.SIGINT, INTERRUPTED, marks=pytest.mark.exhaustive),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_run_saves_its_step_and_goes_on_exactly(
     process.send_signal(number)
     ended, text = outcome(process)
     assert ended == code, text
-    assert f"{number.name}: ending after this step, with a checkpoint" in text
+    assert f"{number.name}: stopping after this step, with a checkpoint" in text
     assert "saved and ended; go on from the last checkpoint with resume=" in text
     assert "Traceback" not in text
     step = load_checkpoint(run / LAST)["step"]
@@ -97,7 +97,7 @@ def test_a_sweep_is_asked_to_end(undisturbed: Path, tmp_path: Path) -> None:
     wait_for_rows(tmp_path / "s" / "000-seed=0", 20, process)
     process.send_signal(signal.SIGTERM)
     code, text = outcome(process)
-    assert code == AGAIN, text
+    assert code == RESTART, text
     for run in find_runs([tmp_path / "s"]):
         assert load_checkpoint(run / LAST)["step"] == last_row(run)
     code, text = outcome(sweep(tmp_path, "sweep.resume=s"))

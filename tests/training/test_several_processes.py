@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gantrain import builders
 from gantrain.config import ConfigError
 from gantrain.data import BatchSampler
-from gantrain.distributed import ALONE, Processes, present, rand, shared_generator, standard_deviation
+from gantrain.distributed import SINGLE_PROCESS, Processes, batch_std, current_processes, rand, shared_generator
 from gantrain.metrics.features import InceptionFeatures
 from gantrain.metrics.inception import find_inception_weights
 from gantrain.run_io.metrics_jsonl import read_rows
@@ -76,8 +76,10 @@ def one_of_the_processes(rank: int, folder: Path) -> None:
     """All of SHARED, and what came of it, to a file."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
-        assert present() == Processes(rank, PROCESSES)
-        torch.save({name: steps_of(words, present()) for name, words in SHARED.items()}, folder / f"{rank}.pt")
+        assert current_processes() == Processes(rank, PROCESSES)
+        torch.save(
+            {name: steps_of(words, current_processes()) for name, words in SHARED.items()}, folder / f"{rank}.pt"
+        )
     finally:
         dist.destroy_process_group()
 
@@ -93,7 +95,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
 def test_two_processes_are_one(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
-    wanted = steps_of(SHARED[name], ALONE)
+    wanted = steps_of(SHARED[name], SINGLE_PROCESS)
     for found in (result[name] for result in results):
         assert found.keys() == wanted.keys()
         for key, value in wanted.items():
@@ -278,7 +280,7 @@ def one_that_measures(rank: int, folder: Path) -> None:
     """Its part of the features, and all of them to a file."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
-        torch.save(features_of(folder, present()), folder / f"{rank}.pt")
+        torch.save(features_of(folder, current_processes()), folder / f"{rank}.pt")
     finally:
         dist.destroy_process_group()
 
@@ -288,7 +290,7 @@ def one_that_measures(rank: int, folder: Path) -> None:
 def test_the_inception_is_shared_out(tmp_path: Path, inception_file: Path) -> None:
     (tmp_path / "weights").symlink_to(inception_file)
     torch.multiprocessing.spawn(one_that_measures, (tmp_path,), nprocs=PROCESSES)
-    wanted = features_of(tmp_path, ALONE)
+    wanted = features_of(tmp_path, SINGLE_PROCESS)
     for rank in range(PROCESSES):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), wanted, rtol=1e-4, atol=1e-5)
 
@@ -299,7 +301,7 @@ def test_draws_are_shared_out() -> None:
         draws = shared_generator(torch.device("cpu"), 4, Processes(rank, 4))
         assert torch.equal(rand((3, 2, 2), draws, rows=1), whole[:, 2 * rank : 2 * rank + 2])
     assert torch.equal(rand((3, 8, 2), torch.Generator().manual_seed(4)), whole)
-    assert standard_deviation(whole, torch.Generator()) == whole.std()
+    assert batch_std(whole, torch.Generator()) == whole.std()
 
 
 def test_batches_are_rows_of_the_whole_ones() -> None:
@@ -310,7 +312,7 @@ def test_batches_are_rows_of_the_whole_ones() -> None:
         words = {"image_range": (-1.0, 1.0), "flip": True, "dequantize": True, "seed": 3, "at_once": 2}
         return BatchSampler(images, labels=torch.arange(10), batch_size=6, processes=processes, **words)  # type: ignore[arg-type]
 
-    samplers = [sampler(ALONE), *(sampler(Processes(rank, 3)) for rank in range(3))]
+    samplers = [sampler(SINGLE_PROCESS), *(sampler(Processes(rank, 3)) for rank in range(3))]
     for _ in range(2):
         for each in samplers:
             each.prepare(2)
@@ -323,7 +325,7 @@ def test_batches_are_rows_of_the_whole_ones() -> None:
 
 def test_rows_part_without_a_rest() -> None:
     for count in (1, 7, 50_000):
-        parts = [Processes(rank, 6).rows_of(count) for rank in range(6)]
+        parts = [Processes(rank, 6).local_slice(count) for rank in range(6)]
         assert [i for part in parts for i in range(count)[part]] == list(range(count))
         sizes = [part.stop - part.start for part in parts]
         assert max(sizes) - min(sizes) <= 1
@@ -331,7 +333,7 @@ def test_rows_part_without_a_rest() -> None:
 
 def test_a_loss_over_processes_adds_up_to_its_value_and_all_of_its_gradient() -> None:
     v = torch.tensor([1.0, 2.0], requires_grad=True)
-    parts = [Processes(rank, 4).part_of(v.square().sum()) for rank in range(4)]
+    parts = [Processes(rank, 4).loss_share(v.square().sum()) for rank in range(4)]
     assert sum(float(part.detach()) for part in parts) == pytest.approx(5)
     (gradient,) = torch.autograd.grad(parts[2], v)
     assert torch.equal(gradient, torch.tensor([2.0, 4.0]))
