@@ -173,7 +173,7 @@ def test_other_keys_have_a_map_for_each_combination_and_one_scale(tmp_path: Path
         ("alt", "gan"): "30 1 seed",
     }
     assert of_rule["loss.rule=exact"]["kl", "gan"]["fid last"] == "50 1 seed"
-    assert "rule='exact' concerns" in of_rule["loss.rule=exact"]["alt", "gan"]["title"]
+    assert "rule='exact' needs a divergence" in of_rule["loss.rule=exact"]["alt", "gan"]["title"]
     light = [lightness(of_rule[f"loss.rule={rule}"]["kl", "gan"]["fid last style"]) for rule in ("poole", "exact")]
     assert light[0] < light[1]
 

@@ -1,0 +1,75 @@
+"""The divergence of docs/extending.md: once registered, it is everywhere, with nothing else to edit."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from gantrain.config import ConfigError, LossConfig
+from gantrain.objectives import (
+    DIVERGENCES,
+    discriminator_names,
+    divergence_names,
+    generator_choices,
+    generator_names,
+    make_objective,
+    register_divergence,
+)
+from gantrain.objectives.table import as_markdown, as_text
+from tests.conftest import REPOSITORY
+from tests.objectives.contract import CONTRACT
+from tests.objectives.test_objective import check_pair
+
+
+@pytest.fixture
+def le_cam() -> Iterator[dict[str, Any]]:
+    """Runs the section's blocks, which register the record; their names. Takes the record out again."""
+    text = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+    section = text.partition("## Add a divergence")[2].partition("\n## ")[0]
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
+        exec(block, names)
+    yield names
+    del DIVERGENCES["le_cam"]
+
+
+def test_a_registered_divergence_satisfies_the_contract(le_cam: dict[str, Any]) -> None:
+    for check in CONTRACT:
+        check(le_cam["LE_CAM"], le_cam["LE_CAM_REFERENCE"])
+    check_pair("le_cam")
+
+
+def test_a_registered_divergence_is_a_choice_and_in_every_table(le_cam: dict[str, Any]) -> None:
+    for names in (divergence_names(), discriminator_names(), generator_names(), generator_choices()):
+        assert "le_cam" in names
+    assert str(LossConfig(disc="kl", gen="le_cam", rule="exact").make()) == "disc=kl gen=le_cam rule=exact"
+    with pytest.raises(ConfigError, match=r"loss\.gen='lecam' is not known; choose one of .*\ble_cam\b"):
+        LossConfig(gen="lecam")
+    for table in (as_text(), as_markdown()):
+        assert table.count("le_cam") == 2
+        assert table.count(le_cam["LE_CAM"].f_formula) == 1
+    with pytest.raises(ValueError, match="'le_cam' exists already"):
+        register_divergence(le_cam["LE_CAM"])
+
+
+def test_it_is_gone_again() -> None:
+    assert "le_cam" not in divergence_names()
+
+
+def test_the_grid_sweeps_every_objective() -> None:
+    text = (REPOSITORY / "configs" / "experiment" / "grid_divergences.yaml").read_text(encoding="utf-8")
+    swept = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+    for key, names in (("loss.disc", discriminator_names()), ("loss.gen", generator_names())):
+        missing = set(names) - {"alpha"} - set(swept[key].split(","))
+        assert not missing, f"configs/experiment/grid_divergences.yaml: add {', '.join(sorted(missing))} to {key}"
+        assert len(swept[key].split(",")) == len(names) - 1
+
+
+def test_nonsaturating_is_alt() -> None:
+    assert str(make_objective(gen="nonsaturating")) == str(make_objective(gen="alt")) == "disc=gan gen=alt"
+    assert LossConfig(gen="nonsaturating").gen == "alt"
+    v = torch.linspace(-3, 3, 7)
+    assert make_objective(gen="nonsaturating").generator_loss(v) == make_objective(gen="alt").generator_loss(v)
