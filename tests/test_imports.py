@@ -56,10 +56,9 @@ MAY_IMPORT = {
     "logs": set(),
     "sweeps": {*BELOW_BUILD, "builders", "cli", "errors"},
     "builders": BELOW_BUILD,
-    "benchmark": {*BELOW_BUILD, "builders", "cli"},
     "theory": {"objectives"},
     "report": {"atomic_io", "config", "run_io", "metrics", "diagnostics", "theory", "objectives"},
-    "commands": {*BELOW_BUILD, "builders", "benchmark", "theory", "report"},
+    "commands": {*BELOW_BUILD, "builders", "theory", "report"},
     "__main__": {
         "builders",
         "distributed",
@@ -95,10 +94,10 @@ def test_imports_point_down(path: Path) -> None:
         assert imports_of(path) <= MAY_IMPORT[room] | {room, "options", "formatting", "errors", "logs"}
 
 
-def test_torch_fidelity_is_imported_by_evidence_and_as_a_peer_alone() -> None:
+def test_torch_fidelity_is_imported_only_by_metrics() -> None:
     users = {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "import torch_fidelity" in p.read_text()}
     users |= {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob("*.py") if "from torch_fidelity" in p.read_text()}
-    assert users == {"metrics", "benchmark"}
+    assert users == {"metrics"}
 
 
 def test_every_key_is_read() -> None:

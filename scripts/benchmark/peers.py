@@ -1,8 +1,8 @@
-"""Other projects' training loops, written anew over our networks, objective, k and batch size.
+"""Other projects' training loops, rewritten over our networks and objectives.
 
-Each keeps what decides its original's speed: the order of passes, what is recomputed, where the host waits for the
-device. Left out is what is no part of an iteration (learning-rate schedules, sample grids, checkpoints). Every function
-takes `Parts` and gives the iteration: a callable without arguments. z comes from the global RNG, as in the originals.
+Each keeps what decides the speed of its original: the order of passes, what is computed twice, where the host waits for
+the device. Learning-rate schedules, sample grids and checkpoints are left out. Every loop takes `Parts` and returns one
+iteration as a callable without arguments. z comes from the global random generator, as in the originals.
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from gantrain.objectives import Objective
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What a loop is run with.
+    """What a loop trains with.
 
     Attributes:
-        networks: the pair, in training mode on the device; z must be normal.
-        objective: its losses.
-        optimizer_d: the discriminator's, as the original makes it.
-        optimizer_g: the generator's.
-        real: the next real images (B, 3, H, W) in the pair's range, on the device.
+        networks: the pair, in training mode on the device; its prior must be normal.
+        objective: the losses.
+        optimizer_d: the discriminator's optimizer.
+        optimizer_g: the generator's optimizer.
+        real: returns the next real images (B, 3, H, W) in the pair's range, on the device.
         batch_size: B.
-        d_steps: discriminator steps a generator step, k.
-        device: of all of it.
-        scalar: writes an event: tag, value, step.
-        out: where a loop prints that prints every iteration; None for silence.
+        d_steps: discriminator steps per generator step, k.
+        device: where everything is.
+        scalar: writes a TensorBoard scalar: tag, value, step.
+        out: where loops print that print every iteration; None to print nothing.
     """
 
     networks: NetworkPair
@@ -62,19 +62,19 @@ SIDES: dict[str, tuple[Side, Side]] = {
     "hinge": (lambda v: F.relu(1 - v).mean(), lambda v: F.relu(1 + v).mean()),
     "wasserstein": (lambda v: -v.mean(), lambda v: v.mean()),
 }
-"""The discriminator's loss on logits (N,) of real and of fake images, for what is a sum of the two."""
+"""Discriminator losses on logits (N,) of real and of fake images."""
 
 
 def pytorch_examples(parts: Parts) -> Callable[[], None]:
     """pytorch/examples dcgan/main.py (77f55b9), lines 230 to 263; k is 1.
 
-    D passes over real and over fake images one after the other, each with its own backward into the same gradients. The
-    same fakes serve D and G: they keep their graph, and G's step spares a forward pass of its own. D is not frozen in
-    G's step, so that the gradients of its weights are computed and thrown away. Five scalars are read an iteration.
+    D sees real and fake images in two passes, each followed by its own backward pass. D and G learn from the same fake
+    images, so that G's step needs no second forward pass of G. D is not frozen in G's step: gradients of its weights
+    are computed and discarded. Five scalars are read per iteration.
     """
     networks, generator, discriminator = parts.networks, parts.networks.generator, parts.networks.discriminator
     on_real, on_fake = SIDES[parts.objective.disc]
-    assert parts.d_steps == 1, "the loop has no inner one"
+    assert parts.d_steps == 1, "this loop takes one discriminator step"
     assert networks.prior == "normal"
     step = 0
 
@@ -109,8 +109,8 @@ def pytorch_examples(parts: Parts) -> Callable[[], None]:
 def torch_fidelity_sngan(parts: Parts) -> Callable[[], None]:
     """torch-fidelity examples/sngan_cifar10.py (5e211a9), lines 120 to 160.
 
-    G first, D frozen; then k updates of D, G frozen, all on one real batch. Both optimizers clear their gradients
-    before every update. Every tenth iteration two losses are read and written.
+    G steps first with D frozen; then D takes k steps with G frozen, all on one real batch. Both optimizers clear their
+    gradients before every step. Every tenth iteration reads two losses.
     """
     generator, discriminator = parts.networks.generator, parts.networks.discriminator
     step = 0
@@ -147,8 +147,8 @@ def torch_fidelity_sngan(parts: Parts) -> Callable[[], None]:
 def mimicry(parts: Parts) -> Callable[[], None]:
     """kwotsin/mimicry torch_mimicry/nets/gan/gan.py (a7fda06): train_step of D and of G.
 
-    Each of the k updates of D has a real batch of its own; its fakes are drawn with their graph and detached, and three
-    scalars are read after it. G reads one. D is not frozen in G's step.
+    Each of D's k steps draws its own real batch, generates fake images with a graph and detaches them, and reads three
+    scalars. G's step reads one. D is not frozen in G's step.
     """
     generator, discriminator = parts.networks.generator, parts.networks.discriminator
 
@@ -176,8 +176,8 @@ def mimicry(parts: Parts) -> Callable[[], None]:
 def pytorch_gan_collections(parts: Parts) -> Callable[[], None]:
     """w86763777/pytorch-gan-collections dcgan.py (860e90b), lines 130 to 160.
 
-    z is drawn on the CPU and copied. D's loss is formatted, and so read, after each of its k updates and written as an
-    event once an iteration. G learns from 2B fakes, and D is not frozen meanwhile.
+    z is drawn on the CPU and copied. D's loss is read for the progress bar after each of its k steps and written to
+    TensorBoard once per iteration. G learns from 2B fake images. D is not frozen in G's step.
     """
     networks, generator, discriminator = parts.networks, parts.networks.generator, parts.networks.discriminator
     step = 0
@@ -207,26 +207,14 @@ def pytorch_gan_collections(parts: Parts) -> Callable[[], None]:
 
 
 def plain_adam(network: nn.Module, lr: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Adam as every original makes it: by PyTorch's own choice a foreach one on CUDA, a loop on a CPU."""
+    """Adam with PyTorch's defaults, as in every original."""
     return torch.optim.Adam(network.parameters(), lr=lr, betas=betas)
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A loop by another project.
-
-    Attributes:
-        loop: makes the iteration.
-        deviation: where its mathematics is not ours, in words for the table; empty where it is.
-    """
-
-    loop: Loop
-    deviation: str = ""
-
-
-PEERS: dict[str, Peer] = {
-    "examples": Peer(pytorch_examples, "D and G share the fakes"),
-    "fidelity": Peer(torch_fidelity_sngan, "one real batch for all k updates of D"),
-    "mimicry": Peer(mimicry),
-    "collections": Peer(pytorch_gan_collections, "G's batch is 2B"),
+PEERS: dict[str, tuple[Loop, str]] = {
+    "pytorch/examples": (pytorch_examples, "D and G share the fake images"),
+    "torch-fidelity": (torch_fidelity_sngan, "one real batch for all k steps of D"),
+    "mimicry": (mimicry, ""),
+    "pytorch-gan-collections": (pytorch_gan_collections, "G's batch is 2B"),
 }
+"""Loops by project, and how their computation differs from ours."""
