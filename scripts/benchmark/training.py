@@ -204,11 +204,11 @@ def _ours(bench: Bench, setting: Setting, name: str) -> Contestant:
 
     def start(stack: ExitStack) -> Work:
         config = bench.config(setting, *VARIANTS[name], *QUIET, f"log.every_steps={LOG_EVERY}")
-        step = build_trainer(config, random_images(bench.images), [], bench.device).iteration
+        step = build_trainer(config, random_images(bench.images), [], bench.device).train_step
 
         def iteration() -> None:
-            if step.records.count == LOG_EVERY:
-                step.records.clear()
+            if step.buffer.count == LOG_EVERY:
+                step.buffer.clear()
             step.run()
 
         return iteration

@@ -1,4 +1,4 @@
-"""Draws modes over training of the table `toys` into docs/results: python -m scripts.courses."""
+"""Draws modes over training of the table `toys` into docs/results: python -m scripts.learning_curves."""
 
 import sys
 from pathlib import Path
