@@ -1,4 +1,4 @@
-"""Whether two runs are the same, in all that the clock does not decide."""
+"""Comparison of two runs in everything but measured times."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ CLOCK = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
 
 
 def assert_same(one: Any, other: Any, path: str = "") -> None:
-    """Equal bit for bit, in types too."""
+    """Asserts equality of values and types, bit for bit."""
     assert type(one) is type(other), f"{path}: another type"
     if isinstance(one, torch.Tensor):
         assert one.dtype == other.dtype, f"{path}: another type"
@@ -29,14 +29,14 @@ def assert_same(one: Any, other: Any, path: str = "") -> None:
         assert one == other, f"{path}: {one!r} for {other!r}"
 
 
-def figures_of(folder: Path) -> list[dict[str, Any]]:
-    """Every row of a run without what the clock decides."""
+def rows_without_times(folder: Path) -> list[dict[str, Any]]:
+    """Every row of a run without measured times."""
     rows = read_rows(folder / METRICS)
     return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
 
 
 def shown(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """TensorBoard's scalars by tag, without the clock's."""
+    """TensorBoard's scalars by tag, without measured times."""
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag not in CLOCK]

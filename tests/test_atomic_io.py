@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.atomic_io import written_whole
+from gantrain.atomic_io import create_atomically
 
 
 @pytest.mark.parametrize("folder", [False, True])
 def test_nothing_is_seen_before_the_end(folder: bool, tmp_path: Path) -> None:
-    with written_whole(tmp_path / "new") as place:
+    with create_atomically(tmp_path / "new") as place:
         if folder:
             place.mkdir()
             place = place / "inside"
@@ -21,7 +21,7 @@ def test_nothing_is_seen_before_the_end(folder: bool, tmp_path: Path) -> None:
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with written_whole(tmp_path / "new") as place:
+        with create_atomically(tmp_path / "new") as place:
             place.write_text("half")
             raise KeyboardInterrupt
 
@@ -32,7 +32,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_came_in_between_stays(tmp_path: Path) -> None:
     def raced() -> None:
-        with written_whole(tmp_path / "new") as place:
+        with create_atomically(tmp_path / "new") as place:
             place.write_text("ours")
             (tmp_path / "new").write_text("theirs")
 

@@ -2,7 +2,6 @@
 
 from gantrain.builders.data import check_classes, load_data, load_images, make_density, prepare_data
 from gantrain.builders.device import STREAMS, make_device, stream_seed
-from gantrain.builders.disk import disk_need
 from gantrain.builders.measuring import (
     MEASURED_POINTS,
     Protocol,
@@ -45,7 +44,6 @@ __all__ = [
     "build_trainer",
     "check_classes",
     "choose_reference",
-    "disk_need",
     "find_weights",
     "load_data",
     "load_images",

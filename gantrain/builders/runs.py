@@ -9,7 +9,6 @@ import torch
 
 from gantrain.builders.data import check_classes, load_data, prepare_data
 from gantrain.builders.device import arithmetic, make_device, peak_memory, reset_peak_memory
-from gantrain.builders.disk import check_room
 from gantrain.builders.measuring import build_metrics, find_weights
 from gantrain.builders.training import build_trainer
 from gantrain.config import (
@@ -25,13 +24,15 @@ from gantrain.data import PointSet
 from gantrain.distributed import Processes, broadcast_task, current_processes, receive_task
 from gantrain.objectives import divergence_names
 from gantrain.run_io.metrics_jsonl import METRICS
-from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free
+from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free, check_free_space
 from gantrain.run_io.silent_folder import SilentFolder
 from gantrain.run_io.status import FAILED
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer
 
+CHECKPOINTS = 4
+"""Files that a run keeps at once: last.pt, previous.pt, best.pt, and the one that is being written."""
 FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
 """Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
 
@@ -196,10 +197,8 @@ def _run(
     device: torch.device,
     processes: Processes,
 ) -> Outcome:
-    if processes.is_main:
-        if state is None:
-            check_free(folder_path)
-        check_room(config, folder_path, device, done=None if state is None else state["step"])
+    if processes.is_main and state is None:
+        check_free(folder_path)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     reset_peak_memory(device)
@@ -223,10 +222,10 @@ def _run(
         name = f"{processes.world_size} x {name}"
     folder: RunFolder
     if processes.is_main:
+        check_free_space(folder_path, trainer.checkpoint_bytes(), 1 if state is not None else CHECKPOINTS)
         if state is not None:
             set_aside_damaged(folder_path, state)
-        saved = None if state is None else state.get("logs")
-        folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, saved=saved, warnings=warnings)
+        folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
     else:
         folder = SilentFolder(folder_path)
     examples = "points" if isinstance(training_set, PointSet) else "images"

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.text import Text
 
-from gantrain.atomic_io import written_whole
+from gantrain.atomic_io import create_atomically
 from gantrain.commands.options import words_option
 from gantrain.config import ConfigError, option
 from gantrain.report import comparison_picture
@@ -147,7 +147,7 @@ def _write_picture(path: Path, figures: Sequence[ComparedFigure], run_groups: Se
         "grid.alpha": 0.25,
         "text.parse_math": False,
     }  # a $ in a label is a $
-    with matplotlib.rc_context(look), written_whole(path) as place:
+    with matplotlib.rc_context(look), create_atomically(path) as place:
         picture = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(picture)
         comparison_picture.draw(picture, run_groups, first, point)
@@ -182,7 +182,7 @@ def _write_numbers(
         "figures": [_numbers(figure) for figure in figures],
         "notes": list(told),
     }
-    with written_whole(path) as place:
+    with create_atomically(path) as place:
         text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
         place.write_text(text + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gantrain.atomic_io import written_whole
+from gantrain.atomic_io import create_atomically
 from gantrain.commands.model_card import facts, model_card
 from gantrain.commands.onnx_file import check_onnx, write_onnx
 from gantrain.commands.trained import TrainedRun, check_images, load_run
@@ -55,7 +55,7 @@ def run(options: Options) -> None:
         raise ConfigError(f"out={str(path)!r} exists, and nothing is overwritten; give another")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"out={str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first")
-    with written_whole(path) as folder:
+    with create_atomically(path) as folder:
         folder.mkdir()
         difference = None
         if "safetensors" in options.formats:

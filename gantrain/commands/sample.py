@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gantrain.atomic_io import written_whole
+from gantrain.atomic_io import create_atomically
 from gantrain.builders import CLASSES_IN_A_GRID, MAPPED_POINTS, make_device
 from gantrain.commands import sample_formats as formats
 from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, judged, ranked
@@ -138,11 +138,11 @@ def run(options: Options) -> None:
         frames = formats.walk_frames(
             trained, request.labels, request.count, options.seed, options.walk, options.truncation
         )
-        with written_whole(path) as place:
+        with create_atomically(path) as place:
             formats.write_walk(frames, place)
     else:
         latents = _latents(options, trained, request)
-        with written_whole(path) as place:
+        with create_atomically(path) as place:
             if points and options.made == "grid":
                 formats.write_map(trained, latents, place)
             elif options.made == "grid":

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from gantrain.atomic_io import UnreadableFileError
 from gantrain.builders import build_networks, stored_config
 from gantrain.config import Config, ConfigError
 from gantrain.networks import NetworkPair
@@ -85,11 +84,8 @@ def load_run(
         raise ConfigError(f"{str(folder)!r} was trained with schedule.ema_decay=0 and has no EMA; take network=raw")
     classes = tuple(str(name) for name in state["classes"])
     networks = build_networks(config, len(classes))
-    try:
-        load_network(networks.generator, state["ema" if network == "ema" else "generator"], "the generator")
-        load_network(networks.discriminator, state["discriminator"], "the discriminator")
-    except UnreadableFileError as error:
-        raise CheckpointError(f"the checkpoint in {str(folder)!r} does not fit its configuration ({error})") from None
+    load_network(networks.generator, state["ema" if network == "ema" else "generator"], "the generator")
+    load_network(networks.discriminator, state["discriminator"], "the discriminator")
     for module in (networks.generator, networks.discriminator):
         module.to(device or torch.device("cpu")).eval()
     figures = {str(name): float(value) for name, value in state.get("metric_values", {}).items()}

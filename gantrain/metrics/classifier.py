@@ -10,15 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gantrain.atomic_io import (
-    UnreadableFileError,
-    cached_path,
-    expect_state,
-    expect_tensor,
-    load_cached,
-    save_cached,
-    tensor_digest,
-)
+from gantrain.cache import cached_path, load_cached, save_cached, tensor_digest
 from gantrain.data import ImageSet
 
 RECIPE = "cnn-1"  # part of the cache's names: another network or training is another recipe
@@ -74,7 +66,12 @@ def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) 
     labels = tensor_digest(torch.cat((train.labels, test.labels)))
     path = cached_path("classifier", RECIPE, name, str(len(train)), digest, labels)
     network = _network(classes, tuple(train.images.shape[2:]))
-    state = load_cached(path, lambda entry: _checked(entry, network, classes, len(test)))
+
+    def read(entry: dict[str, Any]) -> dict[str, Any]:
+        network.load_state_dict(entry["network"])
+        return entry
+
+    state = load_cached(path, read)
     if state is None:
         print(
             f"a classifier of {name}, trained once on its {len(train):,} images; kept in {path}",
@@ -90,8 +87,6 @@ def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) 
             "counts": torch.bincount(found, minlength=classes),
         }
         save_cached(state, path)
-    else:
-        network.load_state_dict(state["network"])
     weights = torch.cat([value.flatten().float() for value in state["network"].values()])
     return ImageClassifier(
         network.to(device).eval(),
@@ -160,17 +155,3 @@ def _as_input(images: Tensor) -> Tensor:
 
 def _part(images: ImageSet, chosen: Tensor) -> ImageSet:
     return ImageSet(images.name, images.images[chosen], images.labels[chosen], images.classes)
-
-
-def _checked(state: dict[str, Any], network: nn.Module, classes: int, held_out: int) -> dict[str, Any]:
-    """A kept classifier.
-
-    Raises:
-        UnreadableFileError: it is not one of this network and these images.
-    """
-    expect_state(state["network"], network.state_dict(), "the classifier")
-    counts = expect_tensor(state["counts"], (classes,), torch.int64, "counts")
-    right = state["right"]
-    if type(right) is not int or not 0 <= right <= held_out or int(counts.sum()) != held_out or int(counts.min()) < 0:
-        raise UnreadableFileError("its counts are not of the held-out images")
-    return state

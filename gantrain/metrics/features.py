@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 from tqdm import tqdm
 
-from gantrain.atomic_io import cached_path, expect_tensor, load_cached, save_cached, tensor_digest
+from gantrain.cache import cached_path, load_cached, save_cached, tensor_digest
 from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.fid import Reference, moments_of, reference_of
 from gantrain.metrics.folded_inception import FEATURES, FoldedInception
@@ -101,7 +101,7 @@ class InceptionFeatures:
         features: Tensor | None = self._references.get(images)
         if features is None:
             path = self._cached("reference", images, name)
-            (features,) = self._read(path, torch.float32, features=(len(images), int(FEATURES))) or (None,)
+            (features,) = self._read(path, "features") or (None,)
             if features is None:
                 print(f"features of {len(images):,} real images of {name}, once; kept in {path}", file=sys.stderr)
                 found = self._known.get(images) or self._computed(images)  # each process all: one may have it cached
@@ -113,8 +113,7 @@ class InceptionFeatures:
     def statistics_of_reference(self, images: Tensor, name: str) -> Reference:
         """What FID reads of such a set, from the cache if it is there; the features are then not needed."""
         path = self._cached("statistics", images, name)
-        size = int(FEATURES)
-        known = self._read(path, torch.float64, mean=(size,), root=(size, size))
+        known = self._read(path, "mean", "root")
         if known is not None:
             return Reference(*known)
         reference = reference_of(moments_of(self.of_reference(images, name)))
@@ -127,13 +126,9 @@ class InceptionFeatures:
             digest = self._digests[images] = tensor_digest(images)
         return cached_path(what, name, str(len(images)), digest, self._weights.digest, self.protocol["precision"])
 
-    def _read(self, path: Path, dtype: torch.dtype, **shapes: tuple[int, ...]) -> tuple[Tensor, ...] | None:
-        """Cached tensors of these names and shapes, on the device; None where there are none or they are damaged."""
-        found = load_cached(
-            path,
-            lambda entry: [expect_tensor(entry[name], shape, dtype, name) for name, shape in shapes.items()],
-        )
-        return None if found is None else tuple(value.to(self.device) for value in found)
+    def _read(self, path: Path, *names: str) -> tuple[Tensor, ...] | None:
+        """Cached tensors of these names, on the device; None if they are not cached or damaged."""
+        return load_cached(path, lambda entry: tuple(entry[name].to(self.device) for name in names))
 
 
 @contextlib.contextmanager

@@ -8,12 +8,14 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-from gantrain.atomic_io import UnreadableFileError, cache_folder, expect_state, load_safely, save_atomically
+from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
+from gantrain.cache import cache_folder
 from gantrain.errors import GantrainError
 from gantrain.metrics.folded_inception import blank_extractor
 
@@ -90,7 +92,7 @@ def _converted(source: Path, origin: str) -> InceptionWeights:
     state = None
     if target.is_file():
         try:
-            state = expect_state(load_safely(target), _blank_state_dict(), "the Inception")
+            state = _check_shapes(load_safely(target))
         except UnreadableFileError as error:
             print(f"the cached {str(target)!r} is damaged ({error}); converting it anew", file=sys.stderr)
     if state is None:
@@ -130,15 +132,27 @@ def _from_torchscript(content: bytes) -> dict[str, Tensor]:
 
 def _from_state_dict(source: Path, origin: str) -> dict[str, Tensor]:
     try:
-        state = load_safely(source, by_old_torch=True)
+        state = load_safely(source, legacy=True)
     except UnreadableFileError as error:
         raise WeightsError(f"{origin}: {str(source)!r} cannot be read as weights ({error}); {_ways_out()}") from None
     try:
-        return expect_state(state, _blank_state_dict(), "the Inception")
+        return _check_shapes(state)
     except UnreadableFileError as error:
         raise WeightsError(
             f"{origin}: {str(source)!r} is not torch-fidelity's Inception ({error}); {_ways_out()}"
         ) from None
+
+
+def _check_shapes(state: Any) -> dict[str, Tensor]:
+    """The state dict, if its names and shapes are those of torch-fidelity's Inception.
+
+    Raises:
+        UnreadableFileError: they are not.
+    """
+    shapes = {name: getattr(value, "shape", None) for name, value in state.items()} if isinstance(state, dict) else {}
+    if shapes != {name: value.shape for name, value in _blank_state_dict().items()}:
+        raise UnreadableFileError("names or shapes of its tensors differ")
+    return dict(state)
 
 
 def _blank_state_dict() -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The run folder of a process that leaves the writing to the first one of its run."""
+"""The run folder of a process that leaves the writing to the main one."""
 
 from pathlib import Path
 from typing import Any
@@ -7,27 +7,24 @@ from gantrain.run_io.run_folder import SAMPLES, RunFolder
 
 
 class SilentFolder(RunFolder):
-    """Takes all that a run folder takes and writes nothing."""
+    """A run folder that writes nothing."""
 
     def __init__(self, path: Path) -> None:
-        """Knows where the first process writes."""
+        """Takes the folder that the main process writes."""
         self.path = path
         self.samples = path / SAMPLES
         self.tensorboard = path / "tensorboard"
 
-    def scalars(self, *_: Any) -> None:
-        """Nothing; like all of the following."""
-
+    def scalars(self, *_: Any) -> None: ...  # noqa: D102
     def diagnostics(self, *_: Any) -> None: ...  # noqa: D102
     def finding(self, *_: Any) -> None: ...  # noqa: D102
     def measurements(self, *_: Any) -> None: ...  # noqa: D102
     def status(self, *_: Any, now: bool) -> None: ...  # noqa: D102
     def end(self, *_: Any) -> None: ...  # noqa: D102
-    def flush(self) -> None: ...  # noqa: D102
-
+    def sync(self) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
     def animate(self) -> None: ...  # noqa: D102
 
     def grid(self, _step: int, _picture: Any, name: str) -> Path:
-        """Where the first process puts it."""
+        """The path that the main process writes."""
         return self.samples / f"{name}.png"

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 
-from gantrain.atomic_io import UnusableFolderError, held, replace_text
+from gantrain.atomic_io import UnusableFolderError, replace_text
 from gantrain.cli import (
     MULTIRUN_FLAGS,
     compose_config,
@@ -27,6 +27,7 @@ from gantrain.cli import (
 )
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
 from gantrain.errors import FAILED
+from gantrain.locks import hold_lock
 from gantrain.metrics.metric import LOWER_IS_BETTER
 from gantrain.run_io import status as states
 from gantrain.run_io.run_folder import CONFIG, LOCK, REASON, SWEEP
@@ -181,7 +182,7 @@ def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
         sweep.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableFolderError(f"hydra.sweep.dir={str(sweep.folder)!r} cannot be made ({error})") from None
-    with held(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
+    with hold_lock(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
         file = sweep.folder / SWEEP
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():

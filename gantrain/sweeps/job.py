@@ -13,12 +13,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gantrain.atomic_io import PART, BusyError, held, replace_text
+from gantrain.atomic_io import PART, replace_text
 from gantrain.builders import resumed_config, run, with_changes
 from gantrain.cli import asked_keys, register
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf, printable
 from gantrain.cuda_graphs import free_workspaces
 from gantrain.errors import BAD_INPUT, FAILED, describe_error, print_error
+from gantrain.locks import BusyError, hold_lock
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.run_io import status as states
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
@@ -29,7 +30,7 @@ from gantrain.signals import StopRequested, exit_code
 from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimization import best_value, key_of
 from gantrain.sweeps.pruning import make_pruner
-from gantrain.training.checkpoint import BEST, LAST, is_begun
+from gantrain.training.checkpoint import BEST, LAST, has_checkpoint
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
 
@@ -100,7 +101,7 @@ class _Attempt:
         try:
             if not (self.mine or self.begun or composed.resume is not None):
                 raise taken(folder)
-            with held(folder / LOCK, f"the run in {str(folder)!r}"):
+            with hold_lock(folder / LOCK, f"the run in {str(folder)!r}"):
                 self._train()
         except KeyboardInterrupt as interruption:
             self.code = exit_code(interruption)
@@ -151,7 +152,7 @@ class _Attempt:
         elif config.resume is not None:
             config, state = resumed_config(self.folder, asked_keys(self.words, config))
             self.resumed = True
-        elif self.begun and is_begun(self.folder):
+        elif self.begun and has_checkpoint(self.folder):
             config, state = resumed_config(self.folder, asked_keys(self.words, config), may_be_done=True)
         elif self.begun:
             self._clear()
@@ -214,7 +215,7 @@ class _Attempt:
 
     def _asked_without_checkpoint(self) -> dict[str, Any] | None:
         """The configuration of a run that has no checkpoint to go on from; None where it has one, or none is told."""
-        asked = None if is_begun(self.folder) else read_content(self.folder / JOB).get("config")
+        asked = None if has_checkpoint(self.folder) else read_content(self.folder / JOB).get("config")
         return asked if isinstance(asked, dict) else None
 
     def _clear(self) -> None:

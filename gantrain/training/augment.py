@@ -1,11 +1,11 @@
 """Differentiable augmentation of everything that the discriminator sees, real and fake alike."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gantrain.atomic_io import as_count, put
 from gantrain.distributed import rand, randint
 
 
@@ -119,12 +119,12 @@ class Augment:
         """What an iteration writes."""
         return {"augment.p": self.p, "augment.signs": self._signs, "augment.seen": self._seen}
 
-    def state_dict(self) -> dict[str, Tensor | int]:
+    def state_dict(self) -> dict[str, Any]:
         """What decides the probabilities to come."""
         return {"p": self.p, "signs": self._signs, "seen": int(self._seen)}
 
-    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken."""
-        put(state["p"], self.p, "augment.p")
-        put(state["signs"], self._signs, "augment's signs")
-        self._seen.fill_(as_count(state["seen"], self.WINDOW, "augment's batches seen"))
+        self.p.copy_(state["p"])
+        self._signs.copy_(state["signs"])
+        self._seen.fill_(state["seen"])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.atomic_io import expect_tensor
 from gantrain.data import to_range
 from gantrain.diagnostics.statistics import (
     SATURATED,
@@ -144,10 +143,7 @@ class Diagnostics:
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
         """Goes on where `state_dict` was taken."""
         gradient = state["gradient"]
-        if gradient is not None:
-            count = sum(p.numel() for p in self.train_step.networks.generator.parameters())
-            gradient = expect_tensor(gradient, (count,), torch.float32, "the gradient kept").to(self.train_step.device)
-        self._before = gradient
+        self._before = None if gradient is None else gradient.to(self.train_step.device)
 
     def _gradient(self) -> Tensor:
         """The generator's last gradient, which stands in its parameters until its next step."""

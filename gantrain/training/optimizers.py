@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from gantrain.atomic_io import put
-
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -74,7 +72,7 @@ def load_adam(optimizer: Optimizer, state: dict[str, Any]) -> None:
     for number, p in enumerate(parameters):
         for name in MOMENTS:
             if saved:
-                put(saved[number][name], optimizer.state[p][name], f"{name} of parameter {number}")
+                optimizer.state[p][name].copy_(saved[number][name])
             else:
                 optimizer.state[p][name].zero_()
 

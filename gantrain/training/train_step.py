@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from gantrain.atomic_io import as_count
 from gantrain.data import BatchSampler, restore_generator
 from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
@@ -245,7 +244,7 @@ class TrainStep:
 
     def load_state_dict(self, state: dict[str, Any], *, step: int) -> bool:
         """Goes on where `state_dict` was taken, after `step` steps; whether the random draws do so exactly."""
-        self.step, self.d_updates = step, as_count(state["d_updates"], 2**62, "the discriminator's steps")
+        self.step, self.d_updates = step, state["d_updates"]
         for name, part in (("augment", self.augment), ("history", self.history)):
             if part is not None:
                 part.load_state_dict(state[name])

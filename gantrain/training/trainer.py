@@ -250,6 +250,11 @@ class Trainer:
             state["rng_of_ranks"] = self.processes.gather_objects({key: state[key] for key in RNG if key in state})
         return state
 
+    def checkpoint_bytes(self) -> int:
+        """Approximate size of a checkpoint."""
+        tensors = (*self.train_step.tensors().values(), self.train_step.batches.order)
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken.
 
@@ -415,7 +420,7 @@ class Trainer:
         """Writes checkpoints of the current step, after everything logged so far."""
         state = self.state_dict()
         if self.processes.is_main:
-            state = {**state, "logs": folder.saved()}
+            folder.sync()
             for name in names:
                 save_checkpoint(state, folder.path / name)
         self.saved_step = self.step

@@ -1,11 +1,11 @@
 """Small practices around the step, each off unless asked for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gantrain.atomic_io import as_count, put
 from gantrain.distributed import randn
 
 
@@ -118,16 +118,16 @@ class History:
         """What an iteration writes."""
         return {"history": self.images} | ({} if self.labels is None else {"history.labels": self.labels})
 
-    def state_dict(self) -> dict[str, Tensor | int | None]:
+    def state_dict(self) -> dict[str, Any]:
         """The buffer."""
         return {"images": self.images, "labels": self.labels, "filled": self.filled}
 
-    def load_state_dict(self, state: dict[str, Tensor | int | None]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken."""
-        put(state["images"], self.images, "the history")
+        self.images.copy_(state["images"])
         if self.labels is not None:
-            put(state["labels"], self.labels, "the history's labels")
-        self.filled = as_count(state["filled"], len(self.images), "the history's length")
+            self.labels.copy_(state["labels"])
+        self.filled = state["filled"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 
 from gantrain.atomic_io import PART
-from gantrain.run_io.events import event_files
 from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 from gantrain.run_io.run_reader import read_run
 from gantrain.run_io.status import FINISHED
@@ -32,12 +31,11 @@ from gantrain.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_c
 from tests.conftest import python_path
 from tests.faults.damages import Damage
 from tests.faults.ways import DAMAGES, DEVICE, ON_A_SMALL_DISK, Way
-from tests.same_runs import assert_same, figures_of, shown
+from tests.same_runs import assert_same, rows_without_times, shown
 
 PATIENCE = 240.0
 """Seconds within which a process reaches what it is waited for; a hang is a fault that was not survived."""
 DISK = 16 << 20
-HERE = Path(__file__).resolve().parent
 
 
 class LostError(AssertionError):
@@ -149,7 +147,7 @@ class _Living:
             python += ["torch.distributed.run", f"--nproc-per-node={self.way.processes}", "-m"]
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(HERE / "clock"), python_path()]),
+            "PYTHONPATH": python_path(),
             "GANTRAIN_CACHE": str(self.place / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.place.parent / "inductor"),
             **self.more,
@@ -178,7 +176,7 @@ class _Living:
             time.sleep(6 * self.random.random())
             return self.kill(at_once=True)
         self.wait_for(target)
-        for what in ("checkpoint", "TensorBoard file", METRICS, "cached statistics", "data file"):
+        for what in ("checkpoint", "cached statistics", "data file"):
             if kind.startswith(f"{what} "):
                 return self.damage(what, DAMAGES[kind[len(what) + 1 :]], target)
         return {
@@ -187,7 +185,6 @@ class _Living:
             "SIGINT twice": lambda: self.ask(signal.SIGINT, 130, twice=True),
             "disk full": self.fill_disk,
             "folder read-only": self.make_read_only,
-            "clock changed": self.change_clock,
             "two processes on one run": self.start_a_second,
             "one process of two killed": self.kill_one_of_two,
             DEVICE: self.remove_gpu,
@@ -242,11 +239,7 @@ class _Living:
         if what == "checkpoint":
             load_checkpoint(run / PREVIOUS)
             damage(run / LAST, target)
-            self.begins_with("Going on from previous.pt")
-        elif what == "TensorBoard file":
-            damage(event_files(run / "tensorboard")[-1], target)
-        elif what == METRICS:
-            damage(run / METRICS, target)
+            self.begins_with("Resuming from previous.pt")
         elif what == "cached statistics":
             cached = [path for path in (self.place / "cache").rglob("*.pt*") if path.stat().st_size > 8]
             if not cached:
@@ -295,13 +288,6 @@ class _Living:
             for folder in folders:
                 folder.chmod(0o755)
         return "code 1, then refused"
-
-    def change_clock(self) -> str:
-        self.kill()
-        days = self.random.choice([-1, 1]) * self.random.randrange(1, 4000)
-        self.more = {"GANTRAIN_TEST_CLOCK_DAYS": str(days)}
-        self.start()
-        return f"{days} days"
 
     def start_a_second(self) -> str:
         first = self.process
@@ -388,11 +374,11 @@ def compare_runs(run: Path, other: Path, way: Way) -> None:
     if not way.bits:
         return
     for state in states:
-        del state["seconds"], state["logs"]
+        del state["seconds"]
         for key in ("resume", "device", "sweep"):
             state["config"].pop(key, None)
     assert_same(*states)
-    assert figures_of(run) == figures_of(other), "other rows"
+    assert rows_without_times(run) == rows_without_times(other), "other rows"
     for name in pictures[0]:
         whole = [(folder / "samples" / name).read_bytes() for folder in (run, other)]
         assert whole[0] == whole[1], f"another picture {name}"

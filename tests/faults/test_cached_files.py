@@ -15,15 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gantrain.atomic_io import (
-    LONGEST_NAME,
-    UnreadableFileError,
-    cached_path,
-    load_cached,
-    load_safely,
-    save_atomically,
-    save_cached,
-)
+from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
+from gantrain.cache import LONGEST_NAME, cached_path, load_cached, save_cached
 from gantrain.data import ImageSet
 from gantrain.metrics import classifier, features, inception
 from gantrain.metrics.fid import fid

@@ -35,8 +35,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "kinds",
     [
-        ("SIGKILL", "checkpoint flipped", "SIGINT twice", "clock changed"),
-        ("SIGKILL before training", "metrics.jsonl truncated", "two processes on one run", "TensorBoard file flipped"),
+        ("SIGKILL", "checkpoint flipped", "SIGINT twice"),
+        ("SIGKILL before training", "checkpoint truncated", "two processes on one run"),
     ],
 )
 def test_a_run_ends_as_if_nothing_had_happened(kinds: tuple[str, ...], undisturbed: Path, tmp_path: Path) -> None:

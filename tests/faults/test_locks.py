@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.atomic_io import BusyError, UnusableFolderError, held, owner_of
+from gantrain.atomic_io import UnusableFolderError
+from gantrain.locks import BusyError, hold_lock, owner_file
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY
-from tests.same_runs import figures_of
+from tests.same_runs import rows_without_times
 from tests.sweeps.test_sweep import outcome, sweep, wait_for_rows
 
 WORDS = (*TINY, "metrics=none", "log.every_steps=1", "schedule.steps=200", "log.checkpoint_every_steps=20")
@@ -20,24 +21,24 @@ WORDS = (*TINY, "metrics=none", "log.every_steps=1", "schedule.steps=200", "log.
 
 def test_the_refusal_names_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gantrain", "loss.gen=kl"])
-    with held(tmp_path / ".lock", "the run in 'x'"):
-        with pytest.raises(BusyError) as refused, held(tmp_path / ".lock", "the run in 'x'"):
+    with hold_lock(tmp_path / ".lock", "the run in 'x'"):
+        with pytest.raises(BusyError) as refused, hold_lock(tmp_path / ".lock", "the run in 'x'"):
             pytest.fail("held twice")
         words = str(refused.value)
         assert words.startswith(f"the run in 'x' is in use by process {os.getpid()} on {socket.gethostname()} since ")
         assert "('gantrain loss.gen=kl')" in words
-        owner_of(tmp_path / ".lock").write_text("[half")
-        with pytest.raises(BusyError, match="in use by another process; wait"), held(tmp_path / ".lock", "it"):
+        owner_file(tmp_path / ".lock").write_text("[half")
+        with pytest.raises(BusyError, match="in use by another process; wait"), hold_lock(tmp_path / ".lock", "it"):
             pytest.fail("held twice")
     assert [path.name for path in tmp_path.iterdir()] in ([".lock"], [])
-    with held(tmp_path / ".lock", "it"):
+    with hold_lock(tmp_path / ".lock", "it"):
         pass
 
 
 def test_what_cannot_be_held_is_told(tmp_path: Path) -> None:
     lock = tmp_path / ("x" * 300)
     refused = pytest.raises(UnusableFolderError, match=r"it cannot be written .*make its folder writable")
-    with refused, held(lock, "it"):
+    with refused, hold_lock(lock, "it"):
         pytest.fail("held")
 
 
@@ -54,19 +55,19 @@ def test_two_processes_on_one_run(tmp_path: Path) -> None:
     assert "Traceback" not in text
     first.kill()
     first.communicate()
-    assert json.loads(owner_of(run / ".lock").read_text())["pid"] == first.pid
+    assert json.loads(owner_file(run / ".lock").read_text())["pid"] == first.pid
     code, text = outcome(sweep(tmp_path, "resume=run"))
     assert code == 0, text
     assert load_checkpoint(run / LAST)["step"] == 200
-    assert [row["step"] for row in figures_of(run) if row["kind"] == "train"] == list(range(1, 201))
-    assert not owner_of(run / ".lock").exists()
+    assert [row["step"] for row in rows_without_times(run) if row["kind"] == "train"] == list(range(1, 201))
+    assert not owner_file(run / ".lock").exists()
 
 
 @pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert outcome(sweep(tmp_path, *WORDS[:-2], "schedule.steps=30", "hydra.run.dir=run"))[0] == 0
-    whole = figures_of(run)
+    whole = rows_without_times(run)
     for inside in ("last.pt", "previous.pt", "metrics.jsonl"):
         (run / inside).unlink(missing_ok=True)
     code, text = outcome(sweep(tmp_path, "resume=run", "loss.gen=kl"))
@@ -75,7 +76,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -
     code, text = outcome(sweep(tmp_path, "resume=run"))
     assert code == 0, text
     assert "it was ended before its first checkpoint, and begins anew" in text
-    assert figures_of(run) == whole
+    assert rows_without_times(run) == whole
     code, text = outcome(sweep(tmp_path, "resume=run", "schedule.steps=32"))
     assert code == 0, text
     for inside in ("last.pt", "previous.pt"):

@@ -15,7 +15,7 @@ from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.signals import INTERRUPTED, RESTART
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, python_path
-from tests.same_runs import figures_of
+from tests.same_runs import rows_without_times
 from tests.sweeps.test_sweep import outcome, sweep, wait_for_rows
 
 STEPS = 150
@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_ends_as_undisturbed(run: Path, undisturbed: Path) -> None:
-    assert figures_of(run) == figures_of(undisturbed)
+    assert rows_without_times(run) == rows_without_times(undisturbed)
     states = [load_checkpoint(folder / LAST) for folder in (run, undisturbed)]
     for network in ("generator", "discriminator", "ema"):
         assert all(torch.equal(value, states[1][network][key]) for key, value in states[0][network].items())

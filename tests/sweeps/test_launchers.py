@@ -12,7 +12,7 @@ import pytest
 
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.conftest import TINY, python_path
-from tests.same_runs import figures_of
+from tests.same_runs import rows_without_times
 
 FOUR = [*TINY, "metrics=none", "loss.gen=alt,kl", "seed=0,1", "hydra.sweep.dir=s"]
 
@@ -70,11 +70,11 @@ def test_four_jobs_give_what_one_process_gives(name: str, tmp_path: Path) -> Non
     assert "8 of 8 jobs: 4 finished, 4 failed" in text, text
     code, text = run("-m", *FOUR, cwd=tmp_path / "one")
     assert code == 0, text
-    alone = {_asked(folder): figures_of(folder) for folder in find_runs([tmp_path / "one" / "s"])}
+    alone = {_asked(folder): rows_without_times(folder) for folder in find_runs([tmp_path / "one" / "s"])}
     found = {_asked(folder): folder for folder in find_runs([tmp_path / "many" / "s"])}
     assert len(found) == 8
     for asked, rows in alone.items():
-        assert figures_of(found[("gan", *asked[1:])]) == rows
+        assert rows_without_times(found[("gan", *asked[1:])]) == rows
     for asked, folder in found.items():
         if asked[0] == "hinge":
             assert "does not work with disc='hinge'" in (read_run(folder).reason or "")

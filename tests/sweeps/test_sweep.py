@@ -18,7 +18,7 @@ from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 from tests.conftest import TINY, compose, python_path
-from tests.same_runs import figures_of
+from tests.same_runs import rows_without_times
 
 
 def sweep(cwd: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
@@ -81,7 +81,7 @@ def test_a_sweep_killed_twice_ends_with_every_run_once_and_as_if_alone(tmp_path:
         alone = tmp_path / "alone" / folder.name
         gen, seed = (part.partition("=")[2] for part in folder.name[4:].split(","))
         builders.run(compose(*words, f"loss.gen={gen}", f"seed={seed}"), alone)
-        assert figures_of(folder) == figures_of(alone)
+        assert rows_without_times(folder) == rows_without_times(alone)
     starts_of_sweep = json.loads((tmp_path / "moved" / "sweep.json").read_text())["starts"]
     assert len(starts_of_sweep) == 3
 
@@ -151,7 +151,7 @@ def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path
     words = [*TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s"]
     assert command("-m", *words)[0] == 0
     folder = tmp_path / "s" / "001-seed=1"
-    before = figures_of(folder)
+    before = rows_without_times(folder)
     for inside in folder.iterdir():
         if inside.name in (LAST, PREVIOUS, METRICS):
             inside.unlink()
@@ -159,7 +159,7 @@ def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 0}))
     code, text = command("sweep.resume=s")
     assert code == 0, text
-    assert figures_of(folder) == before
+    assert rows_without_times(folder) == before
     assert len(read_run(folder).starts) == 1
     for name in (LAST, PREVIOUS):
         (folder / name).unlink()
@@ -167,19 +167,19 @@ def test_a_job_begun_and_killed_before_its_first_checkpoint_starts_anew(tmp_path
     code, text = command("sweep.resume=s")
     assert code == 1
     assert "has no last.pt to go on from" in text
-    assert figures_of(folder) == before, "rows are never thrown away"
+    assert rows_without_times(folder) == before, "rows are never thrown away"
 
 
 def test_a_run_killed_after_its_last_checkpoint_is_only_finished(tmp_path: Path, command: Any) -> None:
     assert command("-m", *TINY, "seed=0,1", "hydra.sweep.dir=s")[0] == 0
     folder = tmp_path / "s" / "000-seed=0"
-    before = figures_of(folder)
+    before = rows_without_times(folder)
     status = json.loads((folder / "status.json").read_text())
     (folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1, "step": 4}))
     code, text = command("sweep.resume=s")
     assert code == 0, text
     assert read_run(folder).state == "finished"
-    assert figures_of(folder) == before
+    assert rows_without_times(folder) == before
 
 
 def test_more_steps_take_finished_runs_further(tmp_path: Path, command: Any) -> None:
@@ -232,7 +232,7 @@ def test_nothing_leaks_from_job_to_job(tmp_path: Path, command: Any) -> None:
     assert command("-m", *words, "model.g_norm=batch,virtual", "seed=3", "hydra.sweep.dir=s")[0] == 0
     builders.run(compose(*words, "model.g_norm=virtual", "seed=3"), tmp_path / "alone")
     together = tmp_path / "s" / "001-model.g_norm=virtual"
-    assert figures_of(together) == figures_of(tmp_path / "alone")
+    assert rows_without_times(together) == rows_without_times(tmp_path / "alone")
     one, other = (load_checkpoint(folder / LAST) for folder in (together, tmp_path / "alone"))
     for network in ("generator", "discriminator", "ema"):
         assert all(torch.equal(value, other[network][name]) for name, value in one[network].items())

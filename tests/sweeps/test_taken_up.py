@@ -16,7 +16,7 @@ from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.run_io.status import mark, read_status
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, compose, python_path
-from tests.same_runs import figures_of
+from tests.same_runs import rows_without_times
 
 TWO = (*TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")
 KILLED = """
@@ -59,7 +59,7 @@ def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
     assert "2 of 2 jobs: 2 finished" in text
     assert read_status(folder).state == "finished"  # type: ignore[union-attr]
     builders.run(compose(*TINY, "metrics=none", "seed=0"), tmp_path / "alone")
-    assert figures_of(folder) == figures_of(tmp_path / "alone")
+    assert rows_without_times(folder) == rows_without_times(tmp_path / "alone")
 
 
 def test_a_run_says_that_it_is_under_way_before_its_data_is_read(
@@ -81,7 +81,7 @@ def test_a_run_says_that_it_is_under_way_before_its_data_is_read(
 def test_damaged_files_around_a_run(tmp_path: Path, command: Any) -> None:
     assert command("-m", *TWO)[0] == 0
     first, second = (tmp_path / "s" / name for name in ("000-seed=0", "001-seed=1"))
-    before = [figures_of(folder) for folder in (first, second)]
+    before = [rows_without_times(folder) for folder in (first, second)]
     asked = (second / "job.json").read_text()
     (first / "status.json").write_text("{")
     (second / "job.json").write_text(asked[:40])
@@ -96,16 +96,16 @@ def test_damaged_files_around_a_run(tmp_path: Path, command: Any) -> None:
     assert "001-seed=1' is not empty, and nothing is overwritten" in text
     (second / "job.json").write_text(asked)
     assert command("sweep.resume=s")[0] == 0
-    assert [figures_of(folder) for folder in (first, second)] == before
+    assert [rows_without_times(folder) for folder in (first, second)] == before
 
 
 def test_a_foreign_run_in_a_jobs_folder_is_not_taken_for_the_job(tmp_path: Path, command: Any) -> None:
     builders.run(compose(*TINY, "metrics=none", "model.d_norm=none"), tmp_path / "s" / "000-seed=0")
-    before = figures_of(tmp_path / "s" / "000-seed=0")
+    before = rows_without_times(tmp_path / "s" / "000-seed=0")
     code, text = command("-m", *TWO, "schedule.steps=9")
     assert code == 1
     assert "000-seed=0' is not empty, and nothing is overwritten" in text
-    assert figures_of(tmp_path / "s" / "000-seed=0") == before
+    assert rows_without_times(tmp_path / "s" / "000-seed=0") == before
 
 
 def test_more_steps_given_on_resume_hold_from_then_on(tmp_path: Path, command: Any) -> None:

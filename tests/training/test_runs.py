@@ -39,7 +39,7 @@ def resume(folder: Path, **asked: Any) -> Path:
 def trained_state(folder: Path) -> dict[str, Any]:
     state = load_checkpoint(folder / "last.pt")
     state["config"] = {k: v for k, v in state["config"].items() if k != "resume"}
-    del state["seconds"], state["logs"]  # of the clock
+    del state["seconds"]
     return state
 
 

@@ -126,7 +126,7 @@ def test_a_broken_exif_is_no_reason_for_a_traceback(tmp_path: Path, exif: bytes)
 
 def test_a_changed_file_is_another_set(tmp_path: Path) -> None:
     """What is cached is known by the pixels, so that nothing stale is found of a file that was changed."""
-    from gantrain.atomic_io import tensor_digest
+    from gantrain.cache import tensor_digest
 
     good(tmp_path, "a.png", "b.png")
     before = tensor_digest(load_folder(tmp_path, 32).images)
