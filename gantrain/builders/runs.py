@@ -1,7 +1,7 @@
-"""A run from its configuration to its report."""
+"""Runs: from a checked configuration to the printed results."""
 
 import contextlib
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -33,30 +33,32 @@ from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer
 
 CHECKPOINTS = 4
 """Files that a run keeps at once: last.pt, previous.pt, best.pt, and the one that is being written."""
-FAILS_UNNORMALISED = ("js", "hellinger", "kl", "pearson")
-"""Generators measured on the digits, see docs/results/objectives.md; Poole's own discriminator was not."""
+log = logging.getLogger(__name__)
+
+FAILS_UNNORMALIZED = ("js", "hellinger", "kl", "pearson")
+"""Generators that cover little of the digits without the exact rule, see docs/results/objectives.md."""
 
 
 def warnings_for(config: Config) -> list[str]:
-    """What is allowed and known to go wrong."""
+    """Warnings about configurations that are allowed and known to fail."""
     found = []
     regularizer = config.regularizer
-    penalised = bool(regularizer.gp or regularizer.dragan or regularizer.r1 or regularizer.r2)
-    constrained = penalised or regularizer.clip or config.model.d_norm == "spectral"
+    penalized = bool(regularizer.gp or regularizer.dragan or regularizer.r1 or regularizer.r2)
+    constrained = penalized or regularizer.clip or config.model.d_norm == "spectral"
     if config.loss.disc == "wasserstein" and not constrained:
         found.append(
             "loss.disc=wasserstein is a distance only for a Lipschitz discriminator, and nothing constrains this one: "
             "set model.d_norm=spectral, regularizer=gp or regularizer=clip"
         )
-    if penalised and config.model.d_norm == "batch":
+    if penalized and config.model.d_norm == "batch":
         found.append(
             "a gradient penalty is about each example's own gradient, and batch norm in the discriminator makes a "
             "logit depend on the whole batch, so that no such gradient exists: set model.d_norm=layer, spectral or none"
         )
     gen = config.loss.gen
-    unhelped = not (config.loss.rule == "exact" and config.loss.normalize_ratio)
+    not_normalized = not (config.loss.rule == "exact" and config.loss.normalize_ratio)
     same_as_measured = config.loss.disc in ("gan", "js") and config.model.name != "poole"  # js has gan's gradients
-    if gen in FAILS_UNNORMALISED and unhelped and same_as_measured:
+    if gen in FAILS_UNNORMALIZED and not_normalized and same_as_measured:
         found.append(
             f"loss.gen={gen} covered far less of the digits than alt without the exact rule and a normalized ratio, "
             f"since the discriminator wins; loss=exact loss.gen={gen} sets both (loss.rule=exact "
@@ -74,15 +76,15 @@ def warnings_for(config: Config) -> list[str]:
 
 
 def with_changes(run: Path, tree: dict[str, Any], asked: dict[str, Any]) -> Config:
-    """A run's own configuration with what this start may change.
+    """The configuration of a resumed run, with the keys that may change on resume.
 
     Args:
-        run: its folder, for the refusal.
-        tree: its configuration, nested.
-        asked: dotted keys given explicitly with this start.
+        run: its folder, for the error message.
+        tree: its nested configuration.
+        asked: dotted keys given on the command line.
 
     Raises:
-        ConfigError: one differs that is not of `MAY_CHANGE_ON_RESUME`.
+        ConfigError: another key differs.
     """
     stored = flatten(tree)
     differ = [
@@ -92,7 +94,7 @@ def with_changes(run: Path, tree: dict[str, Any], asked: dict[str, Any]) -> Conf
     ]
     if differ:
         raise ConfigError(
-            f"resume={str(run)!r} goes on with the run's own configuration, and these keys differ: "
+            f"resume={str(run)!r} continues with the run's own configuration, and these keys differ: "
             f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
         )
     for key, value in asked.items():
@@ -106,13 +108,12 @@ def with_changes(run: Path, tree: dict[str, Any], asked: dict[str, Any]) -> Conf
 
 
 def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = False) -> tuple[Config, dict[str, Any]]:
-    """The configuration of a run to go on with, and its checkpoint.
+    """Configuration and checkpoint of a run to resume.
 
     Args:
         run: its folder.
-        asked: dotted keys given explicitly with this start; only those of `MAY_CHANGE_ON_RESUME` may differ
-            from the run's.
-        may_be_done: whether a run that has done all its steps, and was killed before it said so, is taken too.
+        asked: dotted keys given on the command line; only those of `MAY_CHANGE_ON_RESUME` may differ from the run's.
+        may_be_done: whether to accept a run that has done all its steps and was killed before its final status.
 
     Raises:
         CheckpointError: there is no usable checkpoint.
@@ -122,20 +123,20 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
     config = with_changes(run, to_dict(stored_config(state, run)), asked)
     if config.schedule.steps <= state["step"] and not may_be_done:
         raise ConfigError(
-            f"resume={str(run)!r} has done its {state['step']} steps; give a larger schedule.steps to go further"
+            f"resume={str(run)!r} has done its {state['step']} steps; set a larger schedule.steps to train longer"
         )
     return config, state
 
 
 def stored_config(state: dict[str, Any], folder: Path) -> Config:
-    """The configuration that a checkpoint holds.
+    """The configuration in a checkpoint.
 
     Args:
-        state: what was read of it.
-        folder: of the run, for the refusal.
+        state: the checkpoint.
+        folder: of the run, for the error message.
 
     Raises:
-        CheckpointError: it is none of this gantrain.
+        CheckpointError: it is not a configuration of this version.
     """
     try:
         return from_dict(state["config"])
@@ -149,15 +150,19 @@ def stored_config(state: dict[str, Any], folder: Path) -> Config:
 def run(
     config: Config, folder_path: Path, state: dict[str, Any] | None = None, *, prune: Prune | None = None
 ) -> Outcome:
-    """Trains as configured, in that folder, from `state` if it is given; prints what came out.
+    """Trains a run in a folder and prints its results.
 
-    `prune` may end it early, see `Trainer`. Of several processes of torchrun the first one calls this, and has the
-    others do the same, see `run_worker`.
+    With torchrun the main process calls this, and the others take part through `run_worker`.
+
+    Args:
+        config: the run's.
+        folder_path: its folder.
+        state: the checkpoint to resume from; None starts a new run.
+        prune: may end the run early, see `Trainer`.
 
     Raises:
-        ValueError: one of gantrain's errors for users: a device, data, weights, a folder or a checkpoint.
-        NotFiniteError: training ran into a value that is not finite.
-        StoppedByDoctorError: the doctor ended the run, which is saved and reported all the same.
+        GantrainError: a device, data, weights, a folder or a checkpoint cannot be used; training ran into a value that
+            is not finite; or the doctor ended the run, whose results are saved and printed all the same.
     """
     processes = current_processes()
     broadcast_task((to_dict(config), str(folder_path), state))
@@ -168,7 +173,7 @@ def run(
 
 
 def run_worker() -> None:
-    """Takes part in the run that the first process is about to start, or in none if that one ends before."""
+    """Takes part in the run that the main process starts; returns if that ends without starting one."""
     task = receive_task()
     if task is not None:
         tree, folder, state = task
@@ -176,7 +181,7 @@ def run_worker() -> None:
 
 
 def check_shares(config: Config, processes: Processes) -> None:
-    """Refuses what several processes cannot share out.
+    """Refuses a batch that the processes cannot split evenly.
 
     Raises:
         ConfigError: schedule.batch_size is not a multiple of the number of processes.
@@ -184,7 +189,7 @@ def check_shares(config: Config, processes: Processes) -> None:
     size, count = config.schedule.batch_size, processes.world_size
     if size % count:
         raise ConfigError(
-            f"schedule.batch_size={size} is that of all {count} processes together and does not part evenly among "
+            f"schedule.batch_size={size} is that of all {count} processes together and cannot be split evenly among "
             f"them: set a multiple of {count}"
         )
 
@@ -204,9 +209,9 @@ def _run(
     reset_peak_memory(device)
     warnings = warnings_for(config)
     for warning in warnings:
-        print(f"gantrain: warning: {warning}", file=sys.stderr)
+        log.warning("%s", warning)
     weights = find_weights(config)
-    with processes.main_process_first():  # a download is for all of them
+    with processes.main_process_first():  # downloads are shared
         prepare_data(config)
     training_set = load_data(config, "train")
     metrics = build_metrics(config, weights, training_set, device, processes)
@@ -216,28 +221,31 @@ def _run(
     trainer.prune = prune
     if state is not None:
         take_up(trainer, state, folder_path)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    resume_step = None if state is None else trainer.step
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     if processes.world_size > 1:
-        name = f"{processes.world_size} x {name}"
+        device_name = f"{processes.world_size} x {device_name}"
     folder: RunFolder
     if processes.is_main:
-        check_free_space(folder_path, trainer.checkpoint_bytes(), 1 if state is not None else CHECKPOINTS)
+        check_free_space(folder_path, trainer.checkpoint_bytes(), CHECKPOINTS if state is None else 1)
         if state is not None:
             set_aside_damaged(folder_path, state)
-        folder = RunFolder(folder_path, trainer.config, name, resume_step=resume_step, warnings=warnings)
+        resume_step = None if state is None else trainer.step
+        folder = RunFolder(folder_path, trainer.config, device_name, resume_step=resume_step, warnings=warnings)
     else:
         folder = SilentFolder(folder_path)
-    examples = "points" if isinstance(training_set, PointSet) else "images"
-    print(
-        f"{trainer.train_step.objective} on {len(training_set):,} {examples} of {training_set.name}, {name}; "
-        f"executor: {trainer.executor}",
-        file=sys.stderr,
+    log.info(
+        "%s on %s %s of %s, %s; executor: %s",
+        trainer.train_step.objective,
+        f"{len(training_set):,}",
+        "points" if isinstance(training_set, PointSet) else "images",
+        training_set.name,
+        device_name,
+        trainer.executor,
     )
     try:
         outcome = trainer.fit(folder)
     except Exception as error:
-        with contextlib.suppress(OSError):  # the disk may be what is full
+        with contextlib.suppress(OSError):  # the disk may be full
             folder.end(FAILED, trainer.step, str(error) or type(error).__name__)
         raise
     finally:
@@ -248,17 +256,17 @@ def _run(
         print(f"               {trainer.traced_seconds:.1f} s of the training time went into it", flush=True)
     if outcome.stopped is not None:
         raise StoppedByDoctorError(
-            f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; what it says of it stands in "
-            f"{METRICS} as kind doctor. resume={folder_path} goes on all the same"
+            f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; its evidence and advice are in "
+            f"{METRICS}, kind doctor. resume={folder_path} continues all the same"
         )
     return outcome
 
 
 def take_up(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
-    """Has a trainer go on where a checkpoint was taken.
+    """Restores a trainer from a checkpoint.
 
     Raises:
-        CheckpointError: it does not fit.
+        CheckpointError: it does not fit the run's configuration.
     """
     try:
         trainer.load_state_dict(state)
@@ -266,19 +274,19 @@ def take_up(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(
             f"the checkpoint in {str(folder)!r} does not fit its configuration ({reason}); copy {BEST} over "
-            f"{LAST} if there is one, or start the run anew"
+            f"{LAST} if there is one, or start a new run"
         ) from None
 
 
 def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.device) -> str:
-    """What a run reached and where it lies, in a few lines."""
+    """Summary of a finished run: results and paths."""
     end = "Stopped" if outcome.stopped else "Pruned" if outcome.pruned else "Done"
     lines = [f"\n{end}: {outcome.step} steps of {config.name}{f' ({outcome.pruned})' if outcome.pruned else ''}"]
     lines += [f"  {name}: {value:.5g}" for name, value in outcome.metric_values.items()]
     if outcome.best:
         lines.append(f"  best {outcome.best['headline']}: {outcome.best['value']:.5g} at step {outcome.best['step']}")
     if config.paper.source:
-        lines.append(f"  {config.paper.source}: {config.paper.published or 'no figure published'}")
+        lines.append(f"  {config.paper.source}: {config.paper.published or 'no published value'}")
     lines += [
         f"  samples      {folder.samples}/{outcome.step:07d}.png",
         *([f"  animation    {folder.samples / ANIMATION}"] if (folder.samples / ANIMATION).is_file() else []),
@@ -288,7 +296,7 @@ def report(config: Config, folder: RunFolder, outcome: Outcome, device: torch.de
         f"  peak memory  {peak_memory(device)}",
     ]
     if outcome.findings:
-        lines.append(f"  doctor       {', '.join(outcome.findings)} (what to change: kind doctor in {METRICS})")
+        lines.append(f"  doctor       {', '.join(outcome.findings)} (advice: kind doctor in {METRICS})")
     if outcome.diagnostics_share is not None:
         lines.append(f"  diagnostics  {outcome.diagnostics_share:.2%} of the training time")
     return "\n".join(lines)

@@ -1,24 +1,37 @@
-"""What a person sees while a run trains."""
+"""Progress of a run on the terminal."""
 
+import contextlib
+import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from tqdm import tqdm
 
 HOUR = 3600.0
-FIRST_LOOK = 10  # steps before the length of the run is estimated
+FIRST_STEPS = 10
+"""Steps before the length of the run is estimated."""
+LINE_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
 
 
 class Progress:
-    """A bar on a terminal; elsewhere (a log file, a notebook's pipe) a line every 15 seconds."""
+    """A progress bar on a terminal; elsewhere a line every 15 seconds."""
 
     def __init__(self, *, first: int, steps: int, images: Callable[[int], int], warn_slow: bool) -> None:
-        """Starts at step `first` of `steps`; `images(step)` real images reach D in that many steps."""
+        """Starts the clock.
+
+        Args:
+            first: step that the run starts or resumes from.
+            steps: last step.
+            images: step -> real images that D has seen by then.
+            warn_slow: whether to warn after the first steps if the run will take hours.
+        """
         self.first, self.steps, self.images = first, steps, images
         self.warn_slow = warn_slow
-        self.words: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
         self.started = self.last_line = time.monotonic()
         self.terminal = sys.stderr.isatty()
         self.bar = tqdm(
@@ -26,7 +39,7 @@ class Progress:
         )
 
     def __enter__(self) -> "Progress":
-        """The bar itself."""
+        """Returns itself."""
         return self
 
     def __exit__(
@@ -36,46 +49,49 @@ class Progress:
         self.bar.close()
 
     def advance(self, step: int) -> None:
-        """`step` steps are done."""
-        self.bar.set_postfix({**self.words, "images/s": f"{self.images_per_second(step):.0f}"}, refresh=False)
+        """Shows that `step` steps are done."""
+        self.bar.set_postfix({**self.shown, "images/s": f"{self.images_per_second(step):.0f}"}, refresh=False)
         self.bar.update()
         done = step - self.first
-        if self.warn_slow and done == min(FIRST_LOOK, self.steps - self.first):
+        if self.warn_slow and done == min(FIRST_STEPS, self.steps - self.first):
             self._warn_if_slow(done)
-        if not self.terminal and (time.monotonic() - self.last_line > 15 or step == self.steps):
+        if not self.terminal and (time.monotonic() - self.last_line > LINE_SECONDS or step == self.steps):
             self.last_line = time.monotonic()
-            self.say(self._line(step))
+            log.info("%s", self._line(step))
 
-    def show(self, **words: str) -> None:
-        """Figures that stand beside the bar until they are shown again."""
-        self.words |= words
+    def show(self, **values: str) -> None:
+        """Sets values that are shown with the progress from now on."""
+        self.shown |= values
 
-    def say(self, line: str) -> None:
-        """Prints a line above the bar."""
-        self.bar.write(line, file=sys.stderr) if self.terminal else print(line, file=sys.stderr, flush=True)
-
-    def exclude(self, seconds: float) -> None:
-        """Takes time that went into something other than training (measuring, grids) out of the speed."""
-        self.started += seconds
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Excludes the time of the block (evaluation, grids, checkpoints) from training time and speed."""
+        paused = time.monotonic()
+        try:
+            yield
+        finally:
+            self.started += time.monotonic() - paused
 
     def training_seconds(self) -> float:
-        """Time that went into training since the start."""
+        """Training time since the start."""
         return time.monotonic() - self.started
 
     def images_per_second(self, step: int) -> float:
-        """Real images that reached D a second, in training alone."""
+        """Real images that D sees per second of training time."""
         return (self.images(step) - self.images(self.first)) / max(self.training_seconds(), 1e-9)
 
     def _line(self, step: int) -> str:
         rate = self.images_per_second(step)
         left = (self.images(self.steps) - self.images(step)) / max(rate, 1e-9)
-        words = "  ".join(f"{name} {value}" for name, value in self.words.items())
-        return f"step {step}/{self.steps}  {rate:.0f} images/s  {tqdm.format_interval(left)} left  {words}"
+        shown = "  ".join(f"{name} {value}" for name, value in self.shown.items())
+        return f"step {step}/{self.steps}  {rate:.0f} images/s  {tqdm.format_interval(left)} left  {shown}"
 
     def _warn_if_slow(self, done: int) -> None:
         seconds = (time.monotonic() - self.started) / done * (self.steps - self.first)
         if seconds > HOUR:
-            self.say(
-                f"At this speed the {self.steps:,} steps take about {seconds / HOUR:.1f} hours on this CPU. "
-                "Smaller things to try: experiment=demo (minutes), or model.width=16 schedule.steps=1000."
+            log.warning(
+                "at this speed the %s steps take about %.1f hours on this CPU; smaller things to try: experiment=demo "
+                "(minutes), or model.width=16 schedule.steps=1000",
+                f"{self.steps:,}",
+                seconds / HOUR,
             )

@@ -1,4 +1,4 @@
-"""What a run looks at every so many steps to tell how the game stands; it draws from no stream of the training."""
+"""Diagnostics of a run at regular steps; they draw from none of the random generators of training."""
 
 import dataclasses
 import math
@@ -25,18 +25,20 @@ from gantrain.diagnostics.statistics import (
 from gantrain.metrics.metric import evaluating
 from gantrain.training.train_step import TrainStep
 
-EXAMPLES = 64  # of each kind that D judges anew, and that are compared
-STEPS_READ = 8  # of the interval, for what is computed by pairs or by autograd
+EXAMPLES = 64
+"""Examples of each kind that D discriminates and that are compared."""
+STEPS_READ = 8
+"""Steps of the interval that are read for values computed from pairs of examples or by autograd."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was found at a step.
+class Measurement:
+    """Diagnostics of one step.
 
     Attributes:
-        values: figures by name; those that the objective or the data do not have are left out.
+        values: by name, without those that the objective or the data do not have.
         curve: D's reliability curve, for discriminators that estimate a ratio.
-        logits: v by whose examples they are, for histograms.
+        logits: D's logits v by kind of example, for histograms.
     """
 
     values: dict[str, float]
@@ -45,13 +47,13 @@ class Look:
 
 
 class Diagnostics:
-    """Looks at an iteration every `every` steps.
+    """Measures diagnostics of a training step every `every` steps.
 
-    Everything but v on held-out examples comes from what the iteration recorded. For these D judges, in eval mode
-    and without touching any state of it, as many training examples, held-out ones and fakes.
+    They are computed from the step's buffer. To detect overfitting D also discriminates equally many training
+    examples, held-out examples and fakes, in eval mode and without changing any state.
 
     Attributes:
-        seconds: wall-clock time that went into it since it was made.
+        seconds: wall-clock time spent on diagnostics.
     """
 
     def __init__(
@@ -62,13 +64,13 @@ class Diagnostics:
         trained: tuple[Tensor, Tensor],
         held_out: tuple[Tensor, Tensor] | None,
     ) -> None:
-        """Takes sets on the iteration's device.
+        """Takes examples on the device of the training step.
 
         Args:
-            train_step: what is looked at.
-            every: generator steps between two looks.
-            trained: some of the training examples, as their set holds them, and their labels.
-            held_out: real examples that D is never trained on; None for a data set that has none.
+            train_step: the step to diagnose.
+            every: generator steps between two measurements.
+            trained: some training examples, as their data set holds them, and their labels.
+            held_out: real examples that D is never trained on; None for a data set without a test split.
         """
         self.train_step = train_step
         self.every = every
@@ -79,21 +81,21 @@ class Diagnostics:
         self._before: Tensor | None = None
 
     def is_due(self) -> bool:
-        """Whether this step is one to look at."""
+        """Whether diagnostics are due after this step."""
         return self.train_step.step % self.every == 0
 
     def keep_gradient(self) -> None:
-        """Keeps the generator's gradient if the next step is one to look at; waits for nothing.
+        """Keeps the generator's gradient if diagnostics are due after the next step; does not wait for the device.
 
-        It is called after each step and its look.
+        It is called after each step.
         """
         if (self.train_step.step + 1) % self.every == 0:
             started = time.monotonic()
             self._before = self._gradient()
             self.seconds += time.monotonic() - started
 
-    def look(self) -> Look:
-        """What the iterations since `buffer` were cleared show; waits for the device."""
+    def measure(self) -> Measurement:
+        """Diagnostics of the steps since the buffer was cleared; waits for the device."""
         started = time.monotonic()
         train_step, buffer, objective = self.train_step, self.train_step.buffer, self.train_step.objective
         real, fake, generated = buffer.logits.cpu()
@@ -119,40 +121,40 @@ class Diagnostics:
             values["overfitting/r_t"] = float((real - objective.boundary).sign().mean())
         curve = None
         if objective.has_log_ratio:
-            unbounded = dataclasses.replace(objective, max_log_ratio=None)  # a bound would hide what D says
+            unbounded = dataclasses.replace(objective, max_log_ratio=None)  # the bound would hide D's estimate
             on_real, on_fake = (unbounded.log_ratio(v) for v in (real, fake))
             curve = reliability(on_real, on_fake)
             values["D/calibration_error"] = curve.error
-            # Medians over the steps, since one example in a thousand decides the mean of a ratio.
+            # Medians over the steps, since a single example can dominate the mean of a ratio.
             values["ratio/typical_E_p[r]"] = float(on_fake.double().exp().nanmean(dim=1).nanmedian())
             values["ratio/typical_E_q[1/r]"] = float((-on_real.double()).exp().nanmean(dim=1).nanmedian())
             both = torch.sigmoid(torch.cat((on_real, on_fake)))
             values["D/distance_from_half"] = float((both - 0.5).abs().nanmean())
         logits = {"real": real, "fake": fake, "generated": generated}
-        found, judged = self._compare()
+        found, logits_of = self._compare()
         values |= found
-        if "held_out" in judged:
-            logits["held_out"] = judged["held_out"]
+        if "held_out" in logits_of:
+            logits["held_out"] = logits_of["held_out"]
         self.seconds += time.monotonic() - started
-        return Look({name: value for name, value in values.items() if not math.isnan(value)}, curve, logits)
+        return Measurement({name: value for name, value in values.items() if not math.isnan(value)}, curve, logits)
 
     def state_dict(self) -> dict[str, Tensor | None]:
-        """The gradient that the next look compares with, if it is kept already."""
+        """The kept gradient, if the next measurement compares with it."""
         return {"gradient": self._before}
 
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
-        """Goes on where `state_dict` was taken."""
+        """Restores what `state_dict` returned."""
         gradient = state["gradient"]
         self._before = None if gradient is None else gradient.to(self.train_step.device)
 
     def _gradient(self) -> Tensor:
-        """The generator's last gradient, which stands in its parameters until its next step."""
+        """The generator's last gradient, flat; its parameters hold it until the next step."""
         parameters = self.train_step.networks.generator.parameters()
         return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
     @torch.no_grad()
     def _compare(self) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Figures of a batch of training examples, held-out ones and fakes, and v on each of them."""
+        """Values from equally many training examples, held-out examples and fakes, and D's logits on them."""
         train_step = self.train_step
         fakes, labels = train_step.buffer.fakes, train_step.buffer.fake_labels
         assert fakes is not None
@@ -179,13 +181,13 @@ class Diagnostics:
             of_sets = [
                 train_step.discriminate(train_step.augment_inputs(images, draws), of)[0] for images, of in sets.values()
             ]
-        judged = dict(zip(sets, torch.stack(of_sets).cpu(), strict=True))
-        values |= {f"overfitting/logit_{name}": float(v.mean()) for name, v in judged.items()}
-        values["overfitting/r_v"] = overfitting(judged["trained"], judged["held_out"], judged["generated"])
-        return values, judged
+        logits_of = dict(zip(sets, torch.stack(of_sets).cpu(), strict=True))
+        values |= {f"overfitting/logit_{name}": float(v.mean()) for name, v in logits_of.items()}
+        values["overfitting/r_v"] = overfitting(logits_of["trained"], logits_of["held_out"], logits_of["generated"])
+        return values, logits_of
 
     def _batch(self, of_set: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor | None]:
-        """Examples of a set as D sees them and labels if it reads them; others at each look, in order."""
+        """The next examples of a set as D sees them, and labels if D reads them."""
         held, labels = of_set
         networks = self.train_step.networks
         first = self.train_step.step // self.every * count

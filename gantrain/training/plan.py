@@ -1,4 +1,4 @@
-"""What a run does besides training, how it samples, and what it reaches."""
+"""Length and intervals of a run, how it samples, and what it reaches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long a run is and how often it writes, in generator steps; `measure_every` 0 is the end only."""
+    """Length of a run and the intervals between logging, grids, checkpoints and evaluations, in generator steps.
+
+    Each of these also happens at the last step; `measure_every` 0 means only there.
+    """
 
     steps: int
     log_every: int
@@ -17,10 +20,29 @@ class Plan:
     checkpoint_every: int
     measure_every: int
 
+    def logs(self, step: int) -> bool:
+        """Whether scalars are logged after this step."""
+        return self._is_due(step, self.log_every)
+
+    def draws(self, step: int) -> bool:
+        """Whether a sample grid is drawn after this step."""
+        return self._is_due(step, self.grids_every)
+
+    def measures(self, step: int) -> bool:
+        """Whether the metrics are evaluated after this step."""
+        return self._is_due(step, self.measure_every)
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is due after this step."""
+        return self._is_due(step, self.checkpoint_every)
+
+    def _is_due(self, step: int, every: int) -> bool:
+        return step == self.steps or (every > 0 and step % every == 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How images are generated for grids and metrics."""
+    """How images are generated for grids and metrics: seed, number, batch size, and generators (ema, raw)."""
 
     seed: int
     count: int
@@ -30,14 +52,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What the sample grids show: the same z over all of training.
+    """What the sample grids show; z is the same during all of training.
 
     Attributes:
         z: latents (N, latent_dim).
-        labels: classes (N,), a class a row, for networks that read them.
-        real: training examples, shown once.
-        draw: examples and the discriminator's judgment of any -> picture, floats (3, H, W) in [0, 1].
-        animated: whether the pictures become an animation at the end.
+        labels: classes (N,), one per row of the grid, for networks that read them.
+        real: training examples, drawn once.
+        draw: (examples, function from examples to D's logits) -> picture, floats (3, H, W) in [0, 1].
+        animated: whether the grids become an animation at the end.
     """
 
     z: Tensor
@@ -49,16 +71,16 @@ class Grid:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run reached.
+    """The result of a run.
 
     Attributes:
-        step: its last.
-        figures: the last measurement of each metric.
-        best: of the first metric.
-        diagnostics_share: of the training time since the run was last started, what went into diagnostics.
-        stopped: what the doctor found where it ended the run.
-        pruned: why a sweep ended the run before its last step.
-        findings: the names of all that it has found since the run began.
+        step: generator steps done.
+        metric_values: latest value of each metric, by name and network.
+        best: name, headline, value and step of the best evaluation by the first metric's headline; {} without one.
+        diagnostics_share: share of the training time since the last start that diagnostics took; None without them.
+        stopped: the doctor's finding that ended the run.
+        pruned: why a sweep ended the run early.
+        findings: names of all findings since the run began.
     """
 
     step: int

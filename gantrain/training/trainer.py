@@ -1,7 +1,7 @@
-"""The run: iterations, and what is written down between them."""
+"""The training loop: steps, and the logging, sampling, evaluation and checkpoints between them."""
 
 import contextlib
-import sys
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,24 +29,31 @@ from gantrain.training.plan import Grid, Outcome, Plan, Sampling
 from gantrain.training.train_step import TrainStep
 
 Prune = Callable[[int, dict[str, float]], str | None]
-"""Step that was measured and the figures since -> why a run is not worth going on with, or None."""
-
-
+"""(step of an evaluation, the metrics so far) -> the reason to end the run, or None."""
 RNG = ("rng_cpu", "rng_cuda")
-"""In a checkpoint: the states of the default generators."""
+"""Keys of a checkpoint for the states of the default generators."""
+
+log = logging.getLogger(__name__)
 
 
 class StoppedByDoctorError(GantrainError):
-    """The doctor ended the run; its last checkpoint holds the step of the finding."""
+    """The doctor has ended the run; its last checkpoint holds the step of the finding."""
 
     exit_code = FAILED
 
 
 class Trainer:
-    """Runs iterations according to a plan and leaves scalars, grids, metrics and checkpoints.
+    """Trains a pair of networks and writes scalars, sample grids, metrics and checkpoints into a run folder.
 
     Attributes:
         prune: called after each evaluation but the last; may end the run. None never does.
+        stopped: the doctor's finding that ended the run.
+        pruned: why `prune` ended the run.
+        saved_step: step of last.pt.
+        best: name, headline, value and step of the best evaluation by the first metric's headline; {} without one.
+        metric_values: latest value of each metric, by name and network.
+        trace: path of the profiler's trace, once written.
+        traced_seconds: training time that the trace has taken.
     """
 
     def __init__(
@@ -65,26 +72,22 @@ class Trainer:
         executor: str = "eager",
         profiled: bool = False,
     ) -> None:
-        """Takes built parts.
+        """Takes the parts of a run.
 
         Args:
-            train_step: the step, with networks, objective, optimizers and data.
-            plan: when to write what.
-            sampling: how to generate images.
-            metrics: what to measure; [] for nothing. The first one's headline decides which checkpoint is best.
+            train_step: the step with networks, objective, optimizers and data.
+            plan: length of the run, and the intervals of everything else.
+            sampling: how images for metrics are generated.
+            metrics: what to evaluate, [] for nothing; the headline of the first one selects best.pt.
             grid: what the sample grids show.
-            config: the configuration, nested, for the checkpoint.
-            classes: the names of the data set's classes, for the checkpoint.
-            learning_rate_factor: step -> what the optimizers' learning rates are multiplied with.
-            diagnostics: what looks at the run for the doctor; None for neither.
+            config: the nested configuration, for the checkpoint.
+            classes: names of the data set's classes, for the checkpoint.
+            learning_rate_factor: step -> factor on the initial learning rates.
+            diagnostics: diagnostics for the doctor; None for no doctor.
             stop_at_a_finding: whether the doctor's first finding ends the run.
-            executor: how the iteration runs, in words.
-            profiled: whether a trace of some iterations is written.
+            executor: description of how the step is executed.
+            profiled: whether to write a profiler trace of some steps.
         """
-        self.profiled = profiled
-        self.trace: Path | None = None
-        self.traced_seconds = 0.0
-        self.executor = executor
         self.train_step = train_step
         self.plan = plan
         self.sampling = sampling
@@ -96,14 +99,18 @@ class Trainer:
         self.diagnostics = diagnostics
         self.doctor = Doctor()
         self.stop_at_a_finding = stop_at_a_finding
+        self.executor = executor
+        self.profiled = profiled
         self.prune: Prune | None = None
-        self.pruned: str | None = None
-        self._earlier_seconds = 0.0
-        self._progress: Progress | None = None
         self.stopped: str | None = None
+        self.pruned: str | None = None
         self.saved_step = 0
         self.best: dict[str, Any] = {}
         self.metric_values: dict[str, float] = {}
+        self.trace: Path | None = None
+        self.traced_seconds = 0.0
+        self._earlier_seconds = 0.0
+        self._progress: Progress | None = None
 
     @property
     def step(self) -> int:
@@ -112,16 +119,16 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Of training, over all starts of the run: without measuring, grids and checkpoints."""
+        """Training time over all starts of the run, without evaluation, grids and checkpoints."""
         return self._earlier_seconds + (self._progress.training_seconds() if self._progress else 0.0)
 
     @property
     def processes(self) -> Processes:
-        """Those that train together; each does all that follows, the first alone writes and decides."""
+        """The processes of the run; the main one writes files and makes decisions."""
         return self.train_step.processes
 
     def images_at(self, step: int) -> int:
-        """Real images that reach D in the first `step` generator steps."""
+        """Real images that D has seen after `step` generator steps."""
         return self.train_step.batches.batch_size * self.train_step.d_steps.total(step)
 
     def fit(self, folder: RunFolder) -> Outcome:
@@ -129,7 +136,7 @@ class Trainer:
 
         Raises:
             NotFiniteError: a loss or gradient was not finite; the message names step, side and objective.
-            StopRequested: a signal has asked for that; last.pt holds the step.
+            StopRequested: a signal has stopped the run, and last.pt holds its step.
         """
         self.train_step.buffer.clear()
         if self.step == 0:
@@ -137,24 +144,24 @@ class Trainer:
             self._draw_grid(folder)
             self._save(folder, LAST)
         self.saved_step = self.step
-        left = self.plan.steps - self.step
-        on_cpu = self.train_step.device.type == "cpu"
-        progress = Progress(first=self.step, steps=self.plan.steps, images=self.images_at, warn_slow=on_cpu)
-        self._progress = progress
-        self._tell(folder, RUNNING, now=True)
+        device, steps_left = self.train_step.device, self.plan.steps - self.step
+        progress = self._progress = Progress(
+            first=self.step, steps=self.plan.steps, images=self.images_at, warn_slow=device.type == "cpu"
+        )
+        self._write_status(folder, RUNNING, now=True)
+        profile = None
+        if self.profiled and steps_left and self.processes.is_main:
+            profile = Profile(folder.path, device, steps=steps_left)
         with progress:
             if self.best:
-                progress.show(
-                    **{self.best["name"]: f"{self.metric_values.get(self.best['headline'], self.best['value']):.4g}"}
-                )
-            profiled = self.profiled and left and self.processes.is_main
-            profile = Profile(folder.path, self.train_step.device, steps=left) if profiled else None
+                value = self.metric_values.get(self.best["headline"], self.best["value"])
+                progress.show(**{self.best["name"]: f"{value:.4g}"})
             try:
                 with handle_signals():
-                    self._iterate(folder, progress, profile)
+                    self._train(folder, progress, profile)
             except BaseException:
-                with contextlib.suppress(OSError):  # the disk may be what is full
-                    self._tell(folder, RUNNING, now=True)  # how far it came; who catches it says what became of it
+                with contextlib.suppress(OSError):  # the disk may be full
+                    self._write_status(folder, RUNNING, now=True)  # the caller writes the final state
                 raise
             finally:
                 if profile is not None:
@@ -165,14 +172,19 @@ class Trainer:
             folder.animate()
         state = STOPPED if self.stopped else PRUNED if self.pruned else FINISHED
         folder.end(state, self.step, self.stopped or self.pruned)
-        self._tell(folder, state, now=True)
-        share = None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9)
+        self._write_status(folder, state, now=True)
         return Outcome(
-            self.step, self.metric_values, self.best, share, self.stopped, self.pruned, list(self.doctor.told)
+            step=self.step,
+            metric_values=self.metric_values,
+            best=self.best,
+            diagnostics_share=None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9),
+            stopped=self.stopped,
+            pruned=self.pruned,
+            findings=list(self.doctor.told),
         )
 
-    def _iterate(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
-        """Trains step by step until the last step or until something ends the run."""
+    def _train(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
+        """Trains step by step until the last step, or until the doctor, `prune` or a signal ends the run."""
         train_step, plan = self.train_step, self.plan
         on_cpu = train_step.device.type == "cpu"
         while self.step < plan.steps:
@@ -180,40 +192,34 @@ class Trainer:
             train_step.run()
             if profile is not None:
                 profile.step()
-            last = self.step == plan.steps
-            log = last or self.step % plan.log_every == 0
-            draw = last or self.step % plan.grids_every == 0
-            measure = bool(self.metrics) and (last or (plan.measure_every > 0 and self.step % plan.measure_every == 0))
-            save = last or self.step % plan.checkpoint_every == 0
-            if on_cpu or log:  # on a GPU this waits for the device
+            draws, saves, logs = plan.draws(self.step), plan.saves(self.step), plan.logs(self.step)
+            measures = bool(self.metrics) and plan.measures(self.step)
+            if on_cpu or logs:  # on a GPU this waits for the device
                 check_finite(train_step, self.saved_step)
-            if log:
+            if logs:
                 self._log(folder, progress)
             if self.diagnostics is not None:
                 self.diagnostics.keep_gradient()
-            paused = time.monotonic()
-            if draw or measure or save:
-                self.processes.broadcast_tensors(train_step.tensors().values())  # each has its own running statistics
-            if draw:
-                self._draw_grid(folder)
-            improved = False
-            if measure:
-                check_finite(train_step, self.saved_step)
-                improved = self._measure(folder, progress)
-            signal = None if last else self._stop_signal()
-            ends = last or signal is not None or self.stopped is not None or self.pruned is not None
-            if save or improved or ends:
-                check_finite(train_step, self.saved_step)
-                self._save(folder, *([BEST] if improved else []), LAST)
-            progress.exclude(time.monotonic() - paused)
+            with progress.paused():
+                if draws or measures or saves:  # each process has its own batch norm statistics
+                    self.processes.broadcast_tensors(train_step.tensors().values())
+                if draws:
+                    self._draw_grid(folder)
+                improved = measures and self._measure(folder, progress)
+                signal = self._stop_signal()
+                ends = self.step == plan.steps or bool(self.stopped or self.pruned or signal)
+                if saves or improved or ends:
+                    self._save(folder, *([BEST] if improved else []), LAST)
             progress.advance(self.step)
-            if signal is not None and self.stopped is None and self.pruned is None:
+            if signal is not None and not (self.stopped or self.pruned):
                 raise StopRequested(signal)
             if ends:
-                break
+                return
 
     def _stop_signal(self) -> str | None:
         """The signal that stops the run; several processes, which stop together, check only where they log."""
+        if self.step == self.plan.steps:
+            return None
         if self.processes.world_size == 1:
             return pending_signal()
         if self.step % self.plan.log_every:
@@ -221,7 +227,7 @@ class Trainer:
         return next((name for name in self.processes.gather_objects(pending_signal()) if name is not None), None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the rest of the run."""
+        """Everything that the rest of the run depends on."""
         train_step = self.train_step
         state = {
             "step": self.step,
@@ -246,20 +252,20 @@ class Trainer:
             state["ema_updates"] = train_step.ema.updates
         if train_step.device.type == "cuda":
             state["rng_cuda"] = torch.cuda.get_rng_state(train_step.device)
-        if self.processes.world_size > 1:  # dropout is each process's own
+        if self.processes.world_size > 1:  # each draws its own dropout
             state["rng_of_ranks"] = self.processes.gather_objects({key: state[key] for key in RNG if key in state})
         return state
 
     def checkpoint_bytes(self) -> int:
-        """Approximate size of a checkpoint."""
+        """Approximate size of a checkpoint in bytes."""
         tensors = (*self.train_step.tensors().values(), self.train_step.batches.order)
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken.
+        """Restores what `state_dict` returned.
 
         Raises:
-            LookupError, RuntimeError, TypeError, ValueError: it is not one of such a trainer.
+            LookupError, RuntimeError, TypeError, ValueError: it belongs to another configuration.
         """
         train_step = self.train_step
         load_network(train_step.networks.generator, state["generator"], "the generator")
@@ -267,10 +273,9 @@ class Trainer:
         train_step.load_optimizers(state["optimizer_g"], state["optimizer_d"])
         train_step.batches.load_state_dict(state["batches"])
         if not train_step.load_state_dict(state["train_step"], step=state["step"]):
-            print(
-                "the run was trained on another kind of device: it goes on with the same networks and data order, "
-                "and with z, flips and dropout drawn anew",
-                file=sys.stderr,
+            log.warning(
+                "the run was trained on another kind of device: it continues with the same networks and data order, "
+                "and with new random numbers for z, flips and dropout"
             )
         self._load_rng(state)
         if train_step.ema is not None:
@@ -283,14 +288,15 @@ class Trainer:
         self._earlier_seconds = state.get("seconds", 0.0)
 
     def _load_rng(self, state: dict[str, Any]) -> None:
-        """The default generators, which dropout draws from: as they were, where as many processes go on."""
+        """Restores the default generators, which dropout uses, if the number of processes is the same."""
         processes = self.processes
         of_ranks = state.get("rng_of_ranks", [{key: state[key] for key in RNG if key in state}])
         if len(of_ranks) != processes.world_size:
-            print(
-                f"the run was trained by {len(of_ranks)} processes and goes on with {processes.world_size}: the same "
-                "batches and networks, to rounding; dropout is drawn anew",
-                file=sys.stderr,
+            log.warning(
+                "the run was trained by %d processes and continues with %d: batches and networks are the same up to "
+                "rounding, dropout draws new random numbers",
+                len(of_ranks),
+                processes.world_size,
             )
             torch.manual_seed(processes.rank_seed(self.config["seed"], self.step))
             return
@@ -314,6 +320,7 @@ class Trainer:
         return logits
 
     def _log(self, folder: RunFolder, progress: Progress) -> None:
+        """Writes the scalars of the steps since the last call, and diagnostics where they are due."""
         buffer = self.train_step.buffer
         real, fake, generated = buffer.logits
         values = pair_scalars(
@@ -331,7 +338,7 @@ class Trainer:
         values["cost/images"] = self.images_at(self.step)
         values["cost/seconds"] = self.seconds
         folder.scalars(self.step, values)
-        self._tell(folder, RUNNING)
+        self._write_status(folder, RUNNING)
         if "D/real" in values:
             progress.show(**{"D(x)": f"{values['D/real']:.2f}", "D(G(z))": f"{values['D/generated']:.2f}"})
         else:
@@ -344,20 +351,21 @@ class Trainer:
     def _diagnose(
         self, diagnostics: Diagnostics, scalars: dict[str, float], folder: RunFolder, progress: Progress
     ) -> None:
-        """A row of diagnostics, and what the doctor says of it and the row of scalars."""
-        look = diagnostics.look()
+        """Writes a row of diagnostics, and the doctor's findings in it and in the row of scalars."""
+        measured = diagnostics.measure()
         started = time.monotonic()
         share = diagnostics.seconds / max(progress.training_seconds(), 1e-9)
-        folder.diagnostics(self.step, {**look.values, "diagnostics/share_of_time": share}, look.curve, look.logits)
-        for finding in self.doctor.hear(self.step, {**scalars, **look.values}):
+        values = {**measured.values, "diagnostics/share_of_time": share}
+        folder.diagnostics(self.step, values, measured.curve, measured.logits)
+        for finding in self.doctor.hear(self.step, {**scalars, **measured.values}):
             folder.finding(self.step, finding)
-            words = f"{finding.name} at step {self.step}"
-            progress.say(f"gantrain: doctor: {words}: {finding.words()}")
+            what = f"{finding.name} at step {self.step}"
+            log.warning("doctor: %s: %s", what, finding.words())
             if self.stop_at_a_finding and self.stopped is None:
-                self.stopped = words
+                self.stopped = what
         diagnostics.seconds += time.monotonic() - started
 
-    def _tell(self, folder: RunFolder, state: str, *, now: bool = False) -> None:
+    def _write_status(self, folder: RunFolder, state: str, *, now: bool = False) -> None:
         status = Status(
             state=state,
             step=self.step,
@@ -384,6 +392,7 @@ class Trainer:
 
     def _measure(self, folder: RunFolder, progress: Progress) -> bool:
         """Evaluates the generators; returns whether the first metric's headline is the best so far."""
+        check_finite(self.train_step, self.saved_step)
         results = evaluate(
             {name: self.sampling_network(name) for name in self.sampling.networks},
             self.metrics,
@@ -392,32 +401,32 @@ class Trainer:
             device=self.train_step.device,
             processes=self.processes,
         )
-        improved = False
         for name, values in results.items():
             folder.measurements(self.step, name, values)
             self.metric_values |= {f"{value.name}_{name}": value.value for value in values}
-            progress.say(f"step {self.step}, {name}: " + ", ".join(f"{v.name} {v.value:.4g}" for v in values))
-            if name == self.sampling.networks[0]:
-                improved = self._note_headline(name, values, progress)
+            log.info("step %d, %s: %s", self.step, name, ", ".join(f"{v.name} {v.value:.4g}" for v in values))
+        improved = self._update_best(results[self.sampling.networks[0]], progress)
         if self.prune is not None and self.step < self.plan.steps:
             self.pruned = self.prune(self.step, dict(self.metric_values))
         improved, self.pruned = self.processes.broadcast((improved, self.pruned))
-        self._tell(folder, RUNNING)
+        self._write_status(folder, RUNNING)
         return bool(improved)
 
-    def _note_headline(self, network: str, values: list[MetricValue], progress: Progress) -> bool:
-        """Remembers the first metric's headline if it is the best so far; returns whether it is."""
+    def _update_best(self, values: list[MetricValue], progress: Progress) -> bool:
+        """Whether the first metric's headline is the best so far; it is then remembered."""
         headline = self.metrics[0].headline
         value = next(v.value for v in values if v.name == headline)
         progress.show(**{headline: f"{value:.4g}"})
         sign = 1 if LOWER_IS_BETTER[headline] else -1
-        improved = not self.best or sign * value < sign * self.best["value"]
-        if improved:
-            self.best = {"name": headline, "headline": f"{headline}_{network}", "value": value, "step": self.step}
-        return improved
+        if self.best and sign * value >= sign * self.best["value"]:
+            return False
+        name = f"{headline}_{self.sampling.networks[0]}"
+        self.best = {"name": headline, "headline": name, "value": value, "step": self.step}
+        return True
 
     def _save(self, folder: RunFolder, *names: str) -> None:
         """Writes checkpoints of the current step, after everything logged so far."""
+        check_finite(self.train_step, self.saved_step)
         state = self.state_dict()
         if self.processes.is_main:
             folder.sync()

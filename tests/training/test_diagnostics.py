@@ -143,7 +143,7 @@ def test_the_cosine_is_that_of_two_steps_and_keeping_a_gradient_waits_for_nothin
     assert not [name for name in seen if "_local_scalar_dense" in name or "nonzero" in name]
     one, other = (torch.cat([g.flatten() for g in gradients[k]]) for k in (1, 2))
     wanted = float(torch.nn.functional.cosine_similarity(one.double(), other.double(), dim=0))
-    assert diagnostics.look().values["generator_gradient/cosine"] == pytest.approx(wanted, abs=1e-6)
+    assert diagnostics.measure().values["generator_gradient/cosine"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_looking_every_step_compares_each_gradient_with_the_one_before(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> Non
     train_step.run()
     network = train_step.networks.discriminator
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    values = diagnostics.look().values
+    values = diagnostics.measure().values
     assert_same(dict(network.state_dict()), before)
     assert network.training
     network.eval()
@@ -445,4 +445,4 @@ def test_diagnostics_take_a_set_smaller_than_a_batch() -> None:
     few = noise_images(5, 0).images, torch.zeros(5, dtype=torch.long)
     trainer.train_step.run()
     diagnostics = Diagnostics(trainer.train_step, every=1, trained=few, held_out=few)
-    assert diagnostics.look().values["overfitting/r_v"] == 0
+    assert diagnostics.measure().values["overfitting/r_v"] == 0
