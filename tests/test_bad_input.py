@@ -87,7 +87,10 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a beta of one": (["optimizer.beta2_g=1"], ["optimizer.beta2_g=1", "[0, 1)"]),
     "a batch of one": (["schedule.batch_size=1"], ["schedule.batch_size=1", "batch norm"]),
     "a huge number": (["seed=99999999999999999999"], ["seed", "between 0"]),
-    "an image size that does not fit": (["data.image_size=48"], ["data.image_size=48", "[32, 64]"]),
+    "an image size that does not fit": (
+        ["data=folder", "data.root=x", "data.image_size=48"],
+        ["data.image_size=48", "[32, 64]"],
+    ),
     "64 pixels for the Poole pair": (
         ["data=folder", "data.root=x", "model=poole", "data.image_size=64"],
         ["data.image_size=64", "model=poole"],

@@ -108,8 +108,8 @@ def test_every_key_is_read() -> None:
     readers = (*(PACKAGE / "builders").glob("*.py"), *(PACKAGE / "sweeps").glob("*.py"), PACKAGE / "__main__.py")
     source = "".join(path.read_text() for path in readers)
     source += (PACKAGE / "config" / "root.py").read_text().split("def metric_names")[1].replace("self.", "config.")
-    source += "".join(path.read_text() for path in (PACKAGE / "networks").glob("*.py")).replace("self.", "model.")
-    source = source.replace("options.", "model.")  # the section that `ModelConfig.options` passes to the network
+    source += "".join(path.read_text() for path in (PACKAGE / "networks").glob("*.py")).replace("options.", "model.")
+    source += "".join(path.read_text() for path in (PACKAGE / "data").glob("*.py")).replace("options.", "data.")
     passed_whole = {"loss"}  # LossConfig.make hands every field to make_objective
     for key, _, _ in config.options():
         section, _, name = key.rpartition(".")

@@ -1,6 +1,6 @@
 """From a checked configuration to the parts of a run; the only room that knows both."""
 
-from gantrain.builders.data import check_classes, load_data, load_images, make_density, prepare_data
+from gantrain.builders.data import check_classes, load_data, load_density, load_images, prepare_data
 from gantrain.builders.device import STREAMS, make_device, stream_seed
 from gantrain.builders.measuring import (
     MEASURED_POINTS,
@@ -46,8 +46,8 @@ __all__ = [
     "choose_reference",
     "find_weights",
     "load_data",
+    "load_density",
     "load_images",
-    "make_density",
     "make_device",
     "make_plan",
     "measuring_protocol",

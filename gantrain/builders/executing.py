@@ -48,6 +48,6 @@ def judges_jointly(config: Config, device: torch.device) -> bool:
         return config.joint_batch
     model = config.model
     iterates = model.d_norm == "spectral" and model.sn_schedule == "per_forward"
-    drops = model.options.d_dropout > 0 or model.spec.has_dropout
+    drops = model.d_dropout > 0 or model.spec.has_dropout
     pays = device.type == "cuda" or is_channels_last(config, device)
     return pays and not iterates and not drops

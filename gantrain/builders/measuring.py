@@ -6,11 +6,7 @@ import torch
 from torch import Tensor
 
 from gantrain.builders.data import REFERENCE_SEED, check_classes, load_images
-from gantrain.config import (
-    TOYS,
-    Config,
-    ConfigError,
-)
+from gantrain.config import Config, ConfigError
 from gantrain.data import DataSet, ImageSet, PointSet
 from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.inception import InceptionWeights, find_inception_weights
@@ -39,7 +35,7 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
     names, metrics = config.metric_names, config.metrics
     cuda = device.type == "cuda"
     by_inception = any(name in INCEPTION_METRICS for name in names)
-    points = config.data.name in TOYS
+    points = config.data.spec.points
     samples = metrics.samples or (
         MEASURED_POINTS if points else 10_000 if not by_inception else 50_000 if cuda else 1_024
     )
@@ -102,7 +98,7 @@ def real_images(
     held_out = None
     if "classes" in names:
         check_classes("metrics.names=classes", training_set, training_set.labels)
-        held_out = load_images(config, "test") if config.data.name == "cifar10" else None
+        held_out = load_images(config, "test") if config.data.spec.has_test else None
     return RealImages(reference, seen, training_set, (training_set, held_out))
 
 

@@ -6,15 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gantrain.builders.data import choose_some, lies_on, load_data
+from gantrain.builders.data import choose_examples, is_on_device, load_data
 from gantrain.builders.device import generator_of, stream_seed
 from gantrain.builders.executing import choose_executor, is_channels_last, judges_jointly
 from gantrain.builders.measuring import measuring_protocol
-from gantrain.config import (
-    TOYS,
-    Config,
-    to_dict,
-)
+from gantrain.config import Config, to_dict
 from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
 from gantrain.diagnostics.ratio_map import RatioMap
 from gantrain.distributed import SINGLE_PROCESS, Processes
@@ -68,7 +64,7 @@ def diagnostics_every(config: Config, log_every: int, device: torch.device) -> i
     """Steps between two looks, a multiple of `log_every`; 0 is never."""
     every = config.log.diagnostics_every_steps
     if every is None:  # under 2 % of the training time
-        every = 500 if config.data.name in TOYS else 250 if device.type == "cuda" else 50
+        every = 500 if config.data.spec.points else 250 if device.type == "cuda" else 50
     return -(-every // log_every) * log_every
 
 
@@ -96,7 +92,8 @@ def build_trainer(
     steps = schedule.steps
     protocol = measuring_protocol(config, device)
     plan = make_plan(config, device)
-    resident = all(processes.gather_objects(lies_on(device, config.data.on_device, training_set)))  # draws are alike so
+    on_device = processes.gather_objects(is_on_device(device, config.data.on_device, training_set))
+    resident = all(on_device)  # all processes agree, so that they draw the same examples
     kept = training_set.to(device) if resident else training_set
     objective = config.loss.make()
     d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
@@ -180,12 +177,12 @@ def build_diagnostics(
     every = diagnostics_every(config, log_every, device)
     if every == 0:
         return None
-    held_out = load_data(config, "test") if config.data.name != "folder" else None
+    held_out = load_data(config, "test") if config.data.spec.has_test else None
     return Diagnostics(
         train_step,
         every=every,
-        trained=choose_some(training_set, EXAMPLES_LOOKED_AT, device),
-        held_out=None if held_out is None else choose_some(held_out, EXAMPLES_LOOKED_AT, device),
+        trained=choose_examples(training_set, EXAMPLES_LOOKED_AT, device),
+        held_out=None if held_out is None else choose_examples(held_out, EXAMPLES_LOOKED_AT, device),
     )
 
 

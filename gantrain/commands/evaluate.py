@@ -9,9 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gantrain.builders import MEASURED_POINTS, make_density, make_device
+from gantrain.builders import MEASURED_POINTS, load_density, make_device
 from gantrain.commands.drawing import check_ratio, draw_samples
-from gantrain.commands.evaluation_data import FEWEST, NAMED, data_named, data_of_run, folder_images, seen_by_inception
+from gantrain.commands.evaluation_data import (
+    FEWEST,
+    REFERENCES,
+    data_named,
+    data_of_run,
+    folder_images,
+    seen_by_inception,
+)
 from gantrain.commands.evaluation_files import free_path, write_figures
 from gantrain.commands.trained import TrainedRun, load_run
 from gantrain.config import INCEPTION_PRECISIONS, METRIC_NAMES, ConfigError, choice, option
@@ -37,7 +44,7 @@ class Options:
     images: str | None = option(None, "a folder of images from anywhere")
     reference: str | None = option(
         None,
-        f"real images to compare with: {', '.join(NAMED)} or a folder; null is what the run was measured against",
+        f"real images to compare with: {', '.join(REFERENCES)} or a folder; null is what the run was measured against",
     )
     metrics: list[str] = option(["auto"], f"of {', '.join(METRIC_NAMES)}; auto is all that can be computed here")
     checkpoint: str = option("last", "of the run: last or best")
@@ -65,7 +72,7 @@ class Options:
             raise ConfigError("give run=RUN or images=FOLDER, one of the two")
         if self.images is not None:
             if self.reference is None:
-                raise ConfigError(f"images={self.images!r} needs a reference: {', '.join(NAMED)} or a folder")
+                raise ConfigError(f"images={self.images!r} needs a reference: {', '.join(REFERENCES)} or a folder")
             for key, usual in (("checkpoint", "last"), ("network", "ema")):
                 if getattr(self, key) != usual:
                     raise ConfigError(f"{key}={getattr(self, key)} is of run=RUN, and images= has none: leave it out")
@@ -186,7 +193,7 @@ def _metric_of_points(options: Options, trained: TrainedRun) -> PointsMetric:
                 f"{key}={getattr(options, key)} is for images; points are compared with their density, and seeds=3 "
                 f"tells how far the figures stray: leave {key} out"
             )
-    return PointsMetric(make_density(trained.config))
+    return PointsMetric(load_density(trained.config))
 
 
 def _drawn(

@@ -1,5 +1,6 @@
 """What `evaluate` measures, and what it compares with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -7,14 +8,18 @@ from torch import Tensor
 
 from gantrain.builders import choose_reference
 from gantrain.commands.trained import TrainedRun
-from gantrain.config import TOYS, ConfigError
-from gantrain.data import ImageSet
-from gantrain.data.cifar10 import cifar10_root, load_cifar10, prepare_cifar10
-from gantrain.data.digits import load_stacked_digits
+from gantrain.config import ConfigError
+from gantrain.data import DATASETS, DatasetSpec, ImageOptions, ImageSet
 from gantrain.data.folder import load_folder
 from gantrain.metrics.registry import RealImages
 
-NAMED = ("cifar10", "cifar10-test", "digits", "digits-test")
+REFERENCES = {
+    f"{spec.name}{'' if split == 'train' else '-test'}": (spec, split)
+    for spec in DATASETS
+    if not spec.points and not spec.needs_root
+    for split in spec.splits
+}
+"""Data sets that `reference` can name, with the split."""
 FEWEST = 10  # images on either side: the Inception Score splits them in ten, density looks for the fifth neighbor
 
 
@@ -47,38 +52,36 @@ def data_of_run(trained: TrainedRun, reference: str | None, root: str | None) ->
 
     Raises:
         ConfigError: too few images.
-        DataError: the data are not there.
+        DataError: the data are missing.
     """
     data = trained.config.data
-    assert data.name not in TOYS, "points are measured without other points"
-    name, key = reference, "reference"
-    if name is None and data.name == "folder":
-        name, key = str(root or data.root), "root" if root else "data.root"
-    elif name is None:
-        split = trained.config.metrics.reference_split
-        name, root = data.name if split == "train" else f"{data.name}-{split}", root or data.root
-    assert name is not None
-    return data_named(name, root, data.image_size, key)
+    if reference is not None:
+        return data_named(reference, root, data.image_size)
+    options = replace(data.options, root=root or data.root)
+    return _load(data.spec, options, trained.config.metrics.reference_split, f"data={data.name}")
 
 
-def data_named(name: str, root: str | None, image_size: int, key: str = "reference") -> RealImages:
-    """The reference, the training images and those for the classifier, all of them on the CPU.
+def data_named(name: str, root: str | None, image_size: int) -> RealImages:
+    """The reference, the training images and the images for the classifier, on the CPU.
 
     Args:
-        name: one of NAMED, or a folder.
-        root: where CIFAR-10 lies; None for where training looks.
-        image_size: height and width that a folder's images are brought to.
-        key: what an error calls the name.
+        name: a data set such as cifar10, a data set with `-test` for its held-out images, or a folder.
+        root: folder of the data set; None searches where training does.
+        image_size: height and width that a folder's images are resized to.
 
     Raises:
         ConfigError: too few images, or of another size.
-        DataError: the data are not there.
+        DataError: the data are missing.
     """
-    train, test = _load(name, root, image_size, key)
-    reference = test if name.endswith("-test") and test is not None else train
-    if len(reference) < FEWEST:
-        raise ConfigError(f"{key}={name!r} holds {len(reference)} images; at least {FEWEST} are needed")
-    return RealImages(reference, reference.images, train, (train, test))
+    if name not in REFERENCES:
+        images = load_folder(Path(name), image_size, "reference")
+        return _real_images(images, images, None, f"reference={name!r}")
+    spec, split = REFERENCES[name]
+    if spec.image_size not in (None, image_size):
+        raise ConfigError(
+            f"image_size={image_size}: the images of {name} have {spec.image_size} pixels; use {spec.image_size}"
+        )
+    return _load(spec, spec.options(root=root, image_size=image_size), split, f"reference={name!r}")
 
 
 def seen_by_inception(reference: ImageSet, count: int | None, samples: int, device: torch.device) -> Tensor:
@@ -94,14 +97,18 @@ def seen_by_inception(reference: ImageSet, count: int | None, samples: int, devi
     return choose_reference(reference, count)[0]
 
 
-def _load(name: str, root: str | None, image_size: int, key: str) -> tuple[ImageSet, ImageSet | None]:
-    """Training images, and test images where there is such a split."""
-    if name not in NAMED:
-        return load_folder(Path(name), image_size, key), None
-    if image_size != 32:
-        raise ConfigError(f"image_size={image_size}: the images of {name} have 32 pixels; use 32")
-    if name.startswith("digits"):
-        return load_stacked_digits("train"), load_stacked_digits("test") if name.endswith("-test") else None
-    place = cifar10_root(root)
-    prepare_cifar10(place)
-    return load_cifar10(place, "train"), load_cifar10(place, "test")
+def _load(spec: DatasetSpec, options: ImageOptions, split: str, shown: str) -> RealImages:
+    """The split of a data set as reference, with the images for the classifier."""
+    spec.prepare(options)
+    train = spec.load(options, "train")
+    needs_test = split == "test" or not spec.labels_are_modes  # the classifier is for classes
+    test = spec.load(options, "test") if spec.has_test and needs_test else None
+    assert isinstance(train, ImageSet), "points are measured without other points"
+    assert test is None or isinstance(test, ImageSet)
+    return _real_images(test if split == "test" and test is not None else train, train, test, shown)
+
+
+def _real_images(reference: ImageSet, train: ImageSet, test: ImageSet | None, shown: str) -> RealImages:
+    if len(reference) < FEWEST:
+        raise ConfigError(f"{shown} has {len(reference)} images; at least {FEWEST} are needed")
+    return RealImages(reference, reference.images, train, (train, test))

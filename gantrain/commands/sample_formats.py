@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import save_image
 
-from gantrain.builders import MAPPED_POINTS, make_density
+from gantrain.builders import MAPPED_POINTS, load_density
 from gantrain.commands.drawing import Latents, pictures
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError
@@ -33,7 +33,7 @@ def write_grid(trained: TrainedRun, latents: Latents, columns: int, path: Path) 
 
 def write_map(trained: TrainedRun, latents: Latents, path: Path) -> None:
     """Points over the data's, with the true and the learned ratio, as training draws them."""
-    density = make_density(trained.config)
+    density = load_density(trained.config)
     real, _ = density.sample(MAPPED_POINTS, torch.Generator().manual_seed(0))
     points = torch.cat(list(pictures(trained, latents)))
     with torch.no_grad():

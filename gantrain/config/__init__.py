@@ -4,9 +4,9 @@
 Checks run when a dataclass is made, so before any data is loaded.
 """
 
-from gantrain.config.cond import COND_GENERATORS, COND_NAMES, CondConfig
+from gantrain.config.cond import CondConfig
 from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
-from gantrain.config.data import DATA_NAMES, DATA_SIZES, TOYS, DataConfig
+from gantrain.config.data import DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
 from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
@@ -21,10 +21,6 @@ from gantrain.options import ConfigError, choice, option
 
 __all__ = [
     "AUGMENT_POLICIES",
-    "COND_GENERATORS",
-    "COND_NAMES",
-    "DATA_NAMES",
-    "DATA_SIZES",
     "EXECUTORS",
     "INCEPTION_PRECISIONS",
     "LR_DECAYS",
@@ -33,7 +29,6 @@ __all__ = [
     "PRECISIONS",
     "SAMPLING_NETWORKS",
     "SPLITS",
-    "TOYS",
     "AugmentConfig",
     "CondConfig",
     "Config",

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
+from gantrain.networks.spec import GENERATOR_LABELS, LABELS
 from gantrain.options import at_least_0, choice, option, unread
-
-COND_NAMES = ("none", "acgan", "projection")
-COND_GENERATORS = ("batch_norm", "embedding")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -13,14 +11,16 @@ class CondConfig:
     """Training with class labels."""
 
     name: str = option("none", "how the discriminator reads labels: none, acgan or projection")
-    generator: str = option("batch_norm", "how the generator does: batch_norm (class-conditional) or embedding (by z)")
+    generator: str = option(
+        "batch_norm", "how the generator reads labels: batch_norm (class-conditional) or embedding (with z)"
+    )
     weight_d: float = option(1.0, "acgan: weight of the classification loss in the discriminator's")
     weight_g: float = option(1.0, "acgan: weight of the classification loss in the generator's")
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""
-        choice("cond.name", self.name, COND_NAMES)
-        choice("cond.generator", self.generator, COND_GENERATORS)
+        choice("cond.name", self.name, LABELS)
+        choice("cond.generator", self.generator, GENERATOR_LABELS)
         if self.name == "none":
             unread("cond.generator", self.generator, "batch_norm", "cond=acgan and cond=projection")
         for key in ("weight_d", "weight_g"):

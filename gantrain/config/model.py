@@ -25,7 +25,8 @@ class _ModelSection:
     @property
     def options(self) -> ConvOptions:
         """The keys that the chosen pair reads, as its own dataclass."""
-        return read_options("model", self, self.spec, NETWORKS)
+        options: ConvOptions = read_options("model", self, self.spec, NETWORKS)
+        return options
 
 
 if TYPE_CHECKING:

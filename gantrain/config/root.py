@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import get_args, get_origin, get_type_hints
 
 from gantrain.config.cond import CondConfig
-from gantrain.config.data import TOYS, DataConfig
+from gantrain.config.data import DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig, RegularizerConfig
 from gantrain.config.metrics import MetricsConfig
@@ -15,6 +15,8 @@ from gantrain.config.optimizer import OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
 from gantrain.config.sweep import SweepConfig
 from gantrain.config.tricks import AugmentConfig, TricksConfig
+from gantrain.data import DATASETS
+from gantrain.networks import NETWORKS
 from gantrain.options import ConfigError, between, choice, option, require, unread
 
 PRECISIONS = ("tf32", "float32", "bf16")
@@ -120,19 +122,21 @@ class Config:
                 f"augment.target={self.augment.target:g} adapts to the sign of D on real images, and a "
                 f"{self.loss.disc} discriminator's has no meaning: set augment.target=null, or another loss.disc"
             )
-        if "modes" in self.metrics.names and self.data.name not in ("digits", *TOYS):
+        if "modes" in self.metrics.names and not self.data.spec.has_modes:
             raise ConfigError(
-                f"metrics.names={self.metrics.names} with data={self.data.name}: modes are counted on data=digits "
-                "and on points only; use fid, kid or auto"
+                f"metrics.names={self.metrics.names} with data={self.data.name}: "
+                f"modes are counted on {', '.join(f'data={spec.name}' for spec in DATASETS if spec.has_modes)} only; "
+                "use fid, kid or auto"
             )
-        if "classes" in self.metrics.names and self.data.name == "digits":
+        if "classes" in self.metrics.names and self.data.spec.labels_are_modes:
             raise ConfigError(
-                f"metrics.names={self.metrics.names} with data=digits: its thousand modes are read digit by digit; "
+                f"metrics.names={self.metrics.names} with data={self.data.name}: its labels are modes, not classes; "
                 "take modes in place of classes"
             )
-        if self.metrics.reference_split == "test" and self.data.name == "folder":
+        if self.metrics.reference_split == "test" and not self.data.spec.has_test:
             raise ConfigError(
-                "metrics.reference_split='test' does not exist for data=folder, which has one split; use train"
+                f"metrics.reference_split='test' does not exist for data={self.data.name}, which has one split: "
+                "use train"
             )
         if self.doctor.stop and self.log.diagnostics_every_steps == 0:
             raise ConfigError(
@@ -149,14 +153,16 @@ class Config:
     def metric_names(self) -> tuple[str, ...]:
         """The metrics asked for, `auto` resolved by the data set."""
         if self.metrics.names == ["auto"]:
-            return ("modes",) if self.data.name in ("digits", *TOYS) else ("fid", "kid")
+            return ("modes",) if self.data.spec.has_modes else ("fid", "kid")
         return tuple(self.metrics.names)
 
     def _check_points(self) -> None:
         """Points go with model=mlp, and with nothing that is about images."""
-        points = self.data.name in TOYS
-        if points != (self.model.name == "mlp"):
-            hint = "use model=mlp" if points else f"use data={TOYS[0]} or another of [{', '.join(TOYS)}]"
+        points = self.data.spec.points
+        if points != self.model.spec.points:
+            models = [spec.name for spec in NETWORKS if spec.points]
+            sets = [spec.name for spec in DATASETS if spec.points]
+            hint = f"use model={models[0]}" if points else f"use data={sets[0]} or another of [{', '.join(sets)}]"
             raise ConfigError(
                 f"model={self.model.name} does not fit data={self.data.name}, which is made of "
                 f"{'points' if points else 'images'}: {hint}"

@@ -1,6 +1,7 @@
-"""CIFAR-10 (Krizhevsky 2009) through torchvision."""
+"""CIFAR-10 (Krizhevsky 2009), read and downloaded by torchvision."""
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -9,33 +10,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import download_and_extract_archive
 
 from gantrain.data.images import DataError, ImageSet
+from gantrain.data.spec import DatasetSpec, ImageOptions
 
-SECONDS = 60.0
-"""Of silence, after which a download is given up."""
+DOWNLOAD_TIMEOUT = 60.0
+"""Seconds without data after which a download fails."""
+
+log = logging.getLogger(__name__)
 
 
 def cifar10_root(root: str | None) -> Path:
-    """Where CIFAR-10 is looked for: `root`, else $GANTRAIN_DATA, else ./data."""
+    """The folder that is searched for CIFAR-10: `root`, else $GANTRAIN_DATA, else ./data."""
     return Path(root or os.environ.get("GANTRAIN_DATA") or "data")
 
 
 def prepare_cifar10(root: Path) -> None:
-    """Makes sure that the published files are under `root`, downloading them if they are not.
+    """Downloads CIFAR-10 to `root`, unless its published files are there.
 
     Raises:
-        DataError: they are absent or damaged and cannot be downloaded.
+        DataError: the files are missing or damaged, and cannot be downloaded.
     """
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import download_and_extract_archive
+
     if _is_intact(root):
         return
-    print(f"CIFAR-10 is not under {root.resolve()}: downloading it (170 MB)", file=sys.stderr)
+    log.info("CIFAR-10 is not under %s: downloading it (170 MB)", root.resolve())
     new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with contextlib.redirect_stdout(sys.stderr), _patience(SECONDS):
+        with contextlib.redirect_stdout(sys.stderr), _socket_timeout(DOWNLOAD_TIMEOUT):
             download_and_extract_archive(CIFAR10.url, str(root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
         CIFAR10(str(root), train=True, download=False)
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
@@ -53,26 +58,29 @@ def prepare_cifar10(root: Path) -> None:
 
 
 def load_cifar10(root: Path, split: str) -> ImageSet:
-    """The `train` (50,000) or `test` (10,000) images under `root`, on the CPU; `prepare_cifar10` comes first.
+    """The `train` (50,000) or `test` (10,000) images under `root`, on the CPU; call `prepare_cifar10` first.
 
-    The batches are pickles, which may run code: torchvision compares their md5 before it opens any.
+    The files are pickles, which could run code: torchvision checks their md5 sums before it opens them.
 
     Raises:
-        DataError: they are no longer as they were then.
+        DataError: the files have changed since `prepare_cifar10`.
     """
+    from torchvision.datasets import CIFAR10
+
     try:
         data = CIFAR10(str(root), train=split == "train", download=False)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"data.root={str(root)!r} holds a CIFAR-10 that was changed since it was looked at ({error}); start again"
+            f"data.root={str(root)!r}: the CIFAR-10 files have changed since the start of this run ({error}); "
+            "start again"
         ) from None
     images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
     return ImageSet(f"cifar10-{split}", images, torch.tensor(data.targets), tuple(data.classes))
 
 
 @contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """How long a connection may be silent; torchvision would wait without end."""
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Sets a timeout of connections, which torchvision does not have."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -82,9 +90,30 @@ def _patience(seconds: float) -> Iterator[None]:
 
 
 def _is_intact(root: Path) -> bool:
-    """Whether torchvision finds every published file with its md5 (the archive itself is not needed)."""
+    """Whether torchvision finds every published file with its md5 sum (it does not need the archive)."""
+    from torchvision.datasets import CIFAR10
+
     try:
         CIFAR10(str(root), train=True, download=False)
     except (RuntimeError, OSError):
         return False
     return True
+
+
+def _prepare(options: ImageOptions) -> None:
+    prepare_cifar10(cifar10_root(options.root))
+
+
+def _load(options: ImageOptions, split: str) -> ImageSet:
+    return load_cifar10(cifar10_root(options.root), split)
+
+
+SPEC = DatasetSpec(
+    name="cifar10",
+    title="ten classes of photographs",
+    load=_load,
+    prepare=_prepare,
+    image_size=32,
+    note="CIFAR-10 (Krizhevsky 2009), a labeled part of the 80 Million Tiny Images, comes without a license; its "
+    "authors ask to be cited. The images were collected from the web.",
+)

@@ -1,26 +1,27 @@
-"""Stacked digits: three real handwritten digits in three color channels, 1,000 modes that can be counted.
+"""Stacked digits: three handwritten digits in the three color channels, 1,000 modes that can be counted.
 
-The scans are scikit-learn's (1,797 digits of 8×8 pixels, UCI's optical recognition set), so that they
-come with a package and need no download. After Metz et al. 2017's stacked MNIST.
+After the stacked MNIST of Metz et al. 2017. The scans are scikit-learn's (1,797 digits of 8×8 pixels, UCI's optical
+recognition set), which need no download.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from sklearn.svm import SVC
 from torch import Tensor
 
 from gantrain.data.images import ImageSet
+from gantrain.data.spec import DatasetSpec
 
 MODES = 1000
 IMAGES = {"train": 25_000, "test": 5_000}
-SEED = 1797  # of the split and of the stacks: one data set for every run
+SEED = 1797  # of the split and of the stacks: the same data set for every run
 
 
 def _scans(split: str) -> tuple[Tensor, Tensor]:
     """Scans as uint8 (N, 32, 32) and their digits (N,); a fifth of them is held out for `test`."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     scans, digits = load_digits(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(
         scans, digits, test_size=0.2, random_state=SEED, stratify=digits
@@ -32,7 +33,7 @@ def _scans(split: str) -> tuple[Tensor, Tensor]:
 
 
 def load_stacked_digits(split: str = "train") -> ImageSet:
-    """Images (25,000 for train, 5,000 for test) of three random digits; the label is their number 0 to 999."""
+    """Images (25,000 for train, 5,000 for test) of three random digits; the label is their number, 0 to 999."""
     scans, digits = _scans(split)
     generator = torch.Generator().manual_seed(SEED)
     chosen = torch.randint(len(scans), (IMAGES[split], 3), generator=generator)
@@ -41,10 +42,12 @@ def load_stacked_digits(split: str = "train") -> ImageSet:
 
 
 class DigitClassifier:
-    """Reads the digit of each channel with a support vector machine trained on the training scans."""
+    """Classifies the digit of each channel by a support vector machine trained on the training scans."""
 
     def __init__(self) -> None:
         """Trains the classifier (under a second)."""
+        from sklearn.svm import SVC
+
         scans, digits = _scans("train")
         self._svm = SVC(gamma="scale", C=10).fit(_features(scans), digits.numpy())
 
@@ -53,16 +56,28 @@ class DigitClassifier:
         return torch.from_numpy(self._svm.predict(_features(channels))).long()
 
     def modes(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, 32, 32) -> modes (N,), the three digits read as a number, on the CPU."""
+        """uint8 (N, 3, 32, 32) -> modes (N,) on the CPU: the three digits as one number."""
         digits = self.digits(images.flatten(0, 1)).view(-1, 3)
         return (digits * torch.tensor([100, 10, 1])).sum(dim=1)
 
 
 def held_out_accuracy(classifier: DigitClassifier) -> float:
-    """Share of the held-out scans that the classifier reads right."""
+    """Accuracy of the classifier on the held-out scans."""
     scans, digits = _scans("test")
     return float((classifier.digits(scans) == digits).float().mean())
 
 
 def _features(channels: Tensor) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
     return F.avg_pool2d(channels.float().unsqueeze(1) / 255, 4).flatten(1).cpu().numpy()
+
+
+SPEC = DatasetSpec(
+    name="digits",
+    title="stacked digits, embedded",
+    load=lambda options, split: load_stacked_digits(split),
+    image_size=32,
+    labels_are_modes=True,
+    fixed={"flip": (False, "whose mirrored digits would be other signs")},
+    note="Stacked digits are made of the *Optical Recognition of Handwritten Digits* (Alpaydin & Kaynak 1998) in "
+    "scikit-learn's copy; the UCI repository publishes them under CC BY 4.0.",
+)

@@ -58,7 +58,7 @@ def register_network(spec: NetworkSpec) -> None:
     known_keys = {f.name for known in NETWORKS for f in fields(known.options)}
     new = [f.name for f in fields(spec.options) if f.name not in known_keys]
     if new and "gantrain.config" in sys.modules:
-        raise ConfigError(f"register network {spec.name!r} before importing gantrain.config: its key {new[0]!r} is new")
+        raise ConfigError(f"register {spec.name!r} before importing gantrain.config: its key {new[0]!r} is new")
     NETWORKS.append(spec)
 
 

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from gantrain.config import TOYS, Config
+from gantrain.config import Config
 
 GAME, FIGURES, HEALTH = SECTIONS = ("the game", "the figures", "the health of the pair")
 LOW, HIGH = "_minus_std", "_plus_std"
@@ -67,7 +67,7 @@ class Chart:
 
 def figures_of(config: Config) -> list[str]:
     """The figures that the run's metrics give and that are better one way, the first metric's headline first."""
-    if config.data.name in TOYS:
+    if config.data.spec.points:
         return list(OF_POINTS) if config.metric_names else []
     return [figure for name in config.metric_names for figure in FIGURES_OF[name]]
 
@@ -171,7 +171,7 @@ def _health(config: Config) -> Iterator[Chart]:
             "variety against the data's: 1 as varied, 0 collapsed; energy: 0 the same distribution",
             (r"similarity/",),
         )
-        if config.data.name != "folder":
+        if config.data.spec.has_test:
             yield Chart(
                 HEALTH,
                 "overfitting of D: held_out leaves trained, and goes to generated",

@@ -1,0 +1,91 @@
+"""What a data set declares: its options, its limits, and the function that loads it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gantrain.data.gaussian_mixture import PointSet
+from gantrain.data.images import ImageSet
+from gantrain.options import option, require
+
+DataSet = ImageSet | PointSet
+
+
+ON_DEVICE = "keep the set on the device; false streams it from the host; null: if half of the free memory holds it"
+
+
+@dataclass(kw_only=True)
+class PointOptions:
+    """Options of data sets of points, `data.*`."""
+
+    on_device: bool | None = option(None, ON_DEVICE)
+
+
+@dataclass(kw_only=True)
+class ImageOptions:
+    """Options of data sets of images, `data.*`."""
+
+    root: str | None = option(None, "folder of the data; null is $GANTRAIN_DATA, else ./data (digits needs none)")
+    image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan or resnet")
+    flip: bool = option(True, "mirror half of the training images at random")
+    dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")
+    on_device: bool | None = option(None, ON_DEVICE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """A data set that `data.name` can choose.
+
+    Attributes:
+        name: value of `data.name`, and name of its file configs/data/NAME.yaml.
+        title: a few words for the help text.
+        load: (options, split) -> the `ImageSet` or `PointSet` of that split, on the CPU.
+        prepare: called before training starts: downloads or raises DataError if something is missing.
+        options: dataclass of the `data.*` keys that it reads.
+        points: whether it consists of points instead of images.
+        image_size: height and width, if the images come in one size only.
+        splits: which splits `load` knows: train, and test if there are held-out examples.
+        needs_root: whether `data.root` must be set.
+        labels_are_modes: whether the labels are modes that metric `modes` counts, not classes of images.
+        fixed: keys that must have one value, with the reason: {"flip": (False, "which has no mirror images")}.
+        note: origin and license, for the model card of an exported generator.
+    """
+
+    name: str
+    title: str
+    load: Callable[[Any, str], DataSet]
+    prepare: Callable[[Any], object] = lambda options: None
+    options: type = ImageOptions
+    points: bool = False
+    image_size: int | None = None
+    splits: tuple[str, ...] = ("train", "test")
+    needs_root: bool = False
+    labels_are_modes: bool = False
+    fixed: Mapping[str, tuple[object, str]] = field(default_factory=dict)
+    note: str = "See the data set's own terms."
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are held-out examples."""
+        return "test" in self.splits
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether metric `modes` can be measured."""
+        return self.points or self.labels_are_modes
+
+    def check(self, options: Any) -> None:
+        """Checks size and root of images.
+
+        Raises:
+            ConfigError: another size than the images have, or no root.
+        """
+        if self.points:
+            return
+        if self.image_size is not None:
+            rule = f"does not fit data={self.name}, whose images are {self.image_size} pixels; use {self.image_size}"
+            ok = options.image_size == self.image_size
+            require(ok, "data.image_size", options.image_size, f"{rule}, or data=folder")
+        if self.needs_root:
+            rule = "names no folder of images; set data.root=/path/to/images"
+            require(bool(options.root), "data.root", options.root, rule)
