@@ -3,5 +3,5 @@
 A command's module has a dataclass `Options`, whose docstring says what the command does, and `run(options)`.
 """
 
-COMMANDS = ("compare", "evaluate", "export", "report", "sample", "theory", "watch")
+COMMANDS = ("evaluate", "export", "report", "sample", "theory", "watch")
 """Each the name of its module in this package."""

@@ -1,199 +1,271 @@
-"""Variants held against the first of them, figure by figure: values over seeds, what is missing and why, tests."""
+"""The comparison of groups in the terminal: a metric over seeds, and its differences to the first group with tests."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from __future__ import annotations
 
-from gantrain.config import ConfigError
-from gantrain.metrics.metric import LOWER_IS_BETTER
-from gantrain.report.formatting import base_of
-from gantrain.report.protocols import Protocol, disagreements, protocols_of
-from gantrain.report.run_groups import RunGroup, Spread, seed_of, spread
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gantrain.formatting import printable
+from gantrain.options import ConfigError
+from gantrain.report.formatting import (
+    SeedMean,
+    base_of,
+    counted,
+    direction,
+    lower_is_better,
+    mean_and_std,
+    named,
+    number,
+    uncertain,
+)
+from gantrain.report.protocols import disagreements
+from gantrain.report.run_table import BEST, DATA_KEYS, LAST, RunTable
 from gantrain.report.significance import LEVEL, Difference, holm, welch
-from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
 
-LAST, BEST = "last", "best"
 NOT_FINITE, NOT_MEASURED = "not finite", "not measured"
+MOST_REASONS = 10
+MOST_ROWS = 30
+"""Groups that are printed; the page shows all."""
 
 Point = str | int
-"""Of the course: its end, the best over it, or a step."""
+"""Where in a run a metric is read: `last`, `best` or a generator step."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A figure of one run_group at one point of the course.
+class Compared:
+    """A metric of one group at one point.
 
     Attributes:
-        values: by seed, finite.
-        steps: where each was measured, by seed.
+        group: its number.
+        point: where the metric is read.
+        values: finite values by seed.
+        steps: the steps at which they were measured.
         missing: why a seed has no value, by seed.
-        difference: to the baseline; None of the baseline itself, and where one of the two has no value.
-        p_holm: its p-value, corrected over all comparisons of the figure.
+        difference: to the first group; None for that group itself, and if either has no value.
+        p_holm: its p-value, corrected for all comparisons of the metric.
     """
 
+    group: int
+    point: Point
     values: dict[int, float]
-    steps: dict[int, int]
+    steps: set[int]
     missing: dict[int, str]
     difference: Difference | None = None
     p_holm: float | None = None
 
-    @property
-    def spread(self) -> Spread | None:
-        """Over the seeds that have a value."""
-        return spread(list(self.values.values()))
-
-    def verdict(self, lower_is_better: bool | None) -> str:
-        """Whether it is `better` or `worse` than the baseline; `not told apart`, or `` where none is tested."""
+    def verdict(self, lower: bool | None) -> str:
+        """`better`, `worse` or `not significant`; '' without a test."""
         if self.difference is None or self.p_holm is None:
             return ""
         if self.p_holm > LEVEL:
-            return "not told apart"
-        if lower_is_better is None:
+            return "not significant"
+        if lower is None:
             return "higher" if self.difference.value > 0 else "lower"
-        return "better" if (self.difference.value < 0) == lower_is_better else "worse"
+        return "better" if (self.difference.value < 0) == lower else "worse"
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedFigure:
-    """One figure of all run_groups.
-
-    Attributes:
-        name: with its network, e.g. `fid_ema`.
-        lower_is_better: None for one that only describes.
-        protocol: in common; what they have of it where `differs`.
-        differs: the parts of the protocol that differ, with the run_groups that have each value; then nothing is
-            compared.
-        readings: of each run_group in order, by point of the course.
-    """
-
-    name: str
-    lower_is_better: bool | None
-    protocol: Protocol
-    differs: dict[str, dict[str, list[int]]]
-    readings: dict[Point, tuple[Reading, ...]] = field(default_factory=dict)
-
-
-def figures_of(run_groups: Sequence[RunGroup], asked: Sequence[str] | None) -> list[str]:
-    """The figures that any run measured, each with its network; of those asked for (`fid`, `fid_ema`), in that order.
+def choose_metrics(table: RunTable, requested: Sequence[str] | None) -> list[str]:
+    """The metrics to compare, with their networks (`fid_ema`): the headline's, or those that were requested.
 
     Raises:
-        ConfigError: nothing was measured, or one of those asked for was not.
+        ConfigError: no run measured a requested metric.
     """
-    measured = list(dict.fromkeys(name for run_group in run_groups for run in run_group.runs for name in run.measured))
-    if not measured:
-        raise ConfigError(
-            "none of these runs has measured a figure yet; runs measure every metrics.every_steps what metrics.names "
-            "names, and at their end"
-        )
-    if asked is None:
-        return measured
+    primary = table.metrics[table.metrics["primary"]]
+    measured = list(table.metrics["metric"].unique())
+    if requested is None:
+        return list(primary.loc[primary["name"] == table.headline, "metric"].unique())[:1]
     chosen: dict[str, None] = {}
-    for word in asked:
-        found = [name for name in measured if word in (name, base_of(name))]
+    for word in requested:
+        found = [metric for metric in measured if word in (metric, base_of(metric), "all")]
         if not found:
             known = ", ".join(dict.fromkeys([*map(base_of, measured), *measured]))
-            raise ConfigError(f"figures={word}: no run measured it; choose from [{known}]")
+            raise ConfigError(f"metrics={word}: no run measured it; choose from [{known}]")
         chosen |= dict.fromkeys(found)
     return list(chosen)
 
 
-def compare_figure(name: str, run_groups: Sequence[RunGroup], step: Point) -> ComparedFigure:
-    """One figure of every run_group against the first one's.
+def compare(table: RunTable, metric: str, step: Point) -> list[Compared]:
+    """A metric of each group, and its difference to the first group; [] if its protocols differ.
 
     Args:
-        name: with its network.
-        run_groups: the first one is the baseline.
-        step: `last` reads the end and the best over the course, `best` that alone, a number what was measured there.
+        table: the runs.
+        metric: with its network, e.g. `fid_ema`.
+        step: `last` compares the end and the best of each run, `best` only that, a number what was measured there.
     """
-    lower = LOWER_IS_BETTER.get(base_of(name))
-    differs, protocol = _protocols(name, run_groups)
-    figure = ComparedFigure(name, lower, protocol, differs)
-    if differs:
-        return figure
-    points: list[Point] = [step] if step != LAST else [LAST, BEST]
-    if lower is None:
-        points = [LAST if point == BEST else point for point in points]
-    of_points = {point: tuple(_reading(name, run_group, point, lower) for run_group in run_groups) for point in points}
-    if [r.values for r in of_points.get(LAST, ())] == [r.values for r in of_points.get(BEST, ())]:
-        of_points.pop(BEST, None)  # the same comparisons, not to be corrected for twice
-    return replace(figure, readings=_tested(of_points))
+    if differing_protocols(table, metric):
+        return []
+    directed = lower_is_better(base_of(metric)) is not None
+    points: list[Point] = [LAST, BEST] if step == LAST and directed else [step if directed or step != BEST else LAST]
+    of_points = [[_read(table, metric, point, k) for k in range(len(table.groups))] for point in points]
+    if len(of_points) == 2 and [row.values for row in of_points[0]] == [row.values for row in of_points[1]]:
+        del of_points[1]  # the same comparisons, which must not be corrected for twice
+    rows = []
+    for baseline, *others in of_points:
+        rows.append(baseline)
+        for row in others:
+            known = bool(row.values and baseline.values)
+            difference = welch(list(row.values.values()), list(baseline.values.values())) if known else None
+            rows.append(replace(row, difference=difference))
+    tested = [k for k, row in enumerate(rows) if row.difference is not None and row.difference.p is not None]
+    for k, p_holm in zip(tested, holm([rows[k].difference.p for k in tested]), strict=True):  # type: ignore[union-attr, misc]
+        rows[k] = replace(rows[k], p_holm=p_holm)
+    return rows
 
 
-def common_steps(run_groups: Sequence[RunGroup], name: str) -> list[int]:
-    """Where every run that measured this figure at all has measured it."""
-    measured = [
-        {row["step"] for row in run.measured[name]} for v in run_groups for run in v.replicates if name in run.measured
-    ]
-    return sorted(set.intersection(*measured)) if measured else []
+def differing_protocols(table: RunTable, metric: str) -> dict[str, dict[str, list[int]]]:
+    """The parts of a metric's protocol that differ, with the groups that have each value; {} if it compares."""
+    rows = table.metrics[table.metrics["metric"] == metric].join(table.runs["group"], on="run")
+    groups = {text: sorted(of_text["group"].unique()) for text, of_text in rows.groupby("protocol", sort=False)}
+    protocols = {text: json.loads(text) for text in groups}
+    found: dict[str, dict[str, list[int]]] = {}
+    for key in disagreements(list(protocols.values())):
+        for text, protocol in protocols.items():
+            of_value = found.setdefault(key, {}).setdefault(str(protocol.get(key, "absent")), [])
+            of_value += [group for group in groups[text] if group not in of_value]
+    return found
 
 
-def value_at(run: RunRecord, name: str, point: Point, lower_is_better: bool | None) -> tuple[float, int] | str:
-    """A run's figure and its step; or why there is none."""
-    rows = run.measured.get(name, [])
-    ended = run.state == FINISHED
+def _read(table: RunTable, metric: str, point: Point, group: int) -> Compared:
+    runs = table.runs[table.runs["replicate"] & (table.runs["group"] == group)]
     if isinstance(point, int):
-        rows = [row for row in rows if row["step"] == point]
-        ended = ended or bool(rows) or run.status.step >= point
-    if not ended:
-        return f"{run.state} at step {run.status.step:,}"
-    if not rows:
-        return NOT_MEASURED
-    finite = [(row["value"], row["step"]) for row in rows if row["value"] is not None and math.isfinite(row["value"])]
-    if point == BEST and finite:
-        return min(finite) if lower_is_better else max(finite, key=lambda found: found[0])
-    if not finite or finite[-1][1] != rows[-1]["step"]:
-        return NOT_FINITE
-    return finite[-1]
-
-
-def _reading(name: str, run_group: RunGroup, point: Point, lower: bool | None) -> Reading:
-    values, steps, missing = {}, {}, {}
-    for run in run_group.replicates:
-        found = value_at(run, name, point, lower)
-        if isinstance(found, str):
-            missing[seed_of(run)] = found
+        rows = table.metrics[(table.metrics["metric"] == metric) & (table.metrics["step"] == point)]
+        rows = rows.drop_duplicates("run", keep="last").set_index("run")[["value", "step"]]
+        rows = rows.set_axis(["value", "at"], axis=1)
+    else:
+        rows = table.reached[table.reached["metric"] == metric].set_index("run")[[point, f"{point}_step"]]
+        rows = rows.set_axis(["value", "at"], axis=1)
+    values: dict[int, float] = {}
+    steps: set[int] = set()
+    missing: dict[int, str] = {}
+    for run, seed, state, done in runs[["seed", "state", "done"]].itertuples():
+        value, at = rows.loc[run] if run in rows.index else (None, 0)
+        ended = state == FINISHED or (isinstance(point, int) and (value is not None or done >= point))
+        if not ended:
+            missing[seed] = f"{state} at step {done:,}"
+        elif value is None:
+            missing[seed] = NOT_MEASURED
+        elif value != value:
+            missing[seed] = NOT_FINITE
         else:
-            values[seed_of(run)], steps[seed_of(run)] = found
-    return Reading(values, steps, missing)
+            values[seed] = float(value)
+            steps.add(int(at))
+    return Compared(group, point, values, steps, missing)
 
 
-def _tested(of_points: dict[Point, tuple[Reading, ...]]) -> dict[Point, tuple[Reading, ...]]:
-    """With differences to the first of each point, and p-values corrected over all of them."""
-    with_differences: dict[Point, list[Reading]] = {}
-    for point, (baseline, *others) in of_points.items():
-        found = [baseline]
-        for reading in others:
-            known = reading.values and baseline.values
-            found.append(
-                replace(reading, difference=welch(list(reading.values.values()), list(baseline.values.values())))
-                if known
-                else reading
+def comparison_table(table: RunTable, metric: str, rows: Sequence[Compared]) -> RenderableType:
+    """The metric as text: a row per group, with the difference to the first group and its test."""
+    head = Text(named(metric), style="bold").append(f", {direction(base_of(metric))}", style="not bold")
+    labels = [f"{place}  {group.label}" for place, group in enumerate(table.groups, start=1)]
+    differs = differing_protocols(table, metric)
+    if differs:
+        lines = [
+            Text(
+                printable(
+                    f"  {key}: " + "; ".join(f"{v} of {', '.join(labels[k] for k in ks)}" for v, ks in of.items())
+                )
             )
-        with_differences[point] = found
-    tests = [
-        (point, k, reading.difference.p)
-        for point, readings in with_differences.items()
-        for k, reading in enumerate(readings)
-        if reading.difference is not None and reading.difference.p is not None
-    ]
-    for (point, k, _), p_holm in zip(tests, holm([p for _, _, p in tests]), strict=True):
-        with_differences[point][k] = replace(with_differences[point][k], p_holm=p_holm)
-    return {point: tuple(readings) for point, readings in with_differences.items()}
+            for key, of in differs.items()
+        ]
+        return Group(head, Text("  not compared, because the groups' protocols differ in", style="yellow"), *lines)
+    lower = lower_is_better(base_of(metric))
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("group", overflow="fold")
+    better = "pairs higher" if lower is None else "pairs better"
+    for title in ("mean ± std", "seeds", "difference", "95 % interval", "p", "p (Holm)", better, ""):
+        shown.add_column(title, justify="right", no_wrap=True)
+    for place, row in enumerate(rows):
+        if row.group == 0:
+            shown.add_row(Text(_point_words(rows, row.point), style="dim"), end_section=False)
+        if row.group < MOST_ROWS:
+            last = place + 1 == len(rows) or rows[place + 1].point != row.point
+            shown.add_row(Text(printable(labels[row.group])), *_cells(row, lower), end_section=last)
+    hidden = len(table.groups) - MOST_ROWS
+    more = [Text(f"and {hidden} more, on the page", "dim")] if hidden > 0 else []
+    return Group(head, Text(printable(f"  {_protocol_words(table, metric)}"), style="dim"), shown, *more)
 
 
-def _protocols(name: str, run_groups: Sequence[RunGroup]) -> tuple[dict[str, dict[str, list[int]]], Protocol]:
-    of_variants = [[p for run in run_group.replicates for p in protocols_of(run, name)] for run_group in run_groups]
-    everything = [protocol for protocols in of_variants for protocol in protocols]
-    differing = disagreements(everything)
-    differs = {
-        key: {
-            "none" if value is None else str(value): [
-                k for k, protocols in enumerate(of_variants) if any(p.get(key) == value for p in protocols)
-            ]
-            for value in values
-        }
-        for key, values in differing.items()
-    }
-    common = {key: value for key, value in everything[0].items() if key not in differing} if everything else {}
-    return differs, common
+def _cells(row: Compared, lower: bool | None) -> Iterator[RenderableType]:
+    import numpy as np
+
+    values, missing = list(row.values.values()), len(row.missing)
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    yield mean_and_std(SeedMean.of(float(np.mean(values)), std, len(values)) if values else None)
+    yield Text(f"{len(values)} of {len(values) + missing}", style="yellow") if missing else str(len(values))
+    difference = row.difference
+    if difference is None:
+        return
+    interval = difference.interval
+    scale = None if interval is None else (interval[1] - interval[0]) / 4  # about the standard error
+    yield uncertain(difference.value, scale, sign="+")
+    yield f"{uncertain(interval[0], scale)} to {uncertain(interval[1], scale)}" if interval else ""
+    for p in (difference.p, row.p_holm):
+        yield "" if p is None else "<0.0001" if p < 1e-4 else f"{p:.2g}"
+    yield f"{1 - difference.above if lower else difference.above:.0%}"
+    verdict = row.verdict(lower)
+    yield Text(verdict, style={"better": "green", "worse": "red"}.get(verdict, ""))
+
+
+def _point_words(rows: Sequence[Compared], point: Point) -> str:
+    """`best, steps 100 to 400`."""
+    if isinstance(point, int):
+        return f"step {point:,}"
+    steps = sorted(set().union(*(row.steps for row in rows if row.point == point)))
+    if len(steps) < 2:
+        return f"{point}, step {steps[0]:,}" if steps else point
+    return f"{point}, steps {steps[0]:,} to {steps[-1]:,}"
+
+
+def _protocol_words(table: RunTable, metric: str) -> str:
+    protocol: dict[str, Any] = json.loads(table.metrics.loc[table.metrics["metric"] == metric, "protocol"].iloc[0])
+    parts = {key: value for key, value in protocol.items() if key not in ("network", *DATA_KEYS[1:])}
+    return "; ".join(
+        f"{key.removesuffix('.name').replace('_', ' ')} {number(value) if isinstance(value, float | int) else value}"
+        for key, value in parts.items()
+    )
+
+
+def notes(table: RunTable, compared: dict[str, list[Compared]]) -> Iterator[str]:
+    """What a reader of the comparison has to know: the test, missing values with their reasons, and repeated seeds."""
+    rows = [(metric, row) for metric, of_metric in compared.items() for row in of_metric]
+    if any(row.p_holm is not None for _, row in rows):
+        yield (
+            "Differences are to group 1, by Welch's t-test over seeds. p (Holm) is corrected for all comparisons of a "
+            f"metric; up to {LEVEL:g} a group is called better or worse. Intervals are not corrected."
+        )
+    single = [str(k + 1) for k, group in enumerate(table.groups) if len(group.replicates) == 1]
+    if single and len(table.groups) > 1:
+        yield f"No significance without several seeds (group {', '.join(single)}): -m seed=0,1,2,3,4 trains five."
+    for metric in compared:
+        counts = table.reached.loc[
+            (table.reached["metric"] == metric) & table.reached["replicate"] & (table.reached["state"] == FINISHED),
+            "count",
+        ]
+        if counts.nunique() > 1 and any(row.point == BEST for row in compared[metric]):
+            yield (
+                f"The best {named(metric)} is chosen from {counts.min()} to {counts.max()} measurements per run; more "
+                "measurements give a better best."
+            )
+    reasons: dict[tuple[int, str], set[int]] = {}
+    for metric, row in rows:
+        for seed, why in row.missing.items():
+            about = f"{why}: {named(metric)}" if why in (NOT_FINITE, NOT_MEASURED) else why
+            reasons.setdefault((row.group, about), set()).add(seed)
+    for (k, why), seeds in list(reasons.items())[:MOST_REASONS]:
+        runs = table.runs[(table.runs["group"] == k) & table.runs["replicate"]]
+        reason = next((f": {text}" for text in runs.loc[runs["seed"].isin(seeds), "reason"] if text), "")
+        yield f"{k + 1}: {len(seeds)} of {len(runs)} {why} (seed {', '.join(map(str, sorted(seeds)))}){reason}"
+    if len(reasons) > MOST_REASONS:
+        yield f"and {len(reasons) - MOST_REASONS} more such notes"
+    if reasons:
+        yield "A mean over the remaining seeds favors a group that loses its worst ones."
+    for k, group in enumerate(table.groups):
+        if repeated := len(group.runs) - len(group.replicates):
+            yield f"{k + 1}: {counted(repeated, 'run')} with a repeated seed; one run per seed counts."

@@ -1,64 +1,54 @@
-"""Configurations as differences from what all runs share, and the commands that make the runs again."""
+"""Configurations as differences from what all runs share, and the commands that repeat the runs."""
 
 import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from gantrain.config import as_word, options
-from gantrain.report.markup import render
-from gantrain.report.outcomes import folder_names
-from gantrain.report.run_groups import RunGroup, common_config, seed_of
-from gantrain.report.section import Section
+from gantrain.formatting import as_word
+from gantrain.report.markup import Section, render
+from gantrain.report.run_table import RunTable, common_config, seed_of
 from gantrain.report.styles import line_of, short_labels
 from gantrain.run_io.run_folder import SWEEP, read_content
 from gantrain.run_io.run_reader import RunRecord
 
 PROGRAM = ("python", "-m", "gantrain")
-NOT_AGAIN = ("resume", "name")
-"""Keys that say where a run lay, not what it was."""
-OF_OTHERS = ("sweep.", "paper.", "hydra.")
+LEFT_OUT, LEFT_OUT_SECTIONS = ("resume", "name"), ("sweep.", "paper.", "hydra.")
+"""Keys and sections that are not needed to repeat a run."""
 
 
-def make_configurations(run_groups: list[RunGroup]) -> Section:
-    """What all share, each run_group's differences, and a command a run."""
-    runs = [run for run_group in run_groups for run in run_group.runs]
-    names = folder_names(runs)
-    labels = short_labels(run_groups)
+def make_configurations(table: RunTable) -> Section:
+    """What all runs share, the differences between groups, and a command per run."""
+    labels = short_labels(table.groups)
     html = render(
         "configurations.html.j2",
-        common={key: as_word(value) for key, value in common_config(runs).items()},
-        sweeps=sweep_commands(runs),
-        keys=list(run_groups[0].values),
-        run_groups=[
+        common={key: as_word(value) for key, value in common_config(table.records).items()},
+        sweeps=sweep_commands(table.records),
+        keys=table.varied,
+        groups=[
             {
                 "line": line_of(k),
                 "label": labels[k],
-                "values": [as_word(value) for value in run_group.values.values()],
-                "runs": [(seed_of(run), names[run.folder], command(run)) for run in run_group.runs],
+                "words": [as_word(value) for value in group.values.values()],
+                "runs": [
+                    (seed_of(run), folder, command(run))
+                    for run, folder in zip(group.runs, table.runs.loc[table.runs["group"] == k, "folder"], strict=True)
+                ],
             }
-            for k, run_group in enumerate(run_groups)
+            for k, group in enumerate(table.groups)
         ],
     )
     return Section("configurations", "Configurations and commands", html)
 
 
 def command(run: RunRecord) -> str:
-    """The command that makes the run again, for a POSIX shell: what was asked for, else every key off its default."""
-    if run.overrides:
-        words = [word for word in run.overrides if _again(word.lstrip("+~").partition("=")[0])]
-    else:
-        defaults = {key: default for key, default, _ in options()}
-        words = [
-            f"{key}={hydra_word(value)}"
-            for key, value in run.config.items()
-            if key in defaults and value != defaults[key] and _again(key)
-        ]
-    return shlex.join([*PROGRAM, *words])
+    """A shell command that repeats the run: its overrides, or all keys of its configuration if these are missing."""
+    words = list(run.overrides) or [f"{key}={hydra_word(value)}" for key, value in run.config.items()]
+    return shlex.join([*PROGRAM, *(word for word in words if _is_needed(word.lstrip("+~").partition("=")[0]))])
 
 
 def sweep_commands(runs: Sequence[RunRecord]) -> list[str]:
-    """The command of each sweep that the runs lie in, from its sweep.json."""
+    """The command of each sweep that contains some of the runs, from its sweep.json."""
     found = dict.fromkeys(run.folder.resolve().parent for run in runs)
     words = [read_content(folder / SWEEP).get("words") for folder in found]
     return list(
@@ -67,16 +57,16 @@ def sweep_commands(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def hydra_word(value: Any) -> str:
-    """A value in Hydra's grammar of overrides, without loss: floats in full, strings in quotes where they need them."""
+    """A value in Hydra's grammar of overrides: floats in full precision, strings in quotes where needed."""
     if isinstance(value, list):
         return f"[{','.join(hydra_word(part) for part in value)}]"
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, str) and not re.fullmatch(r"[\w/.:+-]+", value):
         quoted = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), value)
-        return f"'{quoted}'"  # a backslash is one, but before a quote
+        return f"'{quoted}'"  # a backslash needs no escape except before a quote
     return as_word(value)
 
 
-def _again(key: str) -> bool:
-    return key not in NOT_AGAIN and not key.startswith(OF_OTHERS)
+def _is_needed(key: str) -> bool:
+    return key not in LEFT_OUT and not key.startswith(LEFT_OUT_SECTIONS)

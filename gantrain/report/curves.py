@@ -1,75 +1,66 @@
-"""Figures and scalars over training, a line a run_group: over steps, real images or training seconds."""
+"""Metrics and scalars during training, a line per group: over steps, real images or training seconds."""
 
-import json
-import statistics
+from __future__ import annotations
+
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from gantrain.metrics.metric import LOWER_IS_BETTER
-from gantrain.report.formatting import base_of, direction, named
-from gantrain.report.learning_curves import MOST_POINTS, Course, Series, cost_at, courses
-from gantrain.report.markup import render, source
-from gantrain.report.outcomes import headline
-from gantrain.report.run_groups import RunGroup, seed_of
-from gantrain.report.section import Section
+from gantrain.report.formatting import base_of, direction, lower_is_better, named
+from gantrain.report.learning_curves import MOST_POINTS, Series, cost_at, learning_curves
+from gantrain.report.markup import Section, as_json, render, source
+from gantrain.report.run_table import RunTable, seed_of
 from gantrain.report.styles import line_of, short_labels
-from gantrain.report.table import ranking
 from gantrain.run_io.run_reader import RunRecord
 
 SCALARS = {
     "loss/discriminator": "discriminator's loss",
     "loss/generator": "generator's loss",
     "D/real": "D(x), on real examples",
-    "D/generated": "D(G(z)), on generated ones",
+    "D/generated": "D(G(z)), on generated examples",
     "log_ratio/real": "log r on real examples",
-    "log_ratio/fake": "log r on generated ones",
+    "log_ratio/fake": "log r on generated examples",
 }
-"""Of metrics.jsonl's rows of kind `train`; those that no run has are left out."""
+"""Scalars of metrics.jsonl that are drawn if any run has them."""
 COSTS = {"images": "cost/images", "seconds": "cost/seconds"}
-MOST_SHOWN = 12
-"""Groups drawn at first; with more, the best few."""
-SHOWN_OF_MORE = 8
+MOST_SHOWN, SHOWN_OF_MORE = 12, 8
+"""Groups drawn at first; of more than MOST_SHOWN only the best ones."""
 FEWEST_POINTS, ALL_POINTS = 60, 60_000
-"""Of hundreds of runs each curve has fewer points, so that the page stays small."""
+"""With hundreds of runs each curve has fewer points, to keep the page small."""
 
 
-def make_curves(run_groups: list[RunGroup]) -> Section | None:
-    """The measured figures in one picture with a menu, the scalars in small ones; None where there are no rows."""
-    runs = [run for run_group in run_groups for run in run_group.runs]
-    figures = dict.fromkeys(key for run in runs for key in run.measured)
-    first = headline(runs)
-    figures = dict.fromkeys(sorted(figures, key=lambda key: base_of(key) != first))
+def make_curves(table: RunTable) -> Section | None:
+    """The metrics in one chart with a menu, the scalars in small ones; None without rows."""
+    runs = table.records
+    metrics = sorted(table.metrics["metric"].unique(), key=lambda metric: base_of(metric) != table.headline)
     scalars = [name for name in SCALARS if any(run.series(name) for run in runs)]
-    if not figures and not scalars:
+    if not metrics and not scalars:
         return None
     most = max(FEWEST_POINTS, min(MOST_POINTS, ALL_POINTS // len(runs)))
     grids = _Grids()
-    of_key: dict[str, list[dict[str, Any]]] = {}
-    for key in figures:
-        of_key[key] = _curves(run_groups, partial(_measured, key=key), grids, most, digits=12)
-    for name in scalars:
-        of_key[name] = _curves(run_groups, partial(RunRecord.series, name=name), grids, most, digits=5)
-    ranked = ranking(run_groups)
-    labels = short_labels(run_groups)
-    shown = set(ranked if len(ranked) <= MOST_SHOWN else ranked[:SHOWN_OF_MORE])
+    curves = {key: _curves(table, partial(_measured, key=key), grids, most, digits=12) for key in metrics}
+    curves |= {name: _curves(table, partial(RunRecord.series, name=name), grids, most, digits=5) for name in scalars}
+    labels = short_labels(table.groups)
+    best = table.ranking[:SHOWN_OF_MORE]
+    shown = set(table.ranking if len(labels) <= MOST_SHOWN else best)
     content = {
         "groups": [
-            {"label": labels[k], "place": k, "shown": k in shown, **asdict(line_of(k))} for k in range(len(run_groups))
+            {"label": labels[k], "place": k, "shown": k in shown, **asdict(line_of(k))} for k in range(len(labels))
         ],
-        "titles": {key: _title(key) for key in of_key},
+        "titles": {key: _title(key) for key in curves},
         "grids": grids.found,
-        "curves": of_key,
+        "curves": curves,
     }
     html = render(
         "curves.html.j2",
-        content=json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        metrics=[(key, _title(key)) for key in figures],
-        scalars=[(name, SCALARS[name]) for name in scalars],
-        legend=[(k, line_of(k), labels[k], run_groups[k].label, k in shown) for k in ranked],
-        best=ranked[:SHOWN_OF_MORE],
-        seeds=any(len(run_group.replicates) > 1 for run_group in run_groups),
+        content=as_json(content),
+        metrics=[(key, _title(key)) for key in metrics],
+        scalars=scalars,
+        legend=[(k, line_of(k), labels[k], table.groups[k].label, k in shown) for k in table.ranking],
+        best=best,
+        seeds=any(len(group.replicates) > 1 for group in table.groups),
         has_cost={axis: any(run.series(name) for run in runs) for axis, name in COSTS.items()},
         most=most,
     )
@@ -77,81 +68,75 @@ def make_curves(run_groups: list[RunGroup]) -> Section | None:
 
 
 class _Grids:
-    """Steps with the images and seconds there, each set once, since a run's scalars share theirs."""
+    """Steps with the images and seconds at each; every grid is stored once, since a run's scalars share theirs."""
 
     def __init__(self) -> None:
         self.found: list[dict[str, list[float | None]]] = []
-        self._places: dict[tuple[int, ...] | tuple[Any, ...], int] = {}
-        self._costs: dict[str, dict[str, Series]] = {}
+        self._places: dict[tuple[Any, ...], int] = {}
 
-    def place(self, runs: Sequence[RunRecord], course: Course) -> int:
-        """Number of the course's grid; images and seconds are means over the runs that have come that far."""
-        key = (*(str(run.folder) for run in runs), *course.steps)
+    def place(self, runs: Sequence[RunRecord], steps: Sequence[float]) -> int:
+        """The grid's number; images and seconds are means over the runs that have come that far."""
+        key = (*(str(run.folder) for run in runs), *steps)
         if key not in self._places:
-            grid: dict[str, list[float | None]] = {"steps": [_rounded(step, 7) for step in course.steps]}
+            grid: dict[str, list[float | None]] = {"steps": [_rounded(step, 7) for step in steps]}
             for axis, name in COSTS.items():
-                costs = [self._cost(run, name) for run in runs]
-                grid[axis] = [_mean_cost(costs, step) for step in course.steps]
+                grid[axis] = _mean_costs([series for run in runs if (series := run.series(name))], steps)
             self._places[key] = len(self.found)
             self.found.append(grid)
         return self._places[key]
 
-    def _cost(self, run: RunRecord, name: str) -> Series:
-        of_run = self._costs.setdefault(str(run.folder), {})
-        if name not in of_run:
-            of_run[name] = run.series(name)
-        return of_run[name]
 
+def _mean_costs(series: Sequence[Series], steps: Sequence[float]) -> list[float | None]:
+    import numpy as np
 
-def _mean_cost(costs: Sequence[Series], step: float) -> float | None:
-    reached = [series for series in costs if series and series[-1][0] >= step] or [series for series in costs if series]
-    values = [value for series in reached if (value := cost_at(series, step)) is not None]
-    return _rounded(statistics.fmean(values), 6) if values else None
+    if not series:
+        return [None] * len(steps)
+    costs = np.array([cost_at(one, steps) for one in series])
+    reached = np.array([one[-1][0] for one in series])[:, None] >= np.asarray(steps)
+    reached |= ~reached.any(axis=0)  # beyond all runs: extrapolated from all
+    return [_rounded(value, 6) for value in np.average(costs, axis=0, weights=reached)]
 
 
 def _curves(
-    run_groups: Sequence[RunGroup], of_run: Callable[[RunRecord], Series], grids: _Grids, most: int, digits: int
+    table: RunTable, series_of: Callable[[RunRecord], Series], grids: _Grids, most: int, digits: int
 ) -> list[dict[str, Any]]:
-    """For each run_group that has the scalar: mean, standard deviation and count, and each seed's own curve."""
+    """For each group that has the scalar: mean, standard deviation and count, and each seed's own curve."""
     found = []
-    for place, run_group in enumerate(run_groups):
-        having = [(run, series) for run in run_group.replicates if (series := of_run(run))]
+    for place, group in enumerate(table.groups):
+        having = [(run, series) for run in group.replicates if (series := series_of(run))]
         if not having:
             continue
-        mean, own = courses([series for _, series in having], most)
+        mean, own = learning_curves([series for _, series in having], most)
+        runs = [
+            {
+                "seed": seed_of(run),
+                "grid": grids.place([run], curve["step"].tolist()),
+                "y": [_rounded(value, digits) for value in curve["value"]],
+            }
+            for (run, _), curve in zip(having, own, strict=True)
+        ]
         found.append(
             {
                 "group": place,
-                "grid": grids.place([run for run, _ in having], mean),
-                "mean": [_rounded(value, digits) for value in mean.values],
-                "std": [None if std is None else _rounded(std, digits) for std in mean.stds],
-                "count": mean.counts,
-                "runs": [
-                    {
-                        "seed": seed_of(run),
-                        "grid": grids.place([run], course),
-                        "y": [_rounded(value, digits) for value in course.values],
-                    }
-                    for (run, _), course in zip(having, own, strict=True)
-                ]
-                if len(having) > 1
-                else [],
+                "grid": grids.place([run for run, _ in having], mean["step"].tolist()),
+                "mean": [_rounded(value, digits) for value in mean["mean"]],
+                "std": [_rounded(value, digits) for value in mean["std"]],
+                "count": mean["count"].tolist(),
+                "runs": runs if len(having) > 1 else [],
             }
         )
     return found
 
 
 def _measured(run: RunRecord, key: str) -> Series:
-    rows = run.measured.get(key, ())
-    return [(row["step"], row["value"]) for row in rows if row["value"] is not None]
+    return [(row["step"], row["value"]) for row in run.measured.get(key, ()) if row["value"] is not None]
 
 
 def _title(key: str) -> str:
     if key in SCALARS:
         return SCALARS[key]
-    lower = LOWER_IS_BETTER.get(base_of(key))
-    return named(key) + ("" if lower is None else f", {direction(lower)}")
+    return named(key) + ("" if lower_is_better(base_of(key)) is None else f", {direction(base_of(key))}")
 
 
-def _rounded(value: float, digits: int) -> float:
-    return float(f"{value:.{digits}g}")
+def _rounded(value: float, digits: int) -> float | None:
+    return None if math.isnan(value) else float(f"{value:.{digits}g}")

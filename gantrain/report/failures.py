@@ -1,34 +1,33 @@
-"""Which runs did not finish, and why; what the doctor found in which."""
+"""Which runs did not finish, and why; what the doctor found."""
 
-from gantrain.report.markup import render
-from gantrain.report.outcomes import first_line, folder_names
-from gantrain.report.run_groups import RunGroup, seed_of
-from gantrain.report.section import Section
+from gantrain.report.markup import Section, render
+from gantrain.report.run_table import RunGroup, RunTable, first_line, folder_names, seed_of
 from gantrain.run_io.run_reader import BROKEN, RunRecord
 from gantrain.run_io.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 
 MEANING = {
     FAILED: "ended by an error",
-    BROKEN: "its process is gone without a word, as after a kill; resume= goes on from its last checkpoint",
-    STOPPED: "ended at the doctor's finding, by doctor.stop",
-    PRUNED: "ended by the sweep, which gave its steps to others",
-    SKIPPED: "not begun, as sweep.invalid_pairs=skip asks: what they ask for does not exist",
-    INTERRUPTED: "ended from the keyboard; resume= goes on from its last checkpoint",
-    RUNNING: "still running: its last figures are not its end's",
+    BROKEN: "the process is gone, as after a kill; resume= continues from the last checkpoint",
+    STOPPED: "ended by the doctor (doctor.stop)",
+    PRUNED: "ended by the sweep in favor of better runs",
+    SKIPPED: "not started, because the pair does not exist (sweep.invalid_pairs=skip)",
+    INTERRUPTED: "interrupted from the keyboard; resume= continues from the last checkpoint",
+    RUNNING: "still running: its last values are not final",
 }
-"""What each state of an unfinished run says, the worst first."""
+"""The states of unfinished runs, the worst first."""
 
 
-def make_troubles(run_groups: list[RunGroup]) -> Section:
+def make_failures(table: RunTable) -> Section:
     """The unfinished runs with their reasons, then the doctor's findings by name."""
-    runs = [(run_group, run) for run_group in run_groups for run in run_group.runs]
-    names = folder_names([run for _, run in runs])
+    runs = [(group, run) for group in table.groups for run in group.runs]
+    names = folder_names(table.records)
+    folders = {run.folder: name for run, name in zip(table.records, names, strict=True)}
 
-    def described(run_group: RunGroup, run: RunRecord) -> dict[str, object]:
+    def described(group: RunGroup, run: RunRecord) -> dict[str, object]:
         return {
-            "label": run_group.label,
+            "label": group.label,
             "seed": seed_of(run),
-            "folder": names[run.folder],
+            "folder": folders[run.folder],
             "state": run.state,
             "step": run.status.step,
             "steps": run.status.steps,
@@ -41,14 +40,14 @@ def make_troubles(run_groups: list[RunGroup]) -> Section:
         for state, meaning in MEANING.items()
     ]
     findings: dict[str, list[dict[str, object]]] = {}
-    for run_group, run in runs:
+    for group, run in runs:
         for row in run.findings:
-            findings.setdefault(str(row["name"]), []).append({**described(run_group, run), "finding": row})
+            findings.setdefault(str(row["name"]), []).append({**described(group, run), "finding": row})
     html = render(
         "failures.html.j2",
-        unfinished=[group for group in unfinished if group["runs"]],
+        unfinished=[state for state in unfinished if state["runs"]],
         finished=sum(run.state == FINISHED for _, run in runs),
         of=len(runs),
         findings=sorted(findings.items(), key=lambda pair: -len(pair[1])),
     )
-    return Section("troubles", "What went wrong", html)
+    return Section("failures", "What went wrong", html)

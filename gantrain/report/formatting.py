@@ -1,37 +1,66 @@
-"""How figures and their numbers are written, on the page, in pictures and in the terminal alike."""
+"""How metrics and numbers are written on the page, in charts and in the terminal."""
+
+from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from gantrain.report.run_groups import Spread
+from gantrain.metrics.metric import LOWER_IS_BETTER
 
-WRITTEN = {"fid": "FID", "kid": "KID", "inception_score": "Inception Score", "kl": "KL(q‖p)"}
-
-
-def written(name: str) -> str:
-    """A figure's name in prose: `FID` of `fid`."""
-    return WRITTEN.get(name, name.replace("_", " "))
-
-
-def base_of(figure: str) -> str:
-    """Without the network: `fid` of `fid_ema`."""
-    return figure.rpartition("_")[0]
+TITLES = {"fid": "FID", "kid": "KID", "inception_score": "Inception Score", "kl": "KL(q‖p)"}
+DIVERSITY = (
+    *("recall", "coverage", "modes", "modes_kl", "classes", "classes_kl"),
+    *("duplicates", "exact_duplicates", "memorized"),
+)
+"""Metrics of how varied samples are, or of how much of the data they leave out."""
+ROUNDING = 1e-12
+"""Values that agree to this share of their size are taken to be equal."""
 
 
-def named(figure: str) -> str:
-    """A figure with its network: `FID (EMA)` of `fid_ema`."""
-    network = figure.rpartition("_")[2]
-    return f"{written(base_of(figure))} ({'EMA' if network == 'ema' else network})"
+@dataclass(frozen=True, slots=True)
+class SeedMean:
+    """A metric over seeds: mean, sample standard deviation (n - 1; None for one seed) and number of seeds."""
+
+    mean: float
+    std: float | None
+    count: int
+
+    @classmethod
+    def of(cls, mean: float, std: float, count: int) -> SeedMean:
+        """From pandas' numbers: NaN is None, and a deviation of rounding alone is 0."""
+        if math.isnan(std):
+            return cls(float(mean), None, int(count))
+        return cls(float(mean), 0.0 if std <= ROUNDING * abs(mean) else float(std), int(count))
 
 
-def direction(lower_is_better: bool | None) -> str:
-    """Which way is better."""
-    return (
-        "which describes only" if lower_is_better is None else f"{'lower' if lower_is_better else 'higher'} is better"
-    )
+def lower_is_better(name: str) -> bool | None:
+    """A metric's direction; None for one that only describes."""
+    return LOWER_IS_BETTER.get(name)
+
+
+def title_of(name: str) -> str:
+    """A metric's name in prose: `FID` of `fid`."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def base_of(metric: str) -> str:
+    """A metric without its network: `fid` of `fid_ema`."""
+    return metric.rpartition("_")[0]
+
+
+def named(metric: str) -> str:
+    """A metric with its network: `FID (EMA)` of `fid_ema`."""
+    name, _, network = metric.rpartition("_")
+    return f"{title_of(name)} ({'EMA' if network == 'ema' else network})"
+
+
+def direction(name: str) -> str:
+    """Which way a metric is better, in words."""
+    return {True: "lower is better", False: "higher is better", None: "descriptive only"}[lower_is_better(name)]
 
 
 def number(value: float | None, digits: int = 4, sign: str = "-") -> str:
-    """Four significant digits, whole numbers with thousands apart; a dash for None. `sign` is that of format()."""
+    """Four significant digits, whole numbers with thousands separators; a dash for None. `sign` is that of format()."""
     if value is None:
         return "–"
     if (float(value).is_integer() and abs(value) < 1e12) or 10**digits <= abs(value) < 1e12:
@@ -40,15 +69,15 @@ def number(value: float | None, digits: int = 4, sign: str = "-") -> str:
 
 
 def uncertain(value: float, scale: float | None, sign: str = "-") -> str:
-    """As many decimals as the second digit of `scale`, its uncertainty; four digits without one."""
+    """With as many decimals as the second digit of its uncertainty `scale`; four digits without one."""
     if not scale or not 1e-6 < scale < 1e6:
         return number(value, sign=sign)
     decimals = max(0, 1 - math.floor(math.log10(scale)))
     return f"{round(value, decimals) + 0.0:{sign},.{decimals}f}"
 
 
-def spread_words(found: Spread | None) -> str:
-    """`23.41 ± 0.52`: mean and sample standard deviation over seeds; the value alone of one seed, a dash for None."""
+def mean_and_std(found: SeedMean | None) -> str:
+    """`23.41 ± 0.52`; the value without a deviation for one seed, a dash for None."""
     if found is None:
         return "–"
     if found.std is None:
@@ -63,16 +92,16 @@ def counted(count: int, thing: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`1.2 s`, `12 s`, `4 min 10 s`, `2 h 05 min` or `3 d 04 h`, to the nearest of its last unit; a dash for None."""
+    """`1.2 s`, `12 s`, `4 min 10 s`, `2 h 05 min` or `3 d 04 h`, rounded to the last unit; a dash for None."""
     if seconds is None:
         return "–"
-    whole = round(seconds)
+    rounded = round(seconds)
     if 0 < seconds < 9.95:
         return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds:.1g} s"
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
     minutes = round(seconds / 60)
     if minutes < 24 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,15 +1,16 @@
-"""Where a run's generated examples stood in training, and what its objective makes of examples that stand there."""
+"""Log-ratios of generated samples during training, and the generator's gradient at those values."""
 
 import dataclasses
+import inspect
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from gantrain.config import ConfigError, LossConfig
-from gantrain.objectives import Objective
+from gantrain.objectives import Objective, make_objective
 from gantrain.run_io.run_reader import RunRecord
 from gantrain.theory.slopes import generator_slopes, logits_at
 
@@ -18,18 +19,18 @@ MEASURED = "generator_weight/mean"
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """Generated examples at one moment of training, over seeds.
+class GradientPosition:
+    """Generated samples at one moment of training, over seeds.
 
     Attributes:
         moment: one of `MOMENTS`.
-        steps: of each seed, where its row of scalars stands.
-        each: of each seed, the mean over the examples of log r as the discriminator estimates it, or of v.
+        steps: of each seed, the step of its row of scalars.
+        each: of each seed, the mean over the samples of log r as the discriminator estimates it, or of v.
         mean: of `each`.
-        std: standard deviation over the examples, its mean over the seeds; None where it was not logged.
-        slope: dL_G/dv of one example at `mean`.
-        measured: mean of |dL_G/dv| over the generator's examples by the diagnostics nearest to these steps, within
-            a tenth of what was logged, over the seeds that have any; None without.
+        std: standard deviation over the samples, averaged over seeds; None if it was not logged.
+        slope: dL_G/dv of one sample at `mean`.
+        measured: mean |dL_G/dv| over a batch, by the diagnostics nearest to these steps within a tenth of the logged
+            range, averaged over the seeds that have any; None without.
     """
 
     moment: str
@@ -41,45 +42,42 @@ class Stand:
     measured: float | None
 
 
-def objective_of(run: RunRecord) -> Objective | None:
-    """The pair that a run was trained with; None for one that does not exist.
+def objective_of(config: Mapping[str, Any]) -> Objective:
+    """The objective of a flat configuration, without the normalization of the ratio, which differs for each batch.
 
-    The ratio's normalization is left out: it moves log r by a number that every batch has of its own.
+    Raises:
+        ObjectiveError: the pair does not exist.
+        TypeError: a key of the pair is missing.
     """
-    keys = {field.name for field in dataclasses.fields(LossConfig)}
-    asked = {key.removeprefix("loss."): value for key, value in run.config.items() if key.startswith("loss.")}
-    try:
-        objective = LossConfig(**{key: value for key, value in asked.items() if key in keys}).make()
-    except (ConfigError, TypeError):
-        return None
+    keys = {key: f"loss.{key}" for key in inspect.signature(make_objective).parameters}
+    objective = make_objective(**{key: config[name] for key, name in keys.items() if name in config})
     return dataclasses.replace(objective, normalize_ratio=False)
 
 
 def slopes_at(objective: Objective, x: Sequence[float]) -> list[float]:
-    """dL_G/dv of generated examples at each log r, or at each v where the discriminator estimates no ratio."""
+    """dL_G/dv of generated samples at each log r, or at each v if the discriminator estimates no ratio."""
     points = torch.tensor(x, dtype=torch.float64)
     slopes: list[float] = generator_slopes(objective, logits_at(objective, points)).tolist()
     return slopes
 
 
-def stands(runs: Sequence[RunRecord], objective: Objective) -> list[Stand]:
-    """At the start, the middle and the end of what each run logged; [] where none logged anything."""
+def gradient_positions(runs: Sequence[RunRecord], objective: Objective) -> list[GradientPosition]:
+    """At the first, the middle and the last row of scalars of each run; [] if no run logged any."""
     name = "log_ratio/fake" if objective.has_log_ratio else "logit/fake"
     logged = [(run, series) for run in runs if (series := run.series(name))]
     found = []
     for place, moment in enumerate(MOMENTS if logged else ()):
         rows = [_nearest(series, series[0][0] + (series[-1][0] - series[0][0]) * place / 2) for _, series in logged]
-        stds = [dict(run.series(f"{name}_std")).get(step) for (run, _), (step, _) in zip(logged, rows, strict=True)]
+        stds, weights = [], []
+        for (run, series), (step, _) in zip(logged, rows, strict=True):
+            stds.append(dict(run.series(f"{name}_std")).get(step))
+            at, weight = _nearest(run.series(MEASURED, "diagnostic") or [(-1, math.nan)], step)
+            if at >= 0 and abs(at - step) <= (series[-1][0] - series[0][0]) / 10:
+                weights.append(weight)
         known = [std for std in stds if std is not None]
-        weights = [
-            weight
-            for (run, series), (step, _) in zip(logged, rows, strict=True)
-            for at, weight in [_nearest(run.series(MEASURED, "diagnostic") or [(-1, math.nan)], step)]
-            if at >= 0 and abs(at - step) <= (series[-1][0] - series[0][0]) / 10
-        ]
         mean = statistics.fmean(value for _, value in rows)
         found.append(
-            Stand(
+            GradientPosition(
                 moment,
                 tuple(step for step, _ in rows),
                 tuple(value for _, value in rows),

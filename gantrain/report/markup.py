@@ -1,21 +1,46 @@
-"""The page's templates, and the filters that write values in them."""
+"""The page's sections, their templates, and the filters that write values in them."""
 
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gantrain.config import as_word
-from gantrain.report.formatting import counted, number, spread_words
+from gantrain.formatting import as_word
+from gantrain.report.formatting import counted, mean_and_std, number
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TEMPLATES = Path(__file__).parent
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        key: its anchor.
+        title: its heading.
+        html: escaped markup.
+        css: style besides the page's own.
+        js: script besides the page's own.
+    """
+
+    key: str
+    title: str
+    html: str
+    css: str = ""
+    js: str = ""
+
+
 def render(template: str, **values: Any) -> str:
-    """A template of this folder with the values in it, escaped."""
+    """A template of this folder with the values, escaped."""
     return _environment().get_template(template).render(**values)
 
 
@@ -25,9 +50,15 @@ def source(name: str) -> str:
 
 
 def embedded(figure: go.Figure, height: int) -> Markup:
-    """A picture of Plotly's as the page holds it, `height` pixels high; the page has the script once."""
-    look = {"displaylogo": False, "responsive": True}
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=look, default_height=f"{height}px"))
+    """A Plotly figure as a part of the page, `height` pixels high; the page has Plotly's script once."""
+    config = {"displaylogo": False, "responsive": True}
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px"))
+
+
+def as_json(content: Any) -> Markup:
+    """JSON for a <script> element, which no text in it can close."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
 
 
 @cache
@@ -39,10 +70,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": number,
-        "spread": spread_words,
-        "counted": counted,
-        "word": as_word,
-    }
+    environment.filters |= {"number": number, "spread": mean_and_std, "counted": counted, "word": as_word}
     return environment

@@ -1,30 +1,26 @@
-"""Generator by discriminator: what every pair reached, which pairs do not exist, and which were not run."""
+"""Generator by discriminator: the metrics of every pair, the pairs that do not exist, and those that were not run."""
 
-import dataclasses
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plotly.colors import sample_colorscale
-
-from gantrain.config import LossConfig, as_word
-from gantrain.metrics.metric import LOWER_IS_BETTER
-from gantrain.objectives import ObjectiveError, discriminator_names, generator_names, make_objective
-from gantrain.report.formatting import counted, direction, number, spread_words, written
-from gantrain.report.markup import render, source
-from gantrain.report.outcomes import first_line, headline, outcomes
-from gantrain.report.run_groups import RunGroup, Spread, spread, value_of
-from gantrain.report.section import Section
-from gantrain.report.table import BEST, LAST, figure_of
+from gantrain.formatting import as_word
+from gantrain.objectives import ObjectiveError, discriminator_names, generator_names
+from gantrain.report.formatting import SeedMean, counted, direction, lower_is_better, mean_and_std, number, title_of
+from gantrain.report.gradient_positions import objective_of
+from gantrain.report.markup import Section, render, source
+from gantrain.report.run_table import BEST, LAST, RunGroup, RunTable, first_line, value_of
 from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
 
-OF_PAIR = ("loss.disc", "loss.gen", "loss.alpha_disc", "loss.alpha_gen")
+PAIR_KEYS = ("loss.disc", "loss.gen", "loss.alpha_disc", "loss.alpha_gen")
 SCALE = "Blues"
-"""Plotly's, from light, the worst, to dark, the best."""
+"""Plotly's color scale, from light (the worst) to dark (the best)."""
 DARK_FROM = 0.55
-"""Where in it white text is read better than black."""
+"""Position in the scale from which white text is more legible than black."""
 
 Side = tuple[str, float | None]
 """An objective's name, and its order if it has one."""
@@ -33,8 +29,8 @@ Pair = tuple[Side, Side]
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """A figure in a cell: what is written, its colors, and how many seeds it is the mean of."""
+class Shade:
+    """A metric in a cell: its text and colors, and the number of seeds in words."""
 
     text: str
     count: str
@@ -43,22 +39,22 @@ class Reached:
 
 
 @dataclass(slots=True)
-class Cell:
+class PairCell:
     """A pair of one combination of the other keys.
 
     Attributes:
         kind: `run`, `refused` for a pair that does not exist, or `absent` for one that was not run.
-        runs: of the pair, a seed once.
-        trouble: how many of them ended otherwise than finished, in words.
-        reason: why, or why the pair does not exist.
-        figures: as `fid best` and `fid last`, over the runs that finished.
+        group: the group's number; None unless the pair was run.
+        trouble: how many runs did not finish, in words.
+        reason: why they did not, or why the pair does not exist.
+        metrics: as `fid best` and `fid last`, over the runs that finished.
     """
 
     kind: str
-    runs: tuple[RunRecord, ...] = ()
+    group: int | None = None
     trouble: str = ""
     reason: str = ""
-    metric_values: dict[str, Reached] = field(default_factory=dict)
+    metrics: dict[str, Shade] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Matrix:
     """The pairs of one combination of the other keys.
 
     Attributes:
-        label: the combination, as `key=value` words; '' where nothing else varies.
+        label: the combination as `key=value` words; '' if nothing else varies.
         discs: columns.
         gens: rows.
         cells: by generator and discriminator.
@@ -75,34 +71,25 @@ class Matrix:
     label: str
     discs: tuple[str, ...]
     gens: tuple[str, ...]
-    cells: dict[tuple[str, str], Cell]
+    cells: dict[tuple[str, str], PairCell]
 
 
-def make_matrix(run_groups: list[RunGroup]) -> Section | None:
-    """A map for each combination of the other keys; None where no two pairs of one combination were run."""
-    matrices = matrices_of(run_groups)
-    runs = [run for run_group in run_groups for run in run_group.runs]
+def make_matrix(table: RunTable) -> Section | None:
+    """A matrix for each combination of the other keys; None unless two pairs of a combination were run."""
+    matrices = matrices_of(table)
     if not any(sum(cell.kind == "run" for cell in matrix.cells.values()) > 1 for matrix in matrices):
         return None
-    measured = dict.fromkeys(name for run in runs if run.state == FINISHED for name in outcomes(run))
-    first = headline(runs)
-    names = sorted((name for name in LOWER_IS_BETTER if name in measured), key=lambda name: name != first)
-    one_way = {name for name in names if LOWER_IS_BETTER[name] is not None}
-    shown = [(name, which) for name in names for which in (BEST, LAST) if which == LAST or name in one_way]
-    legends = {(name, which): _paint(matrices, name, which) for name, which in shown}
+    reached = table.reached[(table.reached["state"] == FINISHED) & table.reached["primary"]]
+    names = sorted(reached["name"].unique(), key=lambda name: name != table.headline)
+    shown = [(n, which) for n in names for which in (BEST, LAST) if which == LAST or lower_is_better(n) is not None]
+    legends = {(name, which): _shade(table, matrices, name, which) for name, which in shown}
     if not any(legends.values()):
         return None
     html = render(
         "matrix.html.j2",
         matrices=matrices,
         metrics=[
-            (
-                f"{name} {which}",
-                f"{written(name)} {which}",
-                direction(LOWER_IS_BETTER[name]),
-                LOWER_IS_BETTER[name],
-                legend,
-            )
+            (f"{name} {which}", f"{title_of(name)} {which}", direction(name), lower_is_better(name), legend)
             for (name, which), legend in legends.items()
             if legend
         ],
@@ -111,35 +98,30 @@ def make_matrix(run_groups: list[RunGroup]) -> Section | None:
     return Section("matrix", "Generator by discriminator", html, source("matrix.css"), source("matrix.js"))
 
 
-def matrices_of(run_groups: Sequence[RunGroup]) -> list[Matrix]:
-    """The pairs by the combinations of what else varies, in the order of the groups; `auto` by what it stands for."""
-    combinations: dict[str, dict[Pair, RunGroup]] = {}
-    for run_group in run_groups:
-        if not run_group.runs[0].config:
-            continue  # nothing tells what it would have been
-        words = " ".join(f"{key}={as_word(value)}" for key, value in run_group.values.items() if key not in OF_PAIR)
-        combinations.setdefault(words, {})[pair_of(run_group.runs[0])] = run_group
+def matrices_of(table: RunTable) -> list[Matrix]:
+    """A matrix for each combination of the other varied keys, in the order of the groups."""
+    combinations: dict[str, dict[Pair, int]] = {}
+    for place, group in enumerate(table.groups):
+        if group.runs[0].config:
+            words = " ".join(f"{key}={as_word(value)}" for key, value in group.values.items() if key not in PAIR_KEYS)
+            combinations.setdefault(words, {})[pair_of(group.runs[0])] = place
     pairs = {pair for found in combinations.values() for pair in found}
     gens = sorted({gen for gen, _ in pairs}, key=lambda side: _place(side, generator_names()))
     discs = sorted({disc for _, disc in pairs}, key=lambda side: _place(side, discriminator_names()))
-    return [
-        Matrix(
-            words,
-            tuple(map(_called, discs)),
-            tuple(map(_called, gens)),
-            {
-                (_called(gen), _called(disc)): _cell(gen, disc, found.get((gen, disc)), _shared(found))
-                for gen in gens
-                for disc in discs
-            },
-        )
-        for words, found in combinations.items()
-    ]
+    matrices = []
+    for words, found in combinations.items():
+        like = table.groups[next(iter(found.values()))].runs[0]
+        cells = {}
+        for gen in gens:
+            for disc in discs:
+                cells[_called(gen), _called(disc)] = _cell(gen, disc, like, found.get((gen, disc)), table.groups)
+        matrices.append(Matrix(words, tuple(map(_called, discs)), tuple(map(_called, gens)), cells))
+    return matrices
 
 
 def pair_of(run: RunRecord) -> Pair:
-    """Generator and discriminator of a run, `auto` by what it stands for."""
-    disc, gen, alpha_disc, alpha_gen = (value_of(run, key) for key in OF_PAIR)
+    """Generator and discriminator of a run."""
+    disc, gen, alpha_disc, alpha_gen = (value_of(run, key) for key in PAIR_KEYS)
     return (str(gen), alpha_gen), (str(disc), alpha_disc)
 
 
@@ -153,44 +135,41 @@ def _place(side: Side, known: Sequence[str]) -> tuple[int, float]:
     return known.index(name) if name in known else len(known), order or 0.0
 
 
-def _shared(found: dict[Pair, RunGroup]) -> dict[str, Any]:
-    """What else of the objective the runs of a combination have in common."""
-    config = next(iter(found.values())).runs[0].config
-    names = {f.name for f in dataclasses.fields(LossConfig)} - {key.removeprefix("loss.") for key in OF_PAIR}
-    return {name: config[f"loss.{name}"] for name in names if f"loss.{name}" in config}
-
-
-def _cell(gen: Side, disc: Side, run_group: RunGroup | None, others: dict[str, Any]) -> Cell:
+def _cell(gen: Side, disc: Side, like: RunRecord, place: int | None, groups: Sequence[RunGroup]) -> PairCell:
+    pair: dict[str, Any] = dict(zip(PAIR_KEYS, (disc[0], gen[0], disc[1], gen[1]), strict=True))
     try:
-        make_objective(disc[0], gen[0], alpha_disc=disc[1], alpha_gen=gen[1], **others)
+        objective_of({**like.config, **pair})
     except (ObjectiveError, TypeError) as error:
-        return Cell("refused", reason=str(error))
-    if run_group is None:
-        return Cell("absent")
-    chosen = run_group.replicates
-    states = Counter(run.state for run in chosen if run.state != FINISHED)
-    trouble = ", ".join(state if len(chosen) == 1 else f"{count} {state}" for state, count in states.items())
-    reasons = dict.fromkeys(filter(None, (first_line(run.reason) for run in chosen if run.state != FINISHED)))
-    return Cell("run", chosen, trouble, "; ".join(reasons))
+        return PairCell("refused", reason=str(error))
+    if place is None:
+        return PairCell("absent")
+    runs = groups[place].replicates
+    unfinished = [run for run in runs if run.state != FINISHED]
+    states = Counter(run.state for run in unfinished)
+    trouble = ", ".join(state if len(runs) == 1 else f"{count} {state}" for state, count in states.items())
+    reasons = dict.fromkeys(filter(None, (first_line(run.reason) for run in unfinished)))
+    return PairCell("run", place, trouble, "; ".join(reasons))
 
 
-def _paint(matrices: Sequence[Matrix], name: str, which: str) -> tuple[str, str] | None:
-    """Writes the best or last of a figure into every cell that has it; worst and best in words, None without any."""
-    lower = LOWER_IS_BETTER[name]
-    found: list[tuple[Cell, Spread]] = []
-    for cell in (cell for matrix in matrices for cell in matrix.cells.values() if cell.kind == "run"):
-        reached = [figure_of(run, name, which) for run in cell.runs if run.state == FINISHED]
-        over_seeds = spread([value for value in reached if value is not None])
-        if over_seeds is not None:
-            found.append((cell, over_seeds))
+def _shade(table: RunTable, matrices: Sequence[Matrix], name: str, which: str) -> tuple[str, str] | None:
+    """Writes a metric into every cell that has it; the worst and best value as text, None without any."""
+    lower = lower_is_better(name)
+    finished = {place for place, group in enumerate(table.groups) if any(r.state == FINISHED for r in group.replicates)}
+    means = {k: found for k, found in table.over_seeds(name, which).items() if k in finished}
+    found: list[tuple[PairCell, SeedMean]] = [
+        (cell, means[cell.group])
+        for matrix in matrices
+        for cell in matrix.cells.values()
+        if cell.group is not None and cell.group in means
+    ]
     if not found:
         return None
-    means = [over_seeds.mean for _, over_seeds in found]
-    worst, best = (max(means), min(means)) if lower else (min(means), max(means))
+    values = [over_seeds.mean for _, over_seeds in found]
+    worst, best = (max(values), min(values)) if lower else (min(values), max(values))
     for cell, over_seeds in found:
         good = 0.5 if best == worst else (over_seeds.mean - worst) / (best - worst)
-        cell.metric_values[f"{name} {which}"] = Reached(
-            spread_words(over_seeds),
+        cell.metrics[f"{name} {which}"] = Shade(
+            mean_and_std(over_seeds),
             counted(over_seeds.count, "seed"),
             "#f4f6f8" if lower is None else _color(good),
             "#fff" if lower is not None and good >= DARK_FROM else "#000",
@@ -199,5 +178,7 @@ def _paint(matrices: Sequence[Matrix], name: str, which: str) -> tuple[str, str]
 
 
 def _color(good: float) -> str:
-    """0 is the worst, 1 the best."""
+    """From 0, the worst, to 1, the best."""
+    from plotly.colors import sample_colorscale
+
     return str(sample_colorscale(SCALE, [0.05 + 0.95 * good])[0]).replace(" ", "")

@@ -1,4 +1,4 @@
-"""Sample grids of many runs at the same moments of training, as data URIs that fit a number of bytes."""
+"""Sample grids of many runs at the same steps of training, as data URIs within a budget of bytes."""
 
 import base64
 import io
@@ -12,24 +12,24 @@ from PIL import Image
 
 BUDGET = 8_000_000
 FEWEST = 5
-"""Moments below which the pictures get coarser before there are fewer of them."""
+"""With fewer moments than these the images are compressed more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How pictures are written: WebP's quality, in [0, 100], and the share of their width and height."""
+    """WebP quality in [0, 100], and the scale of width and height."""
 
     quality: int
     scale: float = 1.0
 
 
 CODINGS = (Coding(85), Coding(75), Coding(50), Coding(75, 0.5), Coding(50, 0.25))
-"""From the finest; the first with enough moments is taken."""
+"""From the finest; the first with at least FEWEST moments in the budget is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A picture: its data URI, and the width and height of the file that it was read from, in pixels."""
+    """An image: its data URI, and the original width and height in pixels."""
 
     uri: str
     width: int
@@ -37,15 +37,15 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Films:
-    """What fits.
+class GridSequence:
+    """The grids that fit the budget.
 
     Attributes:
-        moments: steps of training, in order, the last one always among them.
-        steps: for each run and moment, the step of the run's grid that is nearest; () for a run without grids or
-            one that did not fit.
-        pictures: for each run, its pictures by step.
-        coding: how they were written.
+        moments: steps of training, ascending; always with the last one.
+        steps: for each run and moment, the step of the run's nearest grid; () for a run without grids or one that did
+            not fit.
+        pictures: for each run, its images by step.
+        coding: how they are compressed.
         bytes: of all data URIs together.
     """
 
@@ -56,17 +56,17 @@ class Films:
     bytes: int
 
 
-def fit_films(grids: Sequence[Mapping[int, Path]], budget: int = BUDGET) -> Films:
-    """As many moments of all runs, evenly spaced, as fit the budget.
+def fit_grids(grids: Sequence[Mapping[int, Path]], budget: int = BUDGET) -> GridSequence:
+    """As many evenly spaced moments of all runs as fit the budget.
 
-    Where not even their last moments do, the runs at the end have none. Files that are not whole, such as one that is
-    being written, are left out.
+    If not even the last moments fit, the last runs have no images. Unreadable files, such as one that is being written,
+    are left out.
 
     Args:
-        grids: of each run, its pictures by step.
-        budget: bytes, of the data URIs.
+        grids: for each run, its images by step.
+        budget: bytes of all data URIs.
     """
-    taken = [{step: path for step, path in of_run.items() if is_whole(path)} for of_run in grids]
+    taken = [{step: path for step, path in of_run.items() if is_readable(path)} for of_run in grids]
     every = sorted({step for of_run in taken for step in of_run})
     encoded = cache(encode)
 
@@ -89,18 +89,18 @@ def fit_films(grids: Sequence[Mapping[int, Path]], budget: int = BUDGET) -> Film
         {step: encoded(of_run[step], coding) for step in dict.fromkeys(of_steps)}
         for of_run, of_steps in zip(taken, steps, strict=True)
     )
-    return Films(moments, steps, pictures, coding, sum(sizes(coding, moments)))
+    return GridSequence(moments, steps, pictures, coding, sum(sizes(coding, moments)))
 
 
 def evenly(steps: Sequence[int], count: int) -> tuple[int, ...]:
-    """At most `count` of these steps, ascending: the last, the first, and what is nearest to even spaces between."""
+    """At most `count` of these steps, ascending: the last, the first, and those nearest to even spacing."""
     if count < 2 or len(steps) < 2:
         return tuple(steps[-1:]) if count else ()
     return tuple(dict.fromkeys(_nearest(steps, np.linspace(steps[0], steps[-1], count).tolist())))
 
 
 def encode(path: Path, coding: Coding) -> Encoded:
-    """A picture as a data URI of WebP."""
+    """An image as a WebP data URI."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     width, height = picture.size
@@ -112,8 +112,8 @@ def encode(path: Path, coding: Coding) -> Encoded:
     return Encoded(f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}", width, height)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a picture is there that can be read to its end."""
+def is_readable(path: Path) -> bool:
+    """Whether the file is a complete image."""
     try:
         with Image.open(path) as opened:
             opened.verify()
@@ -123,14 +123,14 @@ def is_whole(path: Path) -> bool:
 
 
 def _nearest(steps: Collection[int], moments: Sequence[float]) -> tuple[int, ...]:
-    """Of each moment, the step nearest to it, the earlier one of two; () without steps."""
+    """For each moment the nearest step, the earlier of two; () without steps."""
     if not steps:
         return ()
     return tuple(min(steps, key=lambda step: (abs(step - moment), step)) for moment in moments)
 
 
 def _most_moments(every: Sequence[int], budget: int, sizes: Callable[[Sequence[int]], list[int]]) -> int:
-    """The largest number of moments found to fit, at most `len(every)`; 0 where not even the last one does."""
+    """The largest number of moments that fits, at most `len(every)`; 0 if not even the last one does."""
     fits, too_many = 0, len(every) + 1
     count = 1
     while fits < count < too_many:

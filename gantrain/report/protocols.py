@@ -1,44 +1,44 @@
-"""What a figure depends on besides the generator: figures compare only where all of it is equal."""
+"""The protocols under which each metric was measured; values compare only where they are equal."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from gantrain.run_io.run_reader import RunRecord
-
-OF_DATA = ("data.name", "data.image_size", "data.means", "data.stds", "data.weights")
-"""Keys of the configuration that a protocol does not repeat, and that make another figure of it all the same."""
-NO_CONDITION = (
-    *("network", "step"),  # told apart elsewhere
-    *("real", "near", "held_out_accuracy"),  # follow from the reference and the classifier
-    *("std", "kid_std", "inception_score_std"),  # results
-    "weights_origin",  # a place; their digest stands in `weights`
-)
-"""What a row's protocol holds besides conditions."""
+from gantrain.report.formatting import title_of
+from gantrain.report.markup import Section, render
+from gantrain.report.run_table import RunTable
 
 Protocol = dict[str, Any]
 
 
-def protocols_of(run: RunRecord, figure: str) -> list[Protocol]:
-    """The different protocols under which a run measured this figure, e.g. `fid_ema`: one, unless it was resumed."""
-    found: dict[str, Protocol] = {}
-    for row in run.measured.get(figure, ()):
-        protocol = {key: run.config[key] for key in OF_DATA if run.config.get(key) not in (None, [])}
-        protocol |= {key: _rounded(value) for key, value in row["protocol"].items() if key not in NO_CONDITION}
-        found.setdefault(repr(sorted(protocol.items())), protocol)
-    return list(found.values())
-
-
-def disagreements(protocols: Sequence[Protocol]) -> dict[str, list[Any]]:
-    """The keys in which they differ, with every value, None where it is absent; in the order of their appearance."""
+def disagreements(protocols: Sequence[Protocol]) -> list[str]:
+    """The keys in which protocols differ, an absent key counted as a value of its own."""
     keys = dict.fromkeys(key for protocol in protocols for key in protocol)
-    found = {}
-    for key in keys:
-        values = {repr(protocol.get(key)): protocol.get(key) for protocol in protocols}
-        if len(values) > 1:
-            found[key] = list(values.values())
-    return found
+    return [key for key in keys if len({json.dumps(protocol.get(key)) for protocol in protocols}) > 1]
 
 
-def _rounded(value: Any) -> Any:
-    """Floats to six digits: those that machines compute differ in the last ones."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def make_protocols(table: RunTable) -> Section | None:
+    """A row per protocol of each metric, with a warning where a metric has several; None without metrics."""
+    primary = table.metrics[table.metrics["primary"]]
+    metrics = []
+    for name in table.metric_names:
+        by_protocol = primary[primary["name"] == name].groupby("protocol", sort=False)["run"].unique()
+        protocols = [json.loads(text) for text in by_protocol.index]
+        differing = disagreements(protocols)
+        rows = [
+            {
+                "words": [(k.replace("_", " "), _word(value), k in differing) for k, value in protocol.items()],
+                "count": len(runs),
+                "folders": list(table.runs["folder"][runs]),
+            }
+            for protocol, runs in zip(protocols, by_protocol, strict=True)
+        ]
+        metrics.append({"title": title_of(name), "protocols": rows})
+    if not metrics:
+        return None
+    html = render("protocols.html.j2", metrics=metrics, of=len(table.runs))
+    return Section("protocols", "Protocols", html)
+
+
+def _word(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

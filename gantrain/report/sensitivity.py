@@ -1,124 +1,116 @@
-"""How much the figure hangs on a number that was varied: the best of each run against it, a picture a key."""
+"""The headline metric against each number that was varied: the best value of each run, a chart per key."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
-
-from gantrain.config import as_word
-from gantrain.metrics.metric import LOWER_IS_BETTER
-from gantrain.report.formatting import direction, number, written
-from gantrain.report.markup import embedded, render, source
-from gantrain.report.outcomes import headline
-from gantrain.report.protocol_table import apart
-from gantrain.report.run_groups import RunGroup, seed_of
-from gantrain.report.section import Section
+from gantrain.formatting import as_word
+from gantrain.report.formatting import direction, number, title_of
+from gantrain.report.markup import Section, embedded, render, source
+from gantrain.report.run_table import BEST, RunTable
 from gantrain.report.styles import line_of
-from gantrain.report.table import BEST, figure_of, over_seeds
-from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 FEWEST_VALUES = 3
-"""Of a key, below which the table tells as much."""
 DECADE, FACTOR = 10.0, 3.0
-"""Ratios of the largest to the smallest from which the key's and the figure's axis are logarithmic."""
+"""Ratios of the largest to the smallest value from which the key's and the metric's axis are logarithmic."""
 HEIGHT = 360
 INK, GRID = "#1c2733", "#e8ecf0"
 
 
-def make_sensitivity(run_groups: list[RunGroup]) -> Section | None:
-    """A picture for each key that takes several numbers; None without such a key, or where protocols differ."""
-    runs = [run for run_group in run_groups for run in run_group.runs]
-    name = headline(runs)
-    if name is None or name in apart(runs):
+def make_sensitivity(table: RunTable) -> Section | None:
+    """A chart for each key with several numbers; None without such a key, or if protocols differ."""
+    name = table.headline
+    if name is None or name in table.incomparable:
         return None
-    measured = [
-        run_group for run_group in run_groups if any(figure_of(run, name, BEST) is not None for run in run_group.runs)
-    ]
-    keys = numeric_keys(measured)
+    rows = table.reached_by(name, BEST)
+    measured = sorted(set(rows["group"]))
+    keys = numeric_keys([table.groups[k].values for k in measured])
     if not keys:
         return None
     html = render(
         "sensitivity.html.j2",
-        pictures=[(key, embedded(draw(measured, key, keys, name), HEIGHT)) for key in keys],
-        metric=written(name),
-        way=direction(LOWER_IS_BETTER[name]),
+        charts=[(key, embedded(draw(table, key, keys, name), HEIGHT)) for key in keys],
+        metric=title_of(name),
+        way=direction(name),
         several=len(keys) > 1,
-        unfinished=any(run.state != FINISHED for run_group in measured for run in run_group.replicates),
+        unfinished=bool((rows.loc[rows["replicate"], "state"] != FINISHED).any()),
     )
-    return Section(
-        "sensitivity", f"{written(name)} against the numbers that were varied", html, source("sensitivity.css")
-    )
+    title = f"{title_of(name)} against the numbers that were varied"
+    return Section("sensitivity", title, html, source("sensitivity.css"))
 
 
-def numeric_keys(run_groups: Sequence[RunGroup]) -> list[str]:
-    """The varied keys whose values are numbers, and at least `FEWEST_VALUES` different ones."""
+def numeric_keys(values: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys whose values are numbers or None, with at least `FEWEST_VALUES` different numbers."""
     found = []
-    for key in run_groups[0].values if run_groups else ():
-        values = {
-            value for run_group in run_groups if (value := run_group.values[key]) is not None and not _is_text(value)
-        }
-        if len(values) >= FEWEST_VALUES and not any(_is_text(run_group.values[key]) for run_group in run_groups):
-            found.append(key)
+    for key in values[0] if values else ():
+        known = {of_group[key] for of_group in values if not isinstance(of_group[key], list)} - {None}
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+            found += [key] * (len(known) >= FEWEST_VALUES)
     return found
 
 
-def draw(run_groups: Sequence[RunGroup], key: str, numeric: Sequence[str], name: str) -> go.Figure:
-    """The best of each run against a key, in one color for equal values of the keys that are no numbers.
+def draw(table: RunTable, key: str, numeric: Sequence[str], name: str) -> go.Figure:
+    """The best value of each run against a key, a color for each combination of the keys that are not numbers.
 
-    Means are joined where no other number varies.
+    Means over seeds are joined if no other number varies.
 
     Args:
-        run_groups: those with the figure.
+        table: the runs.
         key: one of `numeric`.
         numeric: every key that varies in numbers.
-        name: of the figure, e.g. `fid`.
+        name: of the metric, e.g. `fid`.
     """
-    groups: dict[str, list[RunGroup]] = {}
-    for run_group in run_groups:
-        if run_group.values[key] is not None:
-            words = [f"{k}={as_word(value)}" for k, value in run_group.values.items() if k not in numeric]
-            groups.setdefault(" ".join(words), []).append(run_group)
+    import plotly.graph_objects as go
+
+    rows = table.reached_by(name, BEST)
+    rows = rows[rows["replicate"]].join(table.runs[[*table.varied]], on="run").dropna(subset=[key])
+    others = [k for k in table.varied if k not in numeric]
+    rows = rows.assign(
+        label=[" ".join(f"{k}={as_word(row[k])}" for k in others) for row in rows[others].to_dict("records")],
+        number=rows[key].astype(float),
+    ).sort_values("number", kind="stable")
+    means = table.over_seeds(name, BEST)
     figure = go.Figure()
-    for place, (label, of_group) in enumerate(groups.items()):
-        look, ordered = line_of(place), sorted(of_group, key=lambda run_group: run_group.values[key])
+    labels = list(dict.fromkeys(rows.sort_values("group")["label"]))
+    for place, label in enumerate(labels):
+        style, of_label = line_of(place), rows[rows["label"] == label]
         if len(numeric) == 1:
-            means = [(run_group.values[key], over_seeds(run_group, name, BEST)) for run_group in ordered]
-            joined = [(x, mean.mean) for x, mean in means if mean is not None]
+            joined = of_label[of_label["group"].isin(list(means))].drop_duplicates("group")
             figure.add_scatter(
-                x=[x for x, _ in joined],
-                y=[y for _, y in joined],
+                x=joined["number"].tolist(),
+                y=[means[group].mean for group in joined["group"]],
                 mode="lines",
-                line={"color": look.color, "dash": look.dash, "width": 1.5},
+                line={"color": style.color, "dash": style.dash, "width": 1.5},
                 hoverinfo="skip",
                 showlegend=False,
             )
-        points = [
-            (run_group.values[key], value, run, run_group.label)
-            for run_group in ordered
-            for run in run_group.replicates
-            if (value := figure_of(run, name, BEST)) is not None
-        ]
         figure.add_scatter(
-            x=[x for x, *_ in points],
-            y=[y for _, y, *_ in points],
+            x=of_label["number"].tolist(),
+            y=of_label[BEST].tolist(),
             mode="markers",
             marker={
-                "color": look.color,
+                "color": style.color,
                 "size": 9,
-                "symbol": ["circle" if run.state == FINISHED else "circle-open" for _, _, run, _ in points],
-                "line": {"width": 1.5, "color": look.color},
+                "symbol": ["circle" if state == FINISHED else "circle-open" for state in of_label["state"]],
+                "line": {"width": 1.5, "color": style.color},
             },
-            text=[_told(label_, run, value) for _, value, run, label_ in points],
+            text=[
+                f"{_escaped(table.groups[group].label)}<br>seed {seed}"
+                f"{'' if state == FINISHED else f', {state}'}: {number(value, 5)}"
+                for group, seed, state, value in of_label[["group", "seed", "state", BEST]].itertuples(index=False)
+            ],
             hovertemplate="%{text}<extra></extra>",
             name=_escaped(label),
-            showlegend=len(groups) > 1,
+            showlegend=len(labels) > 1,
         )
-    xs = [float(x) for trace in figure.data for x in trace.x]
-    ys = [float(y) for trace in figure.data for y in trace.y]
-    figure.update_xaxes(title_text=key, **_axis(xs, DECADE))
-    figure.update_yaxes(title_text=f"best {written(name)}", **_axis(ys, FACTOR))
+    figure.update_xaxes(title_text=key, **_axis(rows["number"], DECADE))
+    figure.update_yaxes(title_text=f"best {title_of(name)}", **_axis(rows[BEST], FACTOR))
     figure.update_layout(
         template="none",
         height=HEIGHT,
@@ -132,26 +124,18 @@ def draw(run_groups: Sequence[RunGroup], key: str, numeric: Sequence[str], name:
     return figure
 
 
-def _axis(values: Sequence[float], ratio: float) -> dict[str, Any]:
-    look: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": "#8a949e"}
-    if values and min(values) > 0 and max(values) >= ratio * min(values):
-        look |= {"type": "log", "exponentformat": "power", "dtick": 1}
-        if max(values) < 100 * min(values):  # powers of ten alone would be too few
-            lowest, highest = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-            ticks = [digit * 10.0**power for power in range(lowest, highest + 1) for digit in (1, 2, 5)]
-            look |= {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
-    return look
-
-
-def _told(label: str, run: RunRecord, value: float) -> str:
-    state = "" if run.state == FINISHED else f", {run.state}"
-    return f"{_escaped(label)}<br>seed {seed_of(run)}{state}: {number(value, 5)}"
+def _axis(values: Any, ratio: float) -> dict[str, Any]:
+    axis: dict[str, Any] = {"gridcolor": GRID, "zeroline": False, "showline": True, "linecolor": "#8a949e"}
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high >= ratio * low:
+        axis |= {"type": "log", "exponentformat": "power", "dtick": 1}
+        if high < 100 * low:  # too few powers of ten
+            powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+            axis |= {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
+    return axis
 
 
 def _escaped(text: str) -> str:
-    """Plotly reads tags in its texts."""
+    """Plotly interprets HTML tags in its texts."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _is_text(value: object) -> bool:
-    return value is not None and (isinstance(value, bool) or not isinstance(value, int | float))

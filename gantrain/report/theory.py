@@ -1,40 +1,47 @@
-"""Each run_group's gradient weight by theory, where its generated examples stood on it, and what was measured."""
+"""Each group's theoretical gradient weight, where its generated samples were on it, and the measured weight."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from typing import TYPE_CHECKING, Any
 
 from gantrain.diagnostics.statistics import SATURATED
-from gantrain.objectives import Objective
-from gantrain.report.gradient_positions import MEASURED, Stand, objective_of, slopes_at, stands
-from gantrain.report.markup import embedded, render, source
-from gantrain.report.run_groups import RunGroup, seed_of
-from gantrain.report.section import Section
+from gantrain.objectives import Objective, ObjectiveError
+from gantrain.report.gradient_positions import (
+    MEASURED,
+    GradientPosition,
+    gradient_positions,
+    objective_of,
+    slopes_at,
+)
+from gantrain.report.markup import Section, embedded, render, source
+from gantrain.report.run_table import RunGroup, RunTable, seed_of
 
-MOST_VARIANTS = 30
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MOST_PANELS = 30
 POINTS = 201
 LEAST_REACH, MOST_REACH = 8.0, 24.0
-"""Of the axis of log r, or v; what stands further out is drawn at its edge."""
+"""Half the width of the axis of log r or v; samples further out are drawn at its edge."""
 LOWEST, HIGHEST = -6, 4
-"""Decades in which the weights' axis ends at the latest."""
+"""Limits of the axis of weights, in decades."""
 HEIGHT = 330
 CURVE, GAP = 0.77, 0.03
-"""Shares of a picture's height: the weights, and what is between them and the stands."""
+"""Shares of a chart's height: the weights, and the gap between them and the positions."""
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#777777", "#1c2733"
-LOOKS = {"start": ("#56B4E9", "circle"), "middle": ("#E69F00", "square"), "end": ("#000000", "diamond")}
+MARKERS = {"start": ("#56B4E9", "circle"), "middle": ("#E69F00", "square"), "end": ("#000000", "diamond")}
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """A run_group's part: its objective, and where its examples stood."""
+class TheoryPanel:
+    """A group's panel: its objective, and the positions of its generated samples."""
 
-    run_group: RunGroup
+    group: RunGroup
     objective: Objective
-    stands: list[Stand]
+    positions: list[GradientPosition]
 
     @property
     def axis(self) -> str:
@@ -44,34 +51,36 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all panels share: half the width of each axis by its name, and the decades between which weights lie."""
+    """What all panels share: half the width of each axis by its name, and the range of weights in decades."""
 
     reach: dict[str, float]
     low: int
     high: int
 
 
-def make_theory(run_groups: list[RunGroup]) -> Section | None:
-    """Theory beside run, a panel a group; None where no group has an objective that exists and a row of scalars."""
+def make_theory(table: RunTable) -> Section | None:
+    """A panel per group; None if no group has an existing objective and logged scalars."""
     panels = []
-    for run_group in run_groups:
-        objective = objective_of(run_group.runs[0])
-        if objective is not None:
-            panels.append(Panel(run_group, objective, stands(run_group.replicates, objective)))
-    panels = [panel for panel in panels if panel.stands]
+    for group in table.groups:
+        try:
+            objective = objective_of(group.runs[0].config)
+        except (ObjectiveError, TypeError):
+            continue
+        if positions := gradient_positions(group.replicates, objective):
+            panels.append(TheoryPanel(group, objective, positions))
     if not panels:
         return None
-    shown = panels[:MOST_VARIANTS]
+    shown = panels[:MOST_PANELS]
     frame = frame_of(shown)
     html = render(
         "theory.html.j2",
         panels=[
             {
-                "label": panel.run_group.label,
+                "label": panel.group.label,
                 "objective": str(panel.objective),
                 "axis": panel.axis,
-                "stands": panel.stands,
-                "normalized": panel.run_group.runs[0].config.get("loss.normalize_ratio"),
+                "positions": panel.positions,
+                "normalized": panel.group.runs[0].config.get("loss.normalize_ratio"),
                 "theory": embedded(draw_weight(panel, frame), HEIGHT),
                 "measured": embedded(measured, HEIGHT) if (measured := draw_measured(panel, frame)) else None,
             }
@@ -79,29 +88,30 @@ def make_theory(run_groups: list[RunGroup]) -> Section | None:
         ],
         axes=set(frame.reach),
         saturated=SATURATED,
-        several=any(len(panel.run_group.replicates) > 1 for panel in shown),
+        several=any(len(panel.group.replicates) > 1 for panel in shown),
         left_out=len(panels) - len(shown),
-        low=frame.low,
     )
-    return Section("theory", "Theory beside the runs: where the gradient went", html, source("theory.css"))
+    return Section("theory", "Theory and runs: where the gradient went", html, source("theory.css"))
 
 
-def frame_of(panels: Sequence[Panel]) -> Frame:
-    """Axes that hold every panel's stands and weights, within bounds."""
+def frame_of(panels: Sequence[TheoryPanel]) -> Frame:
+    """Axes that contain every panel's positions and weights, within limits."""
     reach: dict[str, float] = {}
     for panel in panels:
-        far = max(abs(stand.mean) + (stand.std or 0.0) for stand in panel.stands)
+        far = max(abs(position.mean) + (position.std or 0.0) for position in panel.positions)
         reach[panel.axis] = max(reach.get(panel.axis, LEAST_REACH), min(MOST_REACH, 2 * math.ceil(far / 2 + 0.2)))
     weights = [SATURATED / 5, 5.0]
     for panel in panels:
         weights += map(abs, slopes_at(panel.objective, _grid(reach[panel.axis])))
-        weights += [value for run in panel.run_group.replicates for _, value in run.series(MEASURED, "diagnostic")]
+        weights += [value for run in panel.group.replicates for _, value in run.series(MEASURED, "diagnostic")]
     decades = [math.log10(weight) for weight in weights if weight > 0 and math.isfinite(weight)]
     return Frame(reach, max(LOWEST, math.floor(min(decades))), min(HIGHEST, math.ceil(max(decades))))
 
 
-def draw_weight(panel: Panel, frame: Frame) -> go.Figure:
-    """|dL_G/dv| over log r or v; below it, on the same axis, mean ± standard deviation of the run's examples."""
+def draw_weight(panel: TheoryPanel, frame: Frame) -> go.Figure:
+    """|dL_G/dv| over log r or v, and below it mean ± standard deviation of the generated samples on the same axis."""
+    from plotly.subplots import make_subplots
+
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[CURVE, 1 - CURVE], vertical_spacing=GAP)
     reach = frame.reach[panel.axis]
     x = _grid(reach)
@@ -128,10 +138,10 @@ def draw_weight(panel: Panel, frame: Frame) -> go.Figure:
                 row=1,
                 col=1,
             )
-    for stand in panel.stands:
-        _add_stand(figure, stand, panel.axis, reach, frame)
+    for position in panel.positions:
+        _add_position(figure, position, panel.axis, reach, frame)
     figure.update_xaxes(range=[-reach, reach], zeroline=True, zerolinecolor="#c5ccd3", **_AXIS)
-    figure.update_xaxes(title_text=f"{panel.axis} of generated examples", title_standoff=6, row=2, col=1)
+    figure.update_xaxes(title_text=f"{panel.axis} of generated samples", title_standoff=6, row=2, col=1)
     figure.update_yaxes(**_weights_axis(frame), row=1, col=1)
     figure.update_yaxes(
         categoryorder="array", categoryarray=["end", "middle", "start"], range=[-0.6, 2.6], **_AXIS, row=2, col=1
@@ -140,10 +150,12 @@ def draw_weight(panel: Panel, frame: Frame) -> go.Figure:
     return figure
 
 
-def draw_measured(panel: Panel, frame: Frame) -> go.Figure | None:
-    """The mean |dL_G/dv| that the diagnostics measured, over steps, a line a seed; None where there were none."""
+def draw_measured(panel: TheoryPanel, frame: Frame) -> go.Figure | None:
+    """The mean |dL_G/dv| that the diagnostics measured, over steps, a line per seed; None without diagnostics."""
+    import plotly.graph_objects as go
+
     figure = go.Figure()
-    for run in panel.run_group.replicates:
+    for run in panel.group.replicates:
         series = run.series(MEASURED, "diagnostic")
         if series:
             figure.add_scatter(
@@ -160,7 +172,7 @@ def draw_measured(panel: Panel, frame: Frame) -> go.Figure | None:
         return None
     figure.update_xaxes(title_text="generator steps", title_standoff=6, rangemode="tozero", nticks=5, **_AXIS)
     figure.update_yaxes(**_weights_axis(frame), domain=[1 - CURVE * (1 - GAP), 1])
-    figure.update_yaxes(title_text="its mean, measured")
+    figure.update_yaxes(title_text="mean weight, measured")
     _finish(figure, frame)
     return figure
 
@@ -189,30 +201,32 @@ def _weights_axis(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _add_stand(figure: go.Figure, stand: Stand, axis: str, reach: float, frame: Frame) -> None:
-    color, symbol = LOOKS[stand.moment]
-    outside = abs(stand.mean) > reach
+def _add_position(figure: go.Figure, position: GradientPosition, axis: str, reach: float, frame: Frame) -> None:
+    color, symbol = MARKERS[position.moment]
+    outside = abs(position.mean) > reach
     edge = 0.96 * reach
-    place = max(-edge, min(edge, stand.mean))
+    place = max(-edge, min(edge, position.mean))
     if outside:
-        symbol = "triangle-left" if stand.mean < 0 else "triangle-right"
-    about = "" if stand.std is None else f" ± {stand.std:.3g}"
-    words = f"{stand.moment}: {axis} {stand.mean:.3g}{about}, weight there {abs(stand.slope):.3g}<extra></extra>"
-    look = {"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}}
+        symbol = "triangle-left" if position.mean < 0 else "triangle-right"
+    about = "" if position.std is None else f" ± {position.std:.3g}"
+    words = (
+        f"{position.moment}: {axis} {position.mean:.3g}{about}, weight there {abs(position.slope):.3g}<extra></extra>"
+    )
+    marker = {"color": color, "symbol": symbol, "size": 9, "line": {"color": "white", "width": 1}}
     figure.add_scatter(
         x=[place],
-        y=[_bounded(abs(stand.slope), frame)],
+        y=[_bounded(abs(position.slope), frame)],
         mode="markers",
-        marker=look,
+        marker=marker,
         hovertemplate=words,
         cliponaxis=False,
         row=1,
         col=1,
     )
-    if len(stand.each) > 1:
+    if len(position.each) > 1:
         figure.add_scatter(
-            x=[max(-reach, min(reach, value)) for value in stand.each],
-            y=[stand.moment] * len(stand.each),
+            x=[max(-reach, min(reach, value)) for value in position.each],
+            y=[position.moment] * len(position.each),
             mode="markers",
             marker={"symbol": "line-ns", "size": 11, "line": {"color": color, "width": 1.5}},
             hoverinfo="skip",
@@ -221,12 +235,12 @@ def _add_stand(figure: go.Figure, stand: Stand, axis: str, reach: float, frame: 
         )
     figure.add_scatter(
         x=[place],
-        y=[stand.moment],
+        y=[position.moment],
         error_x=None
-        if stand.std is None or outside
-        else {"array": [stand.std], "color": color, "thickness": 3, "width": 5},
+        if position.std is None or outside
+        else {"array": [position.std], "color": color, "thickness": 3, "width": 5},
         mode="markers",
-        marker=look,
+        marker=marker,
         hovertemplate=words,
         cliponaxis=False,
         row=2,
@@ -235,7 +249,7 @@ def _add_stand(figure: go.Figure, stand: Stand, axis: str, reach: float, frame: 
 
 
 def _finish(figure: go.Figure, frame: Frame) -> None:
-    """What both pictures have: the band of weights without effect, and the same look."""
+    """What both charts share: the band of vanishing weights, and the layout."""
     figure.add_hrect(
         y0=10 ** (frame.low - 0.15),
         y1=SATURATED,
@@ -258,12 +272,12 @@ def _finish(figure: go.Figure, frame: Frame) -> None:
 
 
 def _drawn(slope: float, frame: Frame) -> float:
-    """A curve leaves the axis where it goes on beyond; only what is exactly 0 stands at its lower edge."""
+    """A weight on the axis, which a curve may leave; exactly 0 is drawn at the lower edge."""
     return float(f"{abs(slope):.5g}") if slope else _bounded(0.0, frame)
 
 
 def _bounded(weight: float, frame: Frame) -> float:
-    """Within the axis, so that 0 and what is beyond stand at its edges."""
+    """A weight within the axis: 0 and values beyond the limits are drawn at its edges."""
     lowest, highest = 10.0 ** (frame.low - 0.1), 10.0 ** (frame.high + 0.1)
     return float(f"{min(max(weight, lowest), highest):.5g}") if not math.isnan(weight) else highest
 

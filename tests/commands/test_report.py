@@ -1,15 +1,17 @@
 """The report command: what it writes where, and what it refuses to write over."""
 
 import os
+import re
 from pathlib import Path
 
+import pandas
 import pytest
 
 from gantrain.atomic_io import UnusableFolderError
 from gantrain.commands import report
 from gantrain.commands.options import parse_words
 from gantrain.commands.report import Options, run
-from gantrain.config import ConfigError
+from gantrain.options import ConfigError
 from gantrain.run_io.metrics_jsonl import RunFolderError
 from gantrain.run_io.status import FAILED, mark
 from tests.written_runs import write_run
@@ -24,7 +26,7 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path / "sweep"
 
 
-def test_it_may_be_written_again_while_runs_go_on(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_rewritten_while_runs_continue(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     before = set(os.listdir(sweep))
     run(Options(folders=[str(sweep)]))
@@ -37,8 +39,7 @@ def test_it_may_be_written_again_while_runs_go_on(sweep: Path, capsys: pytest.Ca
     again = (sweep / "runs.csv").read_text()
     assert len(again.splitlines()) == len(first.splitlines()) + 1 == 4
     told = capsys.readouterr().out
-    assert "3 runs of 1 group: 2 finished, 1 failed" in told
-    assert "1 of 3 runs did not finish" in told
+    assert "3 runs in 1 group: 2 finished, 1 failed" in told
     assert [line for line in told.splitlines() if line.startswith(str(sweep))] == [
         str(sweep / name) for name in ("report.html", "runs.csv", "runs.parquet")
     ]
@@ -46,7 +47,7 @@ def test_it_may_be_written_again_while_runs_go_on(sweep: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize("name", sorted(WRITTEN))
 @pytest.mark.parametrize("content", ["mine", "", "folder,state,seed,mine\n"])
-def test_nothing_of_the_users_is_overwritten(sweep: Path, name: str, content: str) -> None:
+def test_other_files_are_not_overwritten(sweep: Path, name: str, content: str) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     (sweep / name).write_text(content)
     before = set(os.listdir(sweep))
@@ -57,21 +58,21 @@ def test_nothing_of_the_users_is_overwritten(sweep: Path, name: str, content: st
     assert set(os.listdir(sweep)) == before
 
 
-def test_a_failure_half_way_leaves_the_earlier_report(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_earlier_report(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(Options(folders=[str(sweep)]))
     before = {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()}
 
-    def fail(path: Path, rows: object) -> None:
+    def fail(frame: object, path: Path, **options: object) -> None:
         path.write_text("half")
         raise OSError("no space left")
 
-    monkeypatch.setattr(report, "write_csv", fail)
+    monkeypatch.setattr(pandas.DataFrame, "to_csv", fail)
     with pytest.raises(OSError, match="no space left"):
         run(Options(folders=[str(sweep)]))
     assert {path.name: path.read_bytes() for path in sweep.iterdir() if path.is_file()} == before
 
 
-def test_where_it_goes(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_and_given_paths(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runs = sorted(str(folder) for folder in sweep.iterdir())
     run(parse_words(Options, "report", runs))
@@ -81,7 +82,7 @@ def test_where_it_goes(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     page = (sweep / "of one.html").read_text()
     assert "<title>&lt;one&gt;</title>" in page
     assert not (sweep / "report.html").exists()
-    with pytest.raises(UnusableFolderError, match="is no folder that can be written"):
+    with pytest.raises(UnusableFolderError, match="is not a writable folder"):
         run(Options(folders=runs[:1], out=str(tmp_path / "nowhere" / "report.html")))
     with pytest.raises(ConfigError, match=r"must end in \.html"):
         Options(folders=runs, out="report.pdf")
@@ -91,7 +92,7 @@ def test_where_it_goes(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run(Options(folders=["nowhere"]))
 
 
-def test_without_pyarrow_the_rest_is_written_and_it_is_said(
+def test_without_pyarrow_the_rest_is_written(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(report, "has_parquet", lambda: False)
@@ -110,8 +111,30 @@ def test_pages_of_other_names_have_tables_of_their_own(sweep: Path, tmp_path: Pa
     assert Path(other).name in found["b.csv"]
 
 
-def test_a_finished_run_whose_figures_are_gone_is_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (sweep / "0-gen=alt,seed=0" / "metrics.jsonl").unlink()
-    run(Options(folders=[str(sweep)]))
-    line = next(line for line in capsys.readouterr().out.splitlines() if "not measured" in line)
-    assert line.split()[-4:] == ["1", "1", "not", "measured"], "seed 1 alone has figures"
+def test_the_terminal_compares_with_the_first_runs_group(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        measured = {"modes": lambda step, seed=seed: 80.0 + seed, "fid": lambda step: 30.0}
+        write_run(sweep / f"kl{seed}", "loss.gen=kl", f"seed={seed}", steps=20, every=10, measured=measured, grids=0)  # type: ignore[arg-type]
+    runs = [str(folder) for folder in (*sorted(sweep.glob("kl*")), *sorted(sweep.glob("*alt*")), sweep / "kl0")]
+    run(Options(folders=runs, out=str(sweep / "report.html"), metrics=["modes"]))
+    told = capsys.readouterr().out
+    assert "4 runs in 2 groups: 4 finished" in told  # a folder that is given twice counts once
+    assert re.search(r"1  loss.gen=kl +80.50 ± 0.71 +2 *\n", told)
+    assert re.search(r"2  loss.gen=alt +102 ± 0 +2 +\+21.5", told)
+    assert "fid" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["step=half"], "step='half' must be last, best or a number"),
+        (["step=15"], r"step=15: nothing was measured there; choose last, best or one of \[10, 20\]"),
+        (["metrics=kid"], r"metrics=kid: no run measured it; choose from \[modes, modes_ema\]"),
+        (["steps=10"], "did you mean step"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(sweep: Path, words: list[str], message: str) -> None:
+    before = set(os.listdir(sweep))
+    with pytest.raises(ConfigError, match=message):
+        run(parse_words(Options, "report", [str(sweep), *words]))
+    assert set(os.listdir(sweep)) == before

@@ -1,4 +1,4 @@
-"""StepBuffer of runs made in memory: a configuration, figures over the steps, and how the run stands."""
+"""Run records made in memory: a configuration, metrics over the steps, and a status."""
 
 from pathlib import Path
 from typing import Any
@@ -33,20 +33,20 @@ def record(
     config: dict[str, Any] | None = None,
     **changes: Any,
 ) -> RunRecord:
-    """A run of `CONFIG` with these changes, whose keys have __ for the dot; figures of the EMA, by step."""
-    whole = CONFIG if config is None else config
-    whole = {key: value for key, value in whole.items() if key not in left_out}
-    whole |= {key.replace("__", "."): value for key, value in changes.items()}
+    """A run of `CONFIG` with these changes (a__b is the key a.b), and metrics of the EMA by step."""
+    complete = CONFIG if config is None else config
+    complete = {key: value for key, value in complete.items() if key not in left_out}
+    complete |= {key.replace("__", "."): value for key, value in changes.items()}
     rows = tuple(
         {
             "step": at,
             "kind": "metric",
-            "name": figure,
+            "name": metric,
             "value": value,
             "protocol": {"samples": 50, **(protocol or {}), "network": "ema", "step": at},
         }
-        for figure, of_steps in (measured or {}).items()
+        for metric, of_steps in (measured or {}).items()
         for at, value in of_steps.items()
     )
     status = Status(state=state, step=step, steps=20, time=time)
-    return RunRecord(Path(name), whole, overrides, None, status, state, reason, (), rows)
+    return RunRecord(Path(name), complete, overrides, None, status, state, reason, (), rows)

@@ -1,9 +1,20 @@
-"""Figures and numbers are written in one way everywhere."""
+"""Metrics and numbers are written in one way everywhere."""
+
+import statistics
 
 import pytest
 
-from gantrain.report.formatting import counted, direction, duration, named, number, spread_words, uncertain, written
-from gantrain.report.run_groups import Spread, spread
+from gantrain.report.formatting import (
+    SeedMean,
+    counted,
+    direction,
+    duration,
+    mean_and_std,
+    named,
+    number,
+    title_of,
+    uncertain,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,16 +27,17 @@ from gantrain.report.run_groups import Spread, spread
         ((14.25,), "14.25"),
         ((1000.0, 1000.0), "1,000 ± 0"),
         ((-0.04, 0.04), "0.000 ± 0.057"),
-        ((), "–"),
     ],
 )
-def test_a_spread_is_written_as_far_as_it_is_known(values: tuple[float, ...], words: str) -> None:
-    assert spread_words(spread(values)) == words
+def test_means_have_as_many_digits_as_their_deviation_allows(values: tuple[float, ...], words: str) -> None:
+    std = statistics.stdev(values) if len(values) > 1 else float("nan")
+    assert mean_and_std(SeedMean.of(statistics.fmean(values), std, len(values))) == words
 
 
-def test_a_spread_beyond_words_is_written_in_digits() -> None:
-    assert spread_words(Spread(1.5e9, 2.5e7, 3)) == "1,500,000,000 ± 25,000,000"
-    assert spread_words(Spread(0.5, 1e-9, 3)) == "0.5000 ± 1.0e-09"
+def test_extreme_deviations_are_written_with_two_digits() -> None:
+    assert mean_and_std(None) == "–"
+    assert mean_and_std(SeedMean(1.5e9, 2.5e7, 3)) == "1,500,000,000 ± 25,000,000"
+    assert mean_and_std(SeedMean(0.5, 1e-9, 3)) == "0.5000 ± 1.0e-09"
 
 
 def test_numbers() -> None:
@@ -36,12 +48,12 @@ def test_numbers() -> None:
 
 
 def test_names() -> None:
-    assert (written("fid"), written("modes_kl")) == ("FID", "modes kl")
+    assert (title_of("fid"), title_of("modes_kl")) == ("FID", "modes kl")
     assert (named("fid_ema"), named("modes_kl_raw")) == ("FID (EMA)", "modes kl (raw)")
-    assert [direction(lower) for lower in (True, False, None)] == [
+    assert [direction(name) for name in ("fid", "recall", "train_distance")] == [
         "lower is better",
         "higher is better",
-        "which describes only",
+        "descriptive only",
     ]
     assert (counted(1, "run"), counted(1200, "run")) == ("1 run", "1,200 runs")
 

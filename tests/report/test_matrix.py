@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gantrain.objectives import ObjectiveError, make_objective
+from gantrain.report.markup import Section
 from gantrain.report.matrix import make_matrix
-from gantrain.report.run_groups import group_runs
-from gantrain.report.section import Section
+from gantrain.report.run_table import group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.made_records import record
 from tests.written_runs import write_run

@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 
 from gantrain.commands.report import Options, run
-from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.report.formatting import lower_is_better
 from gantrain.report.page import make_page
-from gantrain.report.run_groups import group_runs
+from gantrain.report.run_table import group_runs
 from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.run_io.run_folder import JOB, RUN
 from gantrain.run_io.run_reader import find_runs, read_run
@@ -57,7 +57,7 @@ def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> 
     marked = dict(zip(names, tables.best["by-group"], strict=True))
     means: dict[str, dict[str, float]] = {}
     for name, pick in (("fid", min), ("recall", max)):
-        assert LOWER_IS_BETTER[name] is (pick is min)
+        assert lower_is_better(name) is (pick is min)
         for gen in GENS:
             courses = [from_the_file(sweep, gen, seed, name) for seed in FINISHED_SEEDS[gen]]
             for which, of_runs in (("best", [pick(c) for c in courses]), ("last", [c[-1] for c in courses])):
@@ -115,8 +115,8 @@ def test_the_answer_names_the_best_its_seeds_and_whether_they_tell(sweep: Path, 
     best = {gen: [min(from_the_file(sweep, gen, seed, "fid")) for seed in FINISHED_SEEDS[gen]] for gen in GENS}
     told = re.match(
         r"loss.gen=rkl reached the best FID: ([\d.]+) ± ([\d.]+) over seeds 1, 2. "
-        r"It is ahead of every other on 2 of 2 seeds that others share \(1, 2\). "
-        r"Next is loss.gen=alt, ([\d.]+) above \(95 % interval ([\d.]+) to ([\d.]+)\). "
+        r"It is ahead of all others on 2 of the 2 seeds that others share \(1, 2\). "
+        r"Next is loss.gen=alt, ([\d.]+) above \(95 % confidence interval ([\d.]+) to ([\d.]+)\). "
         r"By Welch's t-test over seeds, p corrected for 2 comparisons \(Holm\), it is better than alt, kl.$",
         html.unescape(lead[1]),
     )
@@ -131,7 +131,7 @@ def test_the_answer_names_the_best_its_seeds_and_whether_they_tell(sweep: Path, 
 
 
 def test_what_went_wrong_stands_there_escaped(page: str) -> None:
-    part = page.partition('<section id="troubles">')[2].partition("</section>")[0]
+    part = page.partition('<section id="failures">')[2].partition("</section>")[0]
     assert "<summary>loss.gen=&lt;kl&gt; &amp; co: not finite</summary>" in part
     assert "a &lt;b&gt;second&lt;/b&gt; line" in part
     assert FINDING.evidence in part
@@ -251,7 +251,7 @@ def test_runs_of_no_rows_at_all_are_reported(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert 'id="curves"' not in page
     assert 'id="protocols"' not in page
-    assert "ended from the keyboard" in page
+    assert "interrupted from the keyboard" in page
 
 
 def constant(value: float, _: int) -> float:
@@ -268,7 +268,7 @@ def test_a_seed_that_was_run_again_counts_once(tmp_path: Path) -> None:
     assert float(row["fid best"][1] or "nan") == statistics.mean([20, 40])
     assert row["fid best"][0].startswith(f"30 ± {statistics.stdev([20, 40]):.0f}")
     assert len(Tables(page).rows["by-run"]) == 3
-    strip = page.partition('<section id="answer">')[2].partition("</section>")[0]
+    strip = page.partition('<section id="summary">')[2].partition("</section>")[0]
     assert re.findall(r"<title>seed (\d): (\d+)</title>", strip) == [("4", "20"), ("5", "40")]
 
 
@@ -280,7 +280,7 @@ def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_pa
     (row,) = Tables(page).rows["by-group"]
     assert (float(row["fid best"][1] or "nan"), float(row["fid last"][1] or "nan")) == (32, 32)
     assert row["fid best"][0].endswith("2 of 3 seeds; 1 pruned")
-    strip = page.partition('<section id="answer">')[2].partition("</section>")[0]
+    strip = page.partition('<section id="summary">')[2].partition("</section>")[0]
     assert re.findall(r"<title>seed (\d): (\d+)</title>", strip) == [("0", "30"), ("1", "20"), ("2", "34")]
     assert strip.count('fill="#fff"') == 1
     for folder in (tmp_path / "0", tmp_path / "2"):
@@ -296,7 +296,7 @@ def test_what_was_skipped_is_told_with_its_reason(sweep: Path, tmp_path: Path) -
     refused = refuse_a_job(mine / "002", like=runs[0], gen="hinge_ns")
     mark(refused, SKIPPED)
     page = page_of(mine)
-    part = page.partition('<section id="troubles">')[2].partition("</section>")[0]
+    part = page.partition('<section id="failures">')[2].partition("</section>")[0]
     assert "2 of 3 runs finished" in part
     assert "sweep.invalid_pairs=skip" in part
     assert "loss.gen=&#39;hinge_ns&#39; needs disc=hinge" in part

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from gantrain.report.page import make_page
-from gantrain.report.pictures import CODINGS, evenly, fit_films
-from gantrain.report.run_groups import group_runs
+from gantrain.report.pictures import CODINGS, evenly, fit_grids
+from gantrain.report.run_table import group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.written_runs import write_run
 
@@ -45,7 +45,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 def test_as_many_moments_as_fit_the_budget(noisy: dict[int, Path]) -> None:
     budget = 3_000_000
-    films = fit_films([noisy] * 20, budget)
+    films = fit_grids([noisy] * 20, budget)
     total = sum(len(picture.uri) for of_run in films.pictures for picture in of_run.values())
     assert films.bytes == total <= budget
     assert films.moments[0] == 0
@@ -63,11 +63,11 @@ def test_as_many_moments_as_fit_the_budget(noisy: dict[int, Path]) -> None:
 
 
 def test_more_runs_have_coarser_pictures_and_at_last_none(noisy: dict[int, Path]) -> None:
-    assert fit_films([noisy], 8_000_000).coding == CODINGS[0]
-    many = fit_films([noisy] * 200, 3_000_000)
+    assert fit_grids([noisy], 8_000_000).coding == CODINGS[0]
+    many = fit_grids([noisy] * 200, 3_000_000)
     assert many.coding != CODINGS[0]
     assert many.bytes <= 3_000_000
-    too_many = fit_films([noisy] * 200, 200_000)
+    too_many = fit_grids([noisy] * 200, 200_000)
     assert len(too_many.moments) == 1
     assert too_many.bytes <= 200_000
     with_pictures = [bool(of_run) for of_run in too_many.pictures]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gantrain.report.page import make_page
-from gantrain.report.run_groups import group_runs
+from gantrain.report.run_table import group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.conftest import OpenPage
 from tests.report.test_sample_wall import fail_at, paint
@@ -153,4 +153,4 @@ def test_the_panels_of_theory_fit(page_file: Path, open_page: OpenPage, width: i
         assert 200 < drawn["width"] <= box["width"] + 1
         assert box["x"] + box["width"] <= width
     title = page.locator("#theory .theory-chart .x2title, #theory .theory-chart .xtitle").first
-    assert title.text_content() == "log r of generated examples"
+    assert title.text_content() == "log r of generated samples"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.report.run_groups import group_runs
-from gantrain.report.sample_wall import latents_in_words, make_wall, plan_wall
+from gantrain.report.run_table import RunGroup, group_runs
+from gantrain.report.sample_wall import latents_note, make_sample_wall, plan_wall
 from gantrain.run_io.run_reader import RunRecord, find_runs, read_run
 from gantrain.run_io.status import Status
 from tests.written_runs import write_run
@@ -59,7 +59,7 @@ class Wall(HTMLParser):
             self.figures[-1][self._into] = self.figures[-1].get(self._into, "") + data
 
     @property
-    def films(self) -> dict[str, dict[str, Any]]:
+    def grids(self) -> dict[str, dict[str, Any]]:
         """The figures with generated samples, by name; `shown` is the mean color at every moment."""
         found = {}
         for figure in self.figures:
@@ -96,9 +96,13 @@ def fail_at(run: Path, step: int) -> None:
 
 
 def wall_of(*places: Path, **options: Any) -> Wall:
-    section = make_wall(group_runs([read_run(folder) for folder in find_runs(places)]), **options)
+    section = make_sample_wall(group_runs([read_run(folder) for folder in find_runs(places)]), **options)
     assert section is not None
     return Wall(section.html)
+
+
+def groups_of(runs: list[RunRecord]) -> tuple[RunGroup, ...]:
+    return group_runs(runs).groups
 
 
 GREENS = {0: 0, 250: 80, 500: 160, 750: 200, 1000: 240}
@@ -128,16 +132,16 @@ def test_every_run_shows_its_own_grid_of_the_moment(sweep: Path) -> None:
     wall = wall_of(sweep)
     assert wall.moments == list(GREENS)
     names = [f"loss.gen={gen} seed={seed}" for gen in ("alt", "kl") for seed in (0, 1)]
-    assert set(wall.films) == set(names)
+    assert set(wall.grids) == set(names)
     for place, name in enumerate(names):
         greens = list(GREENS.values()) if place < 3 else [0, 80, 160, 160, 160]
         expected = [(60 * place, green, 128) for green in greens]
-        np.testing.assert_allclose(wall.films[name]["shown"], expected, atol=4)
+        np.testing.assert_allclose(wall.grids[name]["shown"], expected, atol=4)
     assert wall.headings == {"wall-row": ["seed=0", "seed=1"], "wall-column": ["loss.gen=alt", "loss.gen=kl"]}
 
 
 def test_a_run_that_ended_early_shows_its_last_grid_and_says_so(sweep: Path) -> None:
-    films = wall_of(sweep).films
+    films = wall_of(sweep).grids
     failed = films["loss.gen=kl seed=1"]
     told = "failed at step 600; its last grid, step 500"
     assert failed["notes"] == ["", "", "", told, told]
@@ -153,10 +157,10 @@ def test_the_nearest_step_is_shown_and_named_where_it_is_another(sweep: Path, tm
     moments = [0, 250, 400, 500, 750, 1000]
     wall = wall_of(sweep / "000", other)
     assert wall.moments == moments
-    rkl = next(film for name, film in wall.films.items() if "rkl" in name)
+    rkl = next(film for name, film in wall.grids.items() if "rkl" in name)
     np.testing.assert_allclose([color[1] for color in rkl["shown"]], [0, 100, 100, 100, 240, 240], atol=4)
     assert rkl["notes"] == ["", "step 400", "", "step 400", "step 1,000", ""]
-    alt = next(film for name, film in wall.films.items() if "alt" in name)
+    alt = next(film for name, film in wall.grids.items() if "alt" in name)
     np.testing.assert_allclose([color[1] for color in alt["shown"]], [0, 80, 160, 160, 200, 240], atol=4)
     assert alt["notes"] == ["", "", "step 500", "", "", ""]
 
@@ -187,7 +191,7 @@ def test_few_pairs_of_two_keys_wrap(tmp_path: Path) -> None:
             every=10,
             grids=1,
         )
-    plan = plan_wall(group_runs([read_run(folder) for folder in find_runs([tmp_path])]))
+    plan = plan_wall(groups_of([read_run(folder) for folder in find_runs([tmp_path])]))
     assert (plan.rows, plan.columns, plan.seeds) == ((), (), ())
     assert [place.name for place in plan.places][1] == "loss.disc=hinge loss.gen=linear"
 
@@ -199,7 +203,7 @@ def record(**config: Any) -> RunRecord:
 
 def test_many_variants_wrap_with_a_choice_of_seed() -> None:
     widths = range(10, 17)
-    plan = plan_wall(group_runs([record(width=width, seed=seed) for width in widths for seed in (5, 2)]))
+    plan = plan_wall(groups_of([record(width=width, seed=seed) for width in widths for seed in (5, 2)]))
     assert (plan.rows, plan.columns, plan.seeds, plan.seed) == ((), (), (2, 5), 2)
     assert [(place.name, place.seed) for place in plan.places] == [
         (f"width={width}", seed) for width in widths for seed in (2, 5)
@@ -208,13 +212,13 @@ def test_many_variants_wrap_with_a_choice_of_seed() -> None:
 
 def test_the_seed_that_most_variants_have_is_shown_first() -> None:
     runs = [record(width=width, seed=seed) for width, seed in ((1, 0), (1, 4), (2, 4), (3, 4), (3, 0))]
-    plan = plan_wall(group_runs([record(width=width, seed=0) for width in range(10, 17)] + runs))
+    plan = plan_wall(groups_of([record(width=width, seed=0) for width in range(10, 17)] + runs))
     assert plan.seed == 0
-    assert plan_wall(group_runs([record(width=width, seed=9) for width in range(10, 17)] + runs)).seed == 9
+    assert plan_wall(groups_of([record(width=width, seed=9) for width in range(10, 17)] + runs)).seed == 9
 
 
 def test_seeds_of_one_variant_stand_beside_each_other() -> None:
-    plan = plan_wall(group_runs([record(width=4, seed=seed) for seed in (1, 0)]))
+    plan = plan_wall(groups_of([record(width=4, seed=seed) for seed in (1, 0)]))
     assert [(place.name, place.seed) for place in plan.places] == [("seed=0", None), ("seed=1", None)]
 
 
@@ -222,8 +226,8 @@ def test_the_words_say_where_z_differ(tmp_path: Path) -> None:
     for number, words in enumerate((["seed=0"], ["seed=1", "model.latent_dim=9"])):
         write_run(tmp_path / str(number), *words, steps=20, every=10, grids=1)
     runs = [read_run(folder) for folder in find_runs([tmp_path])]
-    assert "every picture." in latents_in_words(runs[:1])
-    words = latents_in_words(runs)
+    assert "every image." in latents_note(runs[:1])
+    words = latents_note(runs)
     assert "of the same seed" in words
     assert "model.latent_dim" in words
 
@@ -233,7 +237,7 @@ def test_a_reason_is_escaped_and_a_run_without_grids_has_words(tmp_path: Path) -
     run = write_run(tmp_path / "1", "loss.gen=kl", steps=20, every=10, grids=1, state="failed")
     paint(run, 0, {})
     (run / "error.txt").write_text("not <i>finite</i>")
-    section = make_wall(group_runs([read_run(folder) for folder in find_runs([tmp_path])]))
+    section = make_sample_wall(group_runs([read_run(folder) for folder in find_runs([tmp_path])]))
     assert section is not None
     assert "<i>" not in section.html
     assert [figure["none"] for figure in Wall(section.html).figures if "none" in figure] == [
@@ -244,7 +248,7 @@ def test_a_reason_is_escaped_and_a_run_without_grids_has_words(tmp_path: Path) -
 def test_without_grids_there_is_no_wall(tmp_path: Path) -> None:
     run = write_run(tmp_path / "0", steps=20, every=10, grids=1)
     paint(run, 0, {})
-    assert make_wall(group_runs([read_run(run)])) is None
+    assert make_sample_wall(group_runs([read_run(run)])) is None
 
 
 def test_a_grid_that_is_being_written_is_left_out(tmp_path: Path) -> None:
@@ -252,16 +256,16 @@ def test_a_grid_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     paint(run, 0, {0: 10, 10: 200, 20: 100})
     cut = run / "samples" / "0000020.png"
     cut.write_bytes(cut.read_bytes()[:-30])
-    (film,) = wall_of(tmp_path).films.values()
+    (film,) = wall_of(tmp_path).grids.values()
     np.testing.assert_allclose([color[1] for color in film["shown"]], [10, 200], atol=4)
 
 
 def test_a_moved_folder_gives_the_same_wall(sweep: Path, tmp_path: Path) -> None:
-    before = make_wall(group_runs([read_run(folder) for folder in find_runs([sweep])]))
+    before = make_sample_wall(group_runs([read_run(folder) for folder in find_runs([sweep])]))
     moved = tmp_path / "moved"
     sweep.rename(moved)
     try:
-        after = make_wall(group_runs([read_run(folder) for folder in find_runs([moved])]))
+        after = make_sample_wall(group_runs([read_run(folder) for folder in find_runs([moved])]))
     finally:
         moved.rename(sweep)
     assert after == before
@@ -271,7 +275,7 @@ def test_a_moved_folder_gives_the_same_wall(sweep: Path, tmp_path: Path) -> None
 
 def test_the_whole_wall_keeps_to_the_budget(sweep: Path) -> None:
     runs = [read_run(folder) for folder in find_runs([sweep])]
-    section = make_wall(group_runs(runs), budget=1_500)
+    section = make_sample_wall(group_runs(runs), budget=1_500)
     assert section is not None
     embedded = sum(map(len, re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", section.html)))
     assert 500 < embedded <= 1_500

@@ -1,4 +1,4 @@
-"""Figures against the numbers that were varied: what is drawn equals what the runs measured."""
+"""The metric against the numbers that were varied: what is drawn equals what the runs measured."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gantrain.report.run_groups import group_runs
+from gantrain.report.run_table import group_runs
 from gantrain.report.sensitivity import make_sensitivity
 from gantrain.run_io.run_reader import RunRecord
 from tests.report.made_records import record
@@ -39,7 +39,7 @@ def drawn(html: str) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
     return found
 
 
-def test_a_point_a_run_and_a_line_of_means() -> None:
+def test_points_are_runs_and_lines_join_means() -> None:
     runs = [*runs_of()[:-1], record("p", seed=1, optimizer__lr_g=1e-3, state="pruned", measured={"fid": {10: 7.0}})]
     section = make_sensitivity(group_runs(runs))
     assert section is not None
@@ -61,7 +61,7 @@ def test_a_point_a_run_and_a_line_of_means() -> None:
     assert layout["yaxis"]["title"]["text"] == "best FID"
 
 
-def test_groups_by_what_is_no_number() -> None:
+def test_other_keys_have_a_color_each() -> None:
     section = make_sensitivity(group_runs([*runs_of(loss__gen="alt"), *runs_of(loss__gen="kl")]))
     assert section is not None
     ((traces, _),) = drawn(section.html)
@@ -70,7 +70,7 @@ def test_groups_by_what_is_no_number() -> None:
     assert len({trace["marker"]["color"] for trace in traces if trace["mode"] == "markers"}) == 2
 
 
-def test_two_numbers_have_two_pictures_without_lines() -> None:
+def test_two_numbers_have_two_charts_without_lines() -> None:
     runs = [
         record(str(k), optimizer__lr_g=rate, model__width=8 * k, measured={"fid": {20: 30.0 + k}})
         for k, rate in enumerate(RATES, start=1)
@@ -89,12 +89,12 @@ def test_two_numbers_have_two_pictures_without_lines() -> None:
         runs_of()[:4],  # two values
         [record(str(k), loss__gen=gen, measured={"fid": {20: 3.0}}) for k, gen in enumerate(("alt", "kl", "js"))],
         [record(str(k), schedule__early=k % 2 == 0, measured={"fid": {20: 3.0}}) for k in range(4)],
-        [record(str(k), optimizer__lr_g=rate) for k, rate in enumerate(RATES)],  # no figure
+        [record(str(k), optimizer__lr_g=rate) for k, rate in enumerate(RATES)],  # no metric
         [
             record(str(k), optimizer__lr_g=r, measured={"fid": {20: 3.0}}, protocol={"samples": k})
             for k, r in enumerate(RATES)
         ],
     ],
 )
-def test_without_numbers_or_a_figure_that_compares_there_is_none(runs: list[RunRecord]) -> None:
+def test_without_numbers_or_a_comparable_metric_there_is_no_section(runs: list[RunRecord]) -> None:
     assert make_sensitivity(group_runs(runs)) is None

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from gantrain.report import theory
-from gantrain.report.run_groups import group_runs
-from gantrain.report.section import Section
+from gantrain.report.markup import Section
+from gantrain.report.run_table import group_runs
 from gantrain.report.theory import make_theory
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.written_runs import write_run
@@ -210,10 +210,10 @@ def test_pairs_that_do_not_exist_and_runs_without_rows_have_no_panel(
     (label,) = pictures(section_at(tmp_path))
     assert "loss.gen=alt" in label
     write_run(tmp_path / "rkl", "loss.gen=rkl", steps=20, every=10, grids=0)
-    monkeypatch.setattr(theory, "MOST_VARIANTS", 1)
+    monkeypatch.setattr(theory, "MOST_PANELS", 1)
     section = section_at(tmp_path)
     assert len(pictures(section)) == 1
-    assert "1 more" in section.html
+    assert "shows the other 1" in section.html
 
 
 def test_a_moved_folder_gives_the_same_numbers(tmp_path: Path) -> None:

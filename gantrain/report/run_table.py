@@ -1,0 +1,316 @@
+"""Runs as pandas tables, a row per run and a row per measurement, grouped by the keys that were varied."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gantrain.formatting import as_word
+from gantrain.objectives import discriminator_names, generators_for
+from gantrain.report.formatting import DIVERSITY, SeedMean, lower_is_better
+from gantrain.run_io.run_reader import RunRecord
+from gantrain.run_io.status import FINISHED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BEST, LAST = "best", "last"
+NOT_VARIED = ("seed", "name", "device", "resume", "data.root", "metrics.inception_weights")
+NOT_VARIED_SECTIONS = ("sweep", "paper", "log")
+"""Keys and sections in which runs of one group may differ."""
+ORDERS = ("loss.alpha_disc", "loss.alpha_gen")
+"""Null for every objective without an order; labels leave them out then."""
+DATA_KEYS = ("data.name", "data.image_size", "data.means", "data.stds", "data.weights")
+"""Configuration keys that are part of a metric's protocol."""
+NOT_PROTOCOL = (
+    *("network", "step", "std", "kid_std", "inception_score_std", "real", "near", "held_out_accuracy"),
+    "weights_origin",  # a path or URL; the digest is in `weights`
+)
+"""Fields of a measurement's protocol that are results or follow from other fields."""
+METRIC_COLUMNS = ("run", "metric", "name", "network", "primary", "step", "value", "protocol")
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs whose configurations are equal but for the seed.
+
+    Attributes:
+        values: of each varied key; None where the configuration is missing.
+        runs: ordered by seed.
+        replicates: one run per seed: the finished one, else the one with most steps, else the latest. A repeated seed
+            is not an independent sample.
+    """
+
+    values: dict[str, Any]
+    runs: tuple[RunRecord, ...]
+    replicates: tuple[RunRecord, ...]
+
+    @property
+    def label(self) -> str:
+        """The varied keys as `key=value`; without any, the run's name less its seed."""
+        first = self.runs[0]
+        shown = {key: value for key, value in self.values.items() if key not in ORDERS or value is not None}
+        words = [f"{key}={as_word(value)}" for key, value in (shown or self.values).items()]
+        if not first.config:
+            words = _requested(first)
+        return " ".join(words) or str(first.config.get("name", first.name)).removesuffix(f"-seed{seed_of(first)}")
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of `runs`, in order."""
+        return [seed_of(run) for run in self.runs]
+
+
+@dataclass(frozen=True, eq=False)
+class RunTable:
+    """All runs of a report.
+
+    Attributes:
+        groups: in the order of their first runs.
+        runs: a row per run, ordered by group and seed: group, seed, folder, state, done (generator steps), images,
+            seconds, findings, reason, replicate (bool, see `RunGroup`), averaged (bool: enters means, that is a
+            finished replicate, or any replicate of a group in which none has finished), and the varied keys.
+        metrics: a row per measurement, with `METRIC_COLUMNS`: run is the row in `runs`, metric includes the network
+            (`fid_ema`), name does not, primary marks the network that decides what is best, protocol is JSON.
+    """
+
+    groups: tuple[RunGroup, ...]
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+
+    @property
+    def varied(self) -> list[str]:
+        """The configuration keys in which the groups differ, in the configuration's order."""
+        return list(self.groups[0].values)
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The runs in the order of the rows of `runs`."""
+        return [run for group in self.groups for run in group.runs]
+
+    @functools.cached_property
+    def reached(self) -> pd.DataFrame:
+        """A row per run and metric: best, best_step, last, last_step, count of measurements, and the run's columns.
+
+        best is NaN for a metric without a direction; last is NaN if the last measurement was not finite.
+        """
+        keys = ["run", "metric"]
+        sign = self.metrics["name"].map(
+            {
+                n: -1.0 if low is False else 1.0
+                for n in set(self.metrics["name"])
+                if (low := lower_is_better(n)) is not None
+            }
+        )
+        rows = self.metrics.assign(rank=self.metrics["value"] * sign.astype(float))
+        best = rows.dropna(subset=["rank"]).sort_values("rank", kind="stable").drop_duplicates(keys)
+        best = best[[*keys, "value", "step"]].rename(columns={"value": BEST, "step": "best_step"})
+        last = rows.drop_duplicates(keys, keep="last").drop(columns=["rank", "protocol"])
+        last = last.rename(columns={"value": LAST, "step": "last_step"})
+        found = last.merge(best, on=keys, how="left").join(rows.groupby(keys).size().rename("count"), on=keys)
+        return found.join(self.runs[["group", "seed", "state", "replicate", "averaged"]], on="run")
+
+    def reached_by(self, name: str, which: str) -> pd.DataFrame:
+        """The rows of `reached` with a finite `which` (best or last) of a metric: `fid_ema`, or its primary `fid`."""
+        found = self.reached
+        chosen = (found["metric"] == name) | ((found["name"] == name) & found["primary"])
+        return found[chosen].dropna(subset=[which])
+
+    def over_seeds(self, name: str, which: str, among: str = "averaged", by: str = "group") -> dict[int, SeedMean]:
+        """Mean, standard deviation and count by group or run, among the `averaged`, the `replicate` or `any` runs."""
+        rows = self.reached_by(name, which)
+        stats = (rows if among == "any" else rows[rows[among]]).groupby(by)[which].agg(["mean", "std", "count"])
+        return {int(key): SeedMean.of(*values) for key, *values in stats.itertuples()}
+
+    def by_seed(self, name: str, which: str, among: str = "averaged") -> dict[int, dict[int, float]]:
+        """Values by group and seed."""
+        rows = self.reached_by(name, which)
+        found: dict[int, dict[int, float]] = {number: {} for number in range(len(self.groups))}
+        for group, seed, value in rows.loc[rows[among], ["group", "seed", which]].itertuples(index=False):
+            found[group][seed] = float(value)
+        return found
+
+    @functools.cached_property
+    def metric_names(self) -> list[str]:
+        """Every metric that was measured: those of quality, then those of diversity."""
+        return sorted(self.metrics["name"].unique(), key=lambda name: name in DIVERSITY)
+
+    @functools.cached_property
+    def headline(self) -> str | None:
+        """The metric that decides which group is best: the one by which the runs chose their best checkpoint."""
+        chosen = [run.status.best.get("name") for run in self.records]
+        directed = (
+            name for name in (*chosen, *self.metrics["name"].unique()) if name and lower_is_better(name) is not None
+        )
+        return next(directed, None)
+
+    @functools.cached_property
+    def incomparable(self) -> list[str]:
+        """Metrics that were measured under different protocols."""
+        primary = self.metrics[self.metrics["primary"]]
+        counts = primary.groupby("name")["protocol"].nunique()
+        return [name for name in self.metric_names if counts[name] > 1]
+
+    @functools.cached_property
+    def ranking(self) -> list[int]:
+        """Groups from the best by the headline metric; in their own order if its protocols differ."""
+        name = self.headline
+        if name is None or name in self.incomparable:
+            return list(range(len(self.groups)))
+        sign = 1 if lower_is_better(name) else -1
+        means = {group: sign * found.mean for group, found in self.over_seeds(name, BEST).items()}
+        return sorted(range(len(self.groups)), key=lambda group: means.get(group, float("inf")))
+
+
+def group_runs(records: Sequence[RunRecord]) -> RunTable:
+    """Groups runs that are equal but for their seeds; runs without a configuration by their command-line overrides."""
+    import pandas as pd
+
+    folders = any(run.config.get("data.name") == "folder" for run in records)
+    words = pd.DataFrame(
+        [
+            {
+                key: _canonical(value_of(run, key))
+                for key in run.config
+                if is_varied(key) or (folders and key == "data.root")
+            }
+            for run in records
+        ],
+        index=range(len(records)),
+    )
+    known = words[[bool(run.config) for run in records]]
+    varied = list(known.columns[known.nunique(dropna=False) > 1])
+    keys = words[varied].fillna("").assign(requested=[" ".join(_requested(run)) * (not run.config) for run in records])
+    runs = pd.DataFrame(
+        {
+            "group": keys.groupby(list(keys.columns), sort=False).ngroup(),
+            "seed": [seed_of(run) for run in records],
+            "folder": folder_names(records),
+            "state": [run.state for run in records],
+            "done": [run.status.step for run in records],
+            "time": [run.status.time for run in records],
+            "images": pd.array([images_seen(run) for run in records], dtype="Int64"),
+            "seconds": pd.array([training_seconds(run) for run in records], dtype="Float64"),
+            "findings": ["; ".join(str(row["name"]) for row in run.findings) for run in records],
+            "reason": [first_line(run.reason) for run in records],
+            **{key: pd.Series([value_of(run, key) for run in records], dtype=object) for key in varied},
+        }
+    )
+    runs = runs.sort_values(["group", "seed"], kind="stable")
+    ordered = [records[place] for place in runs.index]
+    runs = runs.reset_index(drop=True)
+    finished = runs["state"] == FINISHED
+    by_worth = runs.assign(finished=finished).sort_values(["finished", "done", "time"], kind="stable")
+    runs["replicate"] = runs.index.isin(by_worth.drop_duplicates(["group", "seed"], keep="last").index)
+    some = (runs["replicate"] & finished).groupby(runs["group"]).transform("any")
+    runs["averaged"] = runs["replicate"] & (finished | ~some)
+    groups = tuple(
+        RunGroup(
+            {key: value_of(ordered[rows.index[0]], key) for key in varied},
+            tuple(ordered[place] for place in rows.index),
+            tuple(ordered[place] for place in rows.index[rows["replicate"]]),
+        )
+        for _, rows in runs.groupby("group")
+    )
+    measured = pd.DataFrame(
+        [row for place, run in enumerate(ordered) for row in _measurements(place, run)], columns=METRIC_COLUMNS
+    )
+    measured = measured.astype({"value": float, "primary": bool, "step": "int64"})
+    return RunTable(groups, runs, measured)
+
+
+def common_config(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """The keys that have one value in all runs that have a configuration."""
+    known = [run for run in records if run.config]
+    keys = dict.fromkeys(key for run in known for key in run.config)
+    return {key: value_of(known[0], key) for key in keys if len({_canonical(value_of(run, key)) for run in known}) == 1}
+
+
+def is_varied(key: str) -> bool:
+    """Whether runs that differ in this key are of different groups."""
+    return key not in NOT_VARIED and key.partition(".")[0] not in NOT_VARIED_SECTIONS
+
+
+def value_of(run: RunRecord, key: str) -> Any:
+    """A run's value of a key, None if absent; `loss.gen=auto` as the objective that it selects."""
+    value = run.config.get(key)
+    if key == "loss.gen" and value == "auto":
+        disc = str(run.config.get("loss.disc"))
+        return generators_for(disc)[0] if disc in discriminator_names() else value
+    if key == "data.root" and isinstance(value, str):
+        return os.path.normpath(value)
+    return value
+
+
+def seed_of(run: RunRecord) -> int:
+    """The run's seed; without a configuration the one on its command line, or 0."""
+    requested = dict(word.partition("=")[::2] for word in run.overrides).get("seed", "")
+    seed = run.config.get("seed", int(requested) if requested.isdecimal() else None)
+    return seed if isinstance(seed, int) else 0
+
+
+def images_seen(run: RunRecord) -> int | None:
+    """Real images that D has seen; None if neither status.json nor metrics.jsonl has it."""
+    series = run.series("cost/images")
+    return run.status.images or (int(series[-1][1]) if series else None)
+
+
+def training_seconds(run: RunRecord) -> float | None:
+    """Seconds of training, without evaluation, grids and checkpoints; None if unknown."""
+    series = run.series("cost/seconds")
+    return run.status.seconds or (series[-1][1] if series else None)
+
+
+def folder_names(records: Sequence[RunRecord]) -> list[str]:
+    """Each run's folder relative to the folder that contains all, so that moving that one changes nothing."""
+    folders = [run.folder.resolve() for run in records]
+    base = os.path.commonpath([folder.parent for folder in folders])
+    return [Path(os.path.relpath(folder, base)).as_posix() for folder in folders]
+
+
+def first_line(text: str | None) -> str:
+    """The first line of a reason; '' without one."""
+    return text.strip().splitlines()[0] if text and text.strip() else ""
+
+
+def _measurements(place: int, run: RunRecord) -> list[tuple[Any, ...]]:
+    """A run's rows of `RunTable.metrics`."""
+    first = (run.config.get("metrics.networks") or [None])[0]
+    data = {key: run.config[key] for key in DATA_KEYS if run.config.get(key) not in (None, [])}
+    rows = [row for row in run.rows if row["kind"] == "metric"]
+    primary: dict[str, str] = {}
+    for row in rows:
+        network = str(row["protocol"]["network"])
+        if row["name"] not in primary or network == first:
+            primary[row["name"]] = network
+    found = []
+    for row in rows:
+        name, network = row["name"], str(row["protocol"]["network"])
+        conditions = {k: _rounded(value) for k, value in row["protocol"].items() if k not in NOT_PROTOCOL}
+        protocol = json.dumps({"network": network, **data, **conditions}, ensure_ascii=False)
+        columns = (place, f"{name}_{network}", name, network, primary[name] == network)
+        found.append((*columns, row["step"], row["value"], protocol))
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six digits, since machines differ in the last ones."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _requested(run: RunRecord) -> list[str]:
+    return [word for word in run.overrides if is_varied(word.lstrip("+~").partition("=")[0])]
+
+
+def _canonical(value: Any) -> str:
+    """Text that is equal for equal values: 1 and 1.0 are equal, 1 and true are not, NaN equals itself."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_canonical, value))}]"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(float(value))
+    return json.dumps(value, default=str)
