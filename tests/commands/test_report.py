@@ -121,7 +121,7 @@ def test_the_terminal_compares_with_the_first_runs_group(sweep: Path, capsys: py
     assert "4 runs in 2 groups: 4 finished" in told  # a folder that is given twice counts once
     assert re.search(r"1  loss.gen=kl +80.50 ± 0.71 +2 *\n", told)
     assert re.search(r"2  loss.gen=alt +102 ± 0 +2 +\+21.5", told)
-    assert "fid" not in told
+    assert "FID" not in told
 
 
 @pytest.mark.parametrize(
