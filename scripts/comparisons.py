@@ -1,7 +1,4 @@
-"""What docs/results compares: data sets with their budgets, and tables of rows, columns and overrides.
-
-A comparison is declared here and run by `scripts/tables.py`.
-"""
+"""The comparisons of docs/results, declared as tables of overrides; `scripts/tables.py` runs them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,33 +9,39 @@ from gantrain.cli import CONFIGS, experiment_names
 
 Overrides = tuple[str, ...]
 Lines = dict[str, Overrides]
-"""Label -> overrides of a row or column."""
+"""Overrides of each row or column, by its label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What every run of a data set's tables has in common, and which figures its tables show."""
+    """What every run of a data set's tables has in common.
+
+    Attributes:
+        length: overrides for length and batch size.
+        measuring: overrides for the metrics.
+        metrics: columns of the tables: key of a run's metric values, and its heading.
+        seeds: how many.
+        tracked: metrics whose values over training are kept too.
+    """
 
     length: Overrides
     measuring: Overrides
-    figures: dict[str, str]
-    """Name of a figure in the run's results -> its head in the table."""
+    metrics: dict[str, str]
     seeds: int
     tracked: tuple[str, ...] = ()
-    """Figures whose course over training is kept as well."""
 
 
 BUDGETS = {
     "digits": Budget(
         length=("experiment=demo", "schedule.steps=800", "schedule.batch_size=32"),
         measuring=("metrics.every_steps=400",),
-        figures={"modes_ema": "modes of 1,000", "modes_kl_ema": "KL"},
+        metrics={"modes_ema": "modes of 1,000", "modes_kl_ema": "KL"},
         seeds=5,
     ),
     "points": Budget(
         length=(),
         measuring=(),
-        figures={"modes_ema": "modes", "high_quality_ema": "high quality", "kl_ema": "KL(q‖p)"},
+        metrics={"modes_ema": "modes", "high_quality_ema": "high quality", "kl_ema": "KL(q‖p)"},
         seeds=5,
         tracked=("modes", "high_quality", "kl"),
     ),
@@ -50,7 +53,7 @@ BUDGETS = {
             "metrics.reference_samples=50000",
             "metrics.every_steps=0",
         ),
-        figures={"fid_ema": "FID", "classes_ema": "classes of 10", "classes_kl_ema": "class KL"},
+        metrics={"fid_ema": "FID", "classes_ema": "classes of 10", "classes_kl_ema": "class KL"},
         seeds=3,
     ),
 }
@@ -58,16 +61,16 @@ BUDGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows × columns of runs that differ in the named overrides.
+    """Runs in rows × columns.
 
     Attributes:
-        question: what it answers.
-        rows: what differs down.
-        columns: what differs across.
-        data: which data sets it is made for.
-        on_request: whether `all` leaves it out.
-        own_length: its runs are as long as they say themselves, not as the budget says.
-        left_out: cells (row, column) that would be no other run than their neighbors.
+        question: the question that the table answers.
+        rows: overrides that differ between rows.
+        columns: overrides that differ between columns.
+        data: keys of BUDGETS.
+        on_request: whether `all` leaves the table out.
+        own_length: whether runs have the length of their own configuration, not the budget's.
+        left_out: cells (row, column) that would repeat another one.
     """
 
     question: str
@@ -79,7 +82,7 @@ class Table:
     left_out: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
     def cell(self, row: str, column: str) -> Overrides | None:
-        """The overrides of a cell; None where there is nothing to run."""
+        """The overrides of a cell; None if it is left out."""
         if (row, column) in self.left_out:
             return None
         return (*self.rows[row], *self.columns[column])
@@ -94,27 +97,26 @@ class Table:
 
 
 def experiments() -> dict[str, dict[str, str]]:
-    """What every experiment of the literature says of itself, by name: source and published."""
+    """Source and published value of each experiment from the literature, by name."""
     found = {}
     for name in experiment_names():
         path = CONFIGS / "experiment" / f"{name}.yaml"
         family = path.with_name("_pair.yaml")
-        pages = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (family, path) if file.is_file()]
-        about = {key: text for page in pages for key, text in page.get("about", {}).items()}
-        if about:
-            found[name] = about
+        files = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (family, path) if file.is_file()]
+        if paper := {key: text for content in files for key, text in content.get("paper", {}).items()}:
+            found[name] = paper
     return found
 
 
 EXACT = ("loss.rule=exact",)
-NORMALISED = (*EXACT, "loss.normalize_ratio=true")
+NORMALIZED = (*EXACT, "loss.normalize_ratio=true")
 BATCH_NORM, SPECTRAL_NORM = ("model.d_norm=batch",), ("model.d_norm=spectral",)
 NORMS: Lines = {"batch norm in D": BATCH_NORM, "spectral norm in D": SPECTRAL_NORM}
 
 
 def _pairs() -> Lines:
-    """The generators by each rule; alt has none, and rkl's three have one gradient."""
-    rules = {"Poole": (), "exact": EXACT, "exact, normalized": NORMALISED}
+    """Generators with each rule; alt has no rule, and the three rules of rkl have the same gradient."""
+    rules = {"Poole": (), "exact": EXACT, "exact, normalized": NORMALIZED}
     lines: Lines = {"alt": ("loss.gen=alt",), "rkl, any rule": ("loss.gen=rkl",)}
     for gen in ("js", "hellinger", "kl"):
         lines |= {f"{gen}, {rule}": (f"loss.gen={gen}", *words) for rule, words in rules.items()}
@@ -122,7 +124,7 @@ def _pairs() -> Lines:
 
 
 GENERATORS: Lines = {gen: (f"loss.gen={gen}",) for gen in ("kl", "hellinger", "pearson")}
-WAYS: Lines = {
+STABILIZERS: Lines = {
     "Poole's rule": BATCH_NORM,
     "and |log r| within 3": ("loss.max_log_ratio=3", *BATCH_NORM),
     "and label smoothing 0.1": ("loss.label_smoothing=0.1", *BATCH_NORM),
@@ -132,8 +134,8 @@ WAYS: Lines = {
     "and r normalized": ("loss.normalize_ratio=true", *BATCH_NORM),
     "and spectral norm in D": SPECTRAL_NORM,
     "exact rule": (*EXACT, *BATCH_NORM),
-    "exact rule, r normalized (the preset)": (*NORMALISED, *BATCH_NORM),
-    "the preset, spectral norm in D": (*NORMALISED, *SPECTRAL_NORM),
+    "exact rule, r normalized (the preset)": (*NORMALIZED, *BATCH_NORM),
+    "the preset, spectral norm in D": (*NORMALIZED, *SPECTRAL_NORM),
 }
 
 TABLES = {
@@ -142,8 +144,8 @@ TABLES = {
         "Is what the shorter runs say a matter of speed?",
         {
             "alt": ("loss.gen=alt",),
-            "hellinger, exact, normalized": ("loss.gen=hellinger", *NORMALISED),
-            "kl, exact, normalized": ("loss.gen=kl", *NORMALISED),
+            "hellinger, exact, normalized": ("loss.gen=hellinger", *NORMALIZED),
+            "kl, exact, normalized": ("loss.gen=kl", *NORMALIZED),
         },
         {
             "batch norm in D": (*BATCH_NORM, "schedule.steps=2400"),
@@ -153,9 +155,9 @@ TABLES = {
     ),
     "ways": Table(
         "What lets the mode-covering objectives train?",
-        WAYS,
+        STABILIZERS,
         GENERATORS,
-        left_out=frozenset((row, "pearson") for row in WAYS if row.startswith("and ")),
+        left_out=frozenset((row, "pearson") for row in STABILIZERS if row.startswith("and ")),
     ),
     "constraints": Table(
         "Does a constraint on D help every loss (Kurach et al. 2019, Figure 2)?",
@@ -180,7 +182,7 @@ TABLES = {
         "And with spectral norm in D?",
         {
             "alt": ("loss.gen=alt",),
-            **{f"{gen}, exact, normalized": (f"loss.gen={gen}", *NORMALISED) for gen in ("js", "hellinger", "kl")},
+            **{f"{gen}, exact, normalized": (f"loss.gen={gen}", *NORMALIZED) for gen in ("js", "hellinger", "kl")},
         },
         {"ring of 8": ("data=ring", *SPECTRAL_NORM)},
         data=("points",),
@@ -191,7 +193,7 @@ TABLES = {
         {**NORMS, "no norm in D": ("model.d_norm=none",)},
     ),
     "best": Table(
-        "What does the aimed-at pair reach, and which of its parts help?",
+        "What does the recommended pair reach, and which of its parts help?",
         {
             "best_cnn": ("experiment=best_cnn",),
             "and DiffAugment": ("experiment=best_cnn", "augment=diffaugment"),

@@ -1,24 +1,34 @@
 """Writes the generated tables between their marks in README.md; --check only says whether they are current."""
 
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 from gantrain.objectives.table import as_markdown
 from scripts.comparisons import TABLES, experiments
-from scripts.tables import SEEDS, cell_text, finished_runs, key_of
+from scripts.tables import SEEDS, cell_text, finished_runs, key_of, markdown_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def experiments_as_markdown() -> str:
-    """Every experiment with its source, its published figure and ours on CIFAR-10."""
+    """Every experiment with its source and published value, and our FID on CIFAR-10 once there are runs."""
     done = finished_runs("cifar10")
-    lines = [["experiment=", "after", "published", "our FID"], ["---"] * 4]
-    for name, about in experiments().items():
+    names = defaultdict(list)
+    for name, paper in experiments().items():
         keys = [key_of(TABLES["experiments"], "cifar10", (f"experiment={name}",), seed) for seed in SEEDS]
         rows = [done[key] for key in keys if key in done]
-        lines.append([f"`{name}`", about["source"], about["published"], cell_text(rows, "fid_ema")])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        family, _, member = name.rpartition("/")
+        cells = (family, paper["source"], paper["published"], cell_text(rows, "fid_ema") if rows else "")
+        names[cells].append(member)
+    head = ["experiment=", "after", "published", "our FID"]
+    lines = [
+        [", ".join(f"`{family}{'/' * bool(family)}{member}`" for member in members), *cells]
+        for (family, *cells), members in names.items()
+    ]
+    if not any(line[-1] for line in lines):
+        head, lines = head[:-1], [line[:-1] for line in lines]
+    return markdown_table(head, lines)
 
 
 def with_tables(text: str) -> str:

@@ -1,29 +1,27 @@
 """Runs the comparisons of docs/results and writes their tables: python -m scripts.tables NAME.
 
-A table (see scripts/comparisons.py) is rows × columns × seeds, each a run of gantrain. A finished run is one line of
-docs/results/runs-DATA.jsonl, under its overrides and seed: it is never run again, and tables share it. A command
-that is cut off, or ends because its `--minutes` are up, goes on when it is given again: runs that were under
-way continue from their last checkpoint.
+A table (see scripts/comparisons.py) is rows × columns × seeds, each a run of `python -m gantrain`. A finished run is a
+line of docs/results/runs-DATA.jsonl, found by its overrides: it never runs again, and tables share it. When the command
+is interrupted or `--minutes` are over, the same command continues later, unfinished runs from their last checkpoint.
 
-    python -m scripts.tables pairs                                # five seeds on the digits, a process a core
+    python -m scripts.tables pairs                                # five seeds on the digits, one process per core
     python -m scripts.tables all --data cifar10 --minutes 8.5     # a part of the GPU's tables
-    python -m scripts.tables --write                              # docs/results anew from the runs that there are
+    python -m scripts.tables --write                              # writes the tables of docs/results, runs nothing
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import math
-import multiprocessing
 import os
-import queue
 import re
 import shutil
 import statistics
+import subprocess
 import sys
-import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +34,18 @@ SEEDS = (0, 1, 2, 3, 4)
 MARK = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- /table -->", re.DOTALL)
 
 WRITING = ("log.grids_every_steps=1000000000", "log.checkpoint_every_steps=200")
-"""What changes no figure: no grids, and checkpoints that a part of minutes reaches."""
+"""Overrides that change no result: no grids, and frequent checkpoints."""
+NOT_FINITE = "is not finite"
+"""In the error message of a run whose loss was not finite."""
 
 
 def key_of(table: Table, data: str, overrides: Overrides, seed: int) -> str:
-    """What a run is found by: its whole command line, a cell's own overrides in alphabetical order."""
+    """The overrides of a run, by which it is found; those of its cell in alphabetical order."""
     return " ".join((*words_of(table, data), *sorted(overrides), f"seed={seed}"))
 
 
 def words_of(table: Table, data: str) -> Overrides:
-    """What stands before a cell's own overrides."""
+    """The overrides that all runs of a table share."""
     budget = BUDGETS[data]
     return budget.measuring if table.own_length else (*budget.length, *budget.measuring)
 
@@ -58,147 +58,101 @@ def runs_file(data: str) -> Path:
 def finished_runs(data: str) -> dict[str, dict[str, Any]]:
     """Every finished run by its key."""
     path = runs_file(data)
-    if not path.is_file():
-        return {}
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return {row["run"]: row for row in rows}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {row["run"]: row for row in map(json.loads, filter(None, lines))}
 
 
 def folder_of(key: str, data: str) -> Path:
-    """Where a run lies: the same place whenever it is taken up."""
+    """The run's folder, which is the same in every call."""
     return RUNS / data / hashlib.sha1(key.encode()).hexdigest()[:10]
 
 
-def train(key: str, data: str, folder: Path, commit: str | None) -> dict[str, Any]:
-    """One run in this process, from its last checkpoint if there is one, as one line of the results."""
-    import torch
+def train(key: str, data: str, threads: int, deadline: float) -> dict[str, Any]:
+    """Runs or resumes one run and returns its line of the results.
 
-    from gantrain import builders
-    from gantrain.cli import compose_config
-    from gantrain.config import from_omegaconf
-    from gantrain.training.checkpoint import LAST, load_checkpoint
-    from gantrain.training.nan_guard import NotFiniteError
+    Raises:
+        subprocess.TimeoutExpired: the deadline (of `time.monotonic`) came first; the run can be resumed.
+        RuntimeError: it failed, other than by a loss that is not finite.
+    """
+    from gantrain.run_io.run_reader import read_run
+    from gantrain.run_io.status import FINISHED
+    from gantrain.training.checkpoint import LAST
 
-    state, started = None, time.monotonic()
+    folder = folder_of(key, data)
     row: dict[str, Any] = {"run": key}
-    try:
-        with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-            if (folder / LAST).is_file():
-                state = load_checkpoint(folder / LAST)
-                figures = state["metric_values"]
-                if state["step"] < state["config"]["schedule"]["steps"]:
-                    config, state = builders.resumed_config(folder, {})
-                    figures = builders.run(config, folder, state).metric_values
-            else:
-                shutil.rmtree(folder, ignore_errors=True)  # cut off before its first checkpoint: nothing is in it
-                figures = builders.run(from_omegaconf(compose_config([*key.split(), *WRITING])), folder).metric_values
-        row["metric_values"] = {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
-    except NotFiniteError as error:
-        row["failed"] = str(error).split(". No weight")[0]
-    tracked = BUDGETS[data].tracked
-    if tracked:
-        row["course"] = course_of(folder, tracked)
-    device = builders.make_device("auto")
-    row |= {
+    resumed, started = (folder / LAST).is_file(), time.monotonic()
+    if not resumed:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not resumed or read_run(folder).state != FINISHED:
+        words = [f"resume={folder}"] if resumed else [*key.split(), *WRITING, f"hydra.run.dir={folder}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        done = subprocess.run(
+            [sys.executable, "-m", "gantrain", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=max(0, min(deadline - time.monotonic(), 1e6)),
+        )
+        message = (done.stderr.strip().splitlines() or [""])[-1]
+        if done.returncode and NOT_FINITE not in message:
+            raise RuntimeError(f"exit code {done.returncode}: {message}")
+        if done.returncode:
+            row["failed"] = message.split(". No weight")[0]
+    run = read_run(folder)
+    if "failed" not in row:
+        values = run.status.metric_values.items()
+        row["metric_values"] = {name: round(v, 6) for name, v in values if v is not None and math.isfinite(v)}
+    if tracked := BUDGETS[data].tracked:
+        measured = [row for row in run.rows if row.get("name") in tracked and row["value"] is not None]
+        row["course"] = {
+            name: [[r["step"], round(r["value"], 4)] for r in measured if r["name"] == name] for name in tracked
+        }
+    start = run.starts[-1]
+    return row | {
         "seconds": round(time.monotonic() - started, 1),
-        "resumed": state is not None,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": torch.__version__.split("+")[0],
-        "commit": commit,
+        "resumed": resumed,
+        "device": start["device"],
+        "torch": start["versions"]["torch"].split("+")[0],
+        "commit": start["git_commit"],
     }
-    return row
-
-
-def course_of(folder: Path, tracked: tuple[str, ...]) -> dict[str, list[list[float]]]:
-    """The measurements of a run by name, each as [step, value]."""
-    from gantrain.run_io.metrics_jsonl import METRICS, read_rows
-
-    rows = [row for row in read_rows(folder / METRICS) if row.get("name") in tracked and row["value"] is not None]
-    return {name: [[row["step"], round(row["value"], 4)] for row in rows if row["name"] == name] for name in tracked}
-
-
-def _work(tasks: Any, results: Any, data: str, threads: int) -> None:
-    """A worker: runs tasks until there are none."""
-    import torch
-    from tqdm import tqdm
-
-    from gantrain.run_io.run_folder import git_commit
-
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed worker would leave
-    torch.set_num_threads(threads)
-    commit = git_commit()  # of the code that is loaded now
-    while True:
-        task = tasks.get()
-        if task is None:
-            return
-        key, folder = task
-        try:
-            results.put(train(key, data, folder, commit))
-        except Exception as error:
-            results.put({"run": key, "error": f"{type(error).__name__}: {error}"})
 
 
 def run_missing(names: list[str], data: str, seeds: tuple[int, ...], jobs: int, minutes: float) -> list[str]:
-    """Runs what the tables lack, seed by seed; the keys that are still missing when the time is up.
-
-    A run that ends in an error of gantrain's own is said and stays missing.
-    """
+    """Runs what the tables lack, seed by seed; returns the keys that are still missing."""
     deadline = time.monotonic() + 60 * minutes
     done = finished_runs(data)
-    missing: list[str] = []
-    for seed in seeds:  # all of a seed first: what is cut off has whole tables of fewer seeds
-        for name in names:
-            for overrides in TABLES[name].cells():
-                key = key_of(TABLES[name], data, overrides, seed)
-                if key not in done and key not in missing:
-                    missing.append(key)
+    missing = dict.fromkeys(
+        key
+        for seed in seeds  # a command that stops early leaves complete tables of fewer seeds
+        for name in names
+        for overrides in TABLES[name].cells()
+        if (key := key_of(TABLES[name], data, overrides, seed)) not in done
+    )
     print(f"{len(missing)} runs to do, {len(done)} done", file=sys.stderr)
-    jobs = min(jobs, len(missing))
-    if not jobs:
-        return []
-    context = multiprocessing.get_context("spawn")
-    tasks, results = context.Queue(), context.Queue()
-    for key in missing:
-        tasks.put((key, folder_of(key, data)))
-    for _ in range(jobs):
-        tasks.put(None)
-    arguments = (tasks, results, data, max(1, (os.cpu_count() or 1) // jobs))
-    workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(jobs)]
-    for worker in workers:
-        worker.start()
-    left = dict.fromkeys(missing)
-    answers, up = 0, False
-    while answers < len(missing):
-        try:
-            row = results.get(timeout=1)
-        except queue.Empty:
-            if up or not any(worker.is_alive() for worker in workers):
-                break  # after a last look at what has been answered
-            up = time.monotonic() > deadline
-            continue
-        up = time.monotonic() > deadline
-        answers += 1
-        if "error" in row:
-            print(f"{row['run']}: {row['error']}", file=sys.stderr, flush=True)
-            continue
-        del left[row["run"]]
-        with runs_file(data).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        figures = row.get("failed") or ", ".join(f"{name} {value:.4g}" for name, value in row["metric_values"].items())
-        print(f"[{len(left)} left] {row['run']}: {figures} ({row['seconds']} s)", flush=True)
-    for worker in workers:
-        worker.kill()  # a run's checkpoint is whole at any moment
-    for worker in workers:
-        worker.join()
-    tasks.cancel_join_thread()  # what nobody will read must not hold up the end
-    tasks.close()
-    results.close()
-    return list(left)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(train, key, data, threads, deadline): key for key in missing}
+        for future in as_completed(futures):
+            key = futures[future]
+            try:
+                row = future.result()
+            except subprocess.TimeoutExpired:
+                continue
+            except RuntimeError as error:
+                print(f"{key}: {error}", file=sys.stderr, flush=True)
+                continue
+            del missing[key]
+            with runs_file(data).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            values = row.get("failed") or ", ".join(f"{name} {v:.4g}" for name, v in row["metric_values"].items())
+            print(f"[{len(missing)} left] {key}: {values} ({row['seconds']} s)", flush=True)
+    return list(missing)
 
 
-def cell_text(rows: list[dict[str, Any]], figure: str, *, with_failures: bool = True) -> str:
-    """Mean ± standard deviation over the seeds that finished, and how many of them did not."""
-    values = [row["metric_values"][figure] for row in rows if figure in row.get("metric_values", {})]
+def cell_text(rows: list[dict[str, Any]], metric: str, *, with_failures: bool = True) -> str:
+    """Mean ± standard deviation over the seeds that finished, and how many failed."""
+    values = [row["metric_values"][metric] for row in rows if metric in row.get("metric_values", {})]
     failed = sum("failed" in row for row in rows)
     parts = []
     if values:
@@ -207,95 +161,96 @@ def cell_text(rows: list[dict[str, Any]], figure: str, *, with_failures: bool = 
         parts.append(f"{statistics.mean(values):.{digits}f}{spread}")
     if failed and with_failures:
         parts.append(f"{failed} of {len(rows)} not finite")
-    return ", ".join(parts) or "–"
+    return ", ".join(parts)
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    cells = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in cells)
 
 
 def as_markdown(name: str, data: str) -> str:
-    """A table from the runs that there are, under the command that makes it."""
-    table, budget = TABLES[name], BUDGETS[data]
-    done = finished_runs(data)
+    """A table of the finished runs, under the command that makes it; one sentence if there are none."""
+    table, budget, done = TABLES[name], BUDGETS[data], finished_runs(data)
     found = {
         (row, column): [done[key] for key in (key_of(table, data, overrides, seed) for seed in SEEDS) if key in done]
         for row in table.rows
         for column in table.columns
         if (overrides := table.cell(row, column)) is not None
     }
-    head = ["", *(f"{column}: {title}" for column in table.columns for title in budget.figures.values())]
-    lines = [head, ["---"] * len(head)]
-    for row in table.rows:
-        cells = [
-            cell_text(found.get((row, column), []), name, with_failures=place == 0)
-            for column in table.columns
-            for place, name in enumerate(budget.figures)
-        ]
-        lines.append([row, *cells])
-    seeds = sorted({len(rows) for rows in found.values()})
-    rows_of_all = [row for rows in found.values() for row in rows]
-    where = ", ".join(sorted({f"{row['device']}, PyTorch {row['torch']}" for row in rows_of_all})) or "not run yet"
-    commits = ", ".join(sorted({str(row["commit"])[:7] for row in rows_of_all}))
-    where += f", commit {commits}" if commits else ""
     command = f"python -m scripts.tables {name}" + ("" if data == "digits" else f" --data {data}")
-    example = f"python -m gantrain {key_of(table, data, next(table.cells()), 0)}"
-    span = " to ".join(str(count) for count in dict.fromkeys((seeds[0], seeds[-1])))
-    return "\n".join(
+    finished = [row for rows in found.values() for row in rows]
+    if not finished:
+        return f"Not measured yet: `{command}`."
+    head = ["", *(f"{column}: {title}" for column in table.columns for title in budget.metrics.values())]
+    lines = [
         [
-            f"`{command}`, mean ± standard deviation over {span} seeds ({where}); its first run is",
-            f"`{example}`.",
-            "",
-            *("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines),
+            row,
+            *(
+                cell_text(found.get((row, column), []), metric, with_failures=place == 0)
+                for column in table.columns
+                for place, metric in enumerate(budget.metrics)
+            ),
         ]
+        for row in table.rows
+    ]
+    where = ", ".join(sorted({f"{row['device']}, PyTorch {row['torch']}" for row in finished}))
+    commits = ", ".join(sorted({str(row["commit"])[:7] for row in finished}))
+    example = f"python -m gantrain {key_of(table, data, next(table.cells()), 0)}"
+    counts = sorted({len(rows) for rows in found.values()})
+    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return (
+        f"`{command}`, mean ± standard deviation over {seeds} seeds ({where}, commit {commits}); its first run is\n"
+        f"`{example}`.\n\n{markdown_table(head, lines)}"
     )
 
 
 def with_tables(text: str) -> str:
-    """The text with every table between its marks made anew."""
+    """The text with the present tables between their marks."""
     return MARK.sub(
         lambda mark: f"<!-- table {mark[1]} {mark[2]} -->\n{as_markdown(mark[1], mark[2])}\n<!-- /table -->", text
     )
 
 
 def write() -> None:
-    """Every page of docs/results anew."""
+    """Writes the tables into every page of docs/results."""
     for page in sorted(RESULTS.glob("*.md")):
         page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def main() -> int:
-    """0 when every run asked for is there, 3 when some are still missing."""
+    """0 when every run is finished, 3 when some are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(TABLES)}, or all")
     parser.add_argument("--data", choices=list(BUDGETS), default="digits")
-    parser.add_argument("--seeds", type=int, help="how many of the five seeds; the data set's own number otherwise")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the same command goes on later")
+    parser.add_argument("--seeds", type=int, choices=range(1, len(SEEDS) + 1), help="how many; by default the data's")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time")
     parser.add_argument("--out", type=Path, help="folder for a copy of the finished runs and of the tables")
     parser.add_argument("--write", action="store_true", help="write the tables of docs/results, run nothing")
-    chosen = parser.parse_args()
-    if chosen.write:
+    options = parser.parse_args()
+    if options.write:
         write()
         return 0
-    fitting = [name for name, table in TABLES.items() if chosen.data in table.data]
-    usual = [name for name in fitting if not TABLES[name].on_request]
-    names = usual if chosen.names == ["all"] else chosen.names
-    unknown = [name for name in names if name not in fitting]
-    if unknown or not names:
-        parser.error(f"{unknown or 'no table named'}: choose from {fitting} for --data {chosen.data}, or all")
-    if chosen.seeds is not None and not 1 <= chosen.seeds <= len(SEEDS):
-        parser.error(f"--seeds {chosen.seeds}: there are 1 to {len(SEEDS)}")
-    if chosen.jobs < 1 or not chosen.minutes > 0:
-        parser.error("--jobs and --minutes must be above 0")
-    seeds = SEEDS[: chosen.seeds or BUDGETS[chosen.data].seeds]
-    missing = run_missing(names, chosen.data, seeds, chosen.jobs, chosen.minutes)
-    text = "\n\n".join(f"## {TABLES[name].question}\n\n{as_markdown(name, chosen.data)}" for name in names)
+    possible = [name for name, table in TABLES.items() if options.data in table.data]
+    names = options.names
+    if names == ["all"]:
+        names = [name for name in possible if not TABLES[name].on_request]
+    if not names or not set(names) <= set(possible):
+        parser.error(f"{names}: choose from {possible} for --data {options.data}, or all")
+    seeds = SEEDS[: options.seeds or BUDGETS[options.data].seeds]
+    missing = run_missing(names, options.data, seeds, options.jobs, options.minutes)
+    text = "\n\n".join(f"## {TABLES[name].question}\n\n{as_markdown(name, options.data)}" for name in names)
     print(f"\n{text}\n")
-    if chosen.out:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / f"tables-{chosen.data}.md").write_text(text + "\n", encoding="utf-8")
-        if runs_file(chosen.data).is_file():
-            shutil.copy(runs_file(chosen.data), chosen.out)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"tables-{options.data}.md").write_text(text + "\n", encoding="utf-8")
+        if runs_file(options.data).is_file():
+            shutil.copy(runs_file(options.data), options.out)
     print("make readme writes the tables into docs/results", file=sys.stderr)
     if missing:
-        print(f"{len(missing)} runs are still missing; the same command goes on", file=sys.stderr)
+        print(f"{len(missing)} runs are missing; the same command continues", file=sys.stderr)
     return 3 if missing else 0
 
 
