@@ -15,14 +15,14 @@ Row = tuple[str, ...]
 
 def discriminator_rows() -> list[Row]:
     """Rows (name, loss on real and on fake, meaning and source) of `loss.disc`."""
-    rows = [(d.name, d.disc_formula, f"{d.title} ({d.source})") for d in _divergences()]
+    rows: list[Row] = [(d.name, d.disc_formula, f"{d.title} ({d.source})") for d in _divergences()]
     rows += [(d.name, d.formula, f"{d.title} ({d.source})") for d in DISCRIMINATOR_LOSSES.values()]
     return rows
 
 
 def generator_rows() -> list[Row]:
     """Rows (name, loss with rule=poole, loss with rule=exact, what it needs) of `loss.gen`."""
-    rows = [(g.name, g.formula, "", g.needs) for g in GENERATOR_LOSSES.values()]
+    rows: list[Row] = [(g.name, g.formula, "", g.needs) for g in GENERATOR_LOSSES.values()]
     rows += [(d.name, d.f_formula, d.exact_formula, "a discriminator that estimates r") for d in _divergences()]
     return rows
 

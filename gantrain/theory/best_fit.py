@@ -1,17 +1,18 @@
-"""The single Gaussian nearest to a mixture under a divergence: every local minimum, the global one first."""
+"""The Gaussian that minimizes a divergence from a mixture: every local minimum, the global one first."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from gantrain.objectives import Divergence
 from gantrain.theory.mixture import Mixture
 from gantrain.theory.quadrature import divergence
 
-TIE = 1e-7  # of values, relative above 1: what rounding decides in a symmetric mixture
-SAME = 1e-4  # two searches that end this near to each other, in μ and log σ, found one minimum
+TIE = 1e-7
+"""Values this close (relative above 1) count as equal: rounding decides between them in a symmetric mixture."""
+SAME = 1e-4
+"""Searches that end this close in μ and log σ found the same minimum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +25,19 @@ class Fit:
 
 
 def best_gaussians(record: Divergence, mixture: Mixture, near: tuple[Fit, ...] = ()) -> tuple[Fit, ...]:
-    """The local minima over μ and log σ that searches reach, by value.
+    """The local minima over μ and log σ found by searches, in ascending order of value.
 
-    They start from the Gaussian with the mixture's moments, from each component, and from `near` (the minima of a
-    similar divergence).
+    The searches start at the Gaussian with the mixture's moments, at each component, and at `near`.
 
     Args:
-        record: of any divergence with f; h is not used.
+        record: the divergence.
         mixture: q.
-        near: more starts.
+        near: more starts, such as the minima of a similar divergence; among equal minima the nearest to the first of
+            these comes first.
 
     Returns:
-        At least one unless the divergence is infinite around every start, ascending in value. The first is the
-        global minimum as far as these starts can tell.
+        At least one unless the divergence is infinite around every start. The first is the global minimum, as far as
+        these starts can find it.
     """
     starts = [(mixture.mean, mixture.std), *zip(mixture.means, mixture.stds, strict=True)]
     starts += [(fit.mean, fit.std) for fit in near]
@@ -49,7 +50,7 @@ def best_gaussians(record: Divergence, mixture: Mixture, near: tuple[Fit, ...] =
 
 
 def _in_order(found: list[Fit], before: Fit | None, mixture: Mixture) -> list[Fit]:
-    """By value; of the best that cost the same, first the nearest to `before`, without it the widest, then leftmost."""
+    """By value; equal best ones by distance to `before`, without it the widest first, then the leftmost."""
     ordered = sorted(found, key=lambda fit: fit.value)
     tied = [fit for fit in ordered if fit.value - ordered[0].value <= TIE * max(1.0, abs(ordered[0].value))]
 
@@ -67,7 +68,9 @@ def _same(one: Fit, other: Fit, mixture: Mixture) -> bool:
 
 
 def _search(record: Divergence, mixture: Mixture, mean: float, std: float) -> Fit | None:
-    """Nelder–Mead, which needs no gradient and steps around infinite values."""
+    """Nelder–Mead, which needs no gradient and tolerates infinite values."""
+    from scipy.optimize import minimize
+
     scale = mixture.std
     low, high = min(mixture.means) - 3 * scale, max(mixture.means) + 3 * scale
     narrow, wide = min(mixture.stds) / 8, 8 * scale

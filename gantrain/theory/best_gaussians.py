@@ -9,51 +9,54 @@ import torch
 
 from gantrain.objectives import alpha_divergence
 from gantrain.theory.best_fit import Fit, best_gaussians
+from gantrain.theory.figure import Table, TheoryFigure, from_rows
 from gantrain.theory.mixture import DEFAULT_MIXTURE, Mixture, log_normal
-from gantrain.theory.page import Table, TheoryFigure
-from gantrain.theory.records import divergence_named
+from gantrain.theory.names import divergence_named
+from gantrain.theory.names import names as all_names
 
-DEFAULT_NAMES = ("kl", "js", "hellinger", "jeffreys", "pearson", "tv", "rkl", "alt", "neyman")
 ORDERS = np.round(np.linspace(-1, 2, 61), 10)
-IN_THE_FAMILY = {-1.0: "neyman", 0.0: "rkl", 0.5: "hellinger", 1.0: "kl", 2.0: "pearson"}
-JUMP = 0.15  # between neighboring orders, in log σ or in μ over the mixture's σ: another minimum has become the best
+NAMED_ORDERS = {-1.0: "neyman", 0.0: "rkl", 0.5: "hellinger", 1.0: "kl", 2.0: "pearson"}
+JUMP = 0.15
+"""A change by more than this between neighboring orders, in log σ or in μ/s, is a jump to another minimum."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 
 Fits = tuple[Fit, ...]
 
 
-def figure(mixture: Mixture = DEFAULT_MIXTURE, names: tuple[str, ...] = DEFAULT_NAMES) -> TheoryFigure:
+def figure(mixture: Mixture = DEFAULT_MIXTURE, names: tuple[str, ...] | None = None) -> TheoryFigure:
     """The mixture with the best Gaussian of each divergence, and μ and σ over the order of the power family.
 
     Args:
         mixture: the data density q.
-        names: of divergences, as `divergence_named` reads them.
+        names: of divergences, as in `divergence_named`; None for all but gan, which has the minimum of js.
 
     Raises:
         DivergenceNameError: an unknown name.
     """
+    names = tuple(name for name in all_names() if name != "gan") if names is None else names
     fits = {name: best_gaussians(divergence_named(name), mixture) for name in names}
     curve = _over_orders(mixture)
     jumps = _jumps(curve, mixture)
-    said = "".join(f" At α = {order:.3f} σ jumps from {below:.2f} to {above:.2f}." for order, below, above in jumps)
+    jump_text = "".join(f" At α = {order:.3f} σ jumps from {low:.2f} to {high:.2f}." for order, low, high in jumps)
     widest = sorted(names, key=lambda name: -fits[name][0].std)
     caption = (
         f"Left: data q = {mixture.formula} and, for each divergence D_f(q‖p), the Gaussian p = N(μ, σ²) that minimizes "
         "it, from the widest, which covers every component, to the narrowest, which seeks the heaviest. Right: σ and μ "
-        "of the minimum of the power divergence of order α, grey dots where a local minimum is not the best. "
-        f"Of two minima that cost the same the best changes abruptly:{said or ' here that never happens.'} "
-        "α ≥ 1 needs p's tails heavier than a share of q's, α ≤ 0 lighter, or the divergence is infinite; a minimum "
-        "exists at every order shown. By trapezoid rule and Nelder–Mead from the mixture's moments and each "
-        "component; gan has the minimum of js."
+        "of the minimum of the power divergence of order α; grey dots are other local minima. Where two minima have "
+        f"the same value, the best one changes abruptly:{jump_text or ' not here.'} For α ≥ 1 the divergence is "
+        "infinite unless p's tails are heavy enough, for α ≤ 0 unless they are light enough; a minimum exists at "
+        "every order shown. Computed by the trapezoid rule and Nelder–Mead from the mixture's moments and each "
+        "component. gan has the minimum of js."
     )
 
     def draw(picture: Any) -> None:
+        orders = [order for order, _, _ in jumps]
         grid = picture.add_gridspec(2, 2, width_ratios=(1.35, 1))
         _draw_densities(picture.add_subplot(grid[:, 0]), mixture, {name: fits[name][0] for name in widest})
         upper = picture.add_subplot(grid[0, 1])
         lower = picture.add_subplot(grid[1, 1], sharex=upper)
-        _draw_orders(upper, curve, [order for order, _, _ in jumps], lambda fit: fit.std, "σ of the best Gaussian")
-        _draw_orders(lower, curve, [order for order, _, _ in jumps], lambda fit: fit.mean, "μ of the best Gaussian")
+        _draw_orders(upper, curve, orders, lambda fit: fit.std, "σ of the best Gaussian")
+        _draw_orders(lower, curve, orders, lambda fit: fit.mean, "μ of the best Gaussian")
         upper.tick_params(labelbottom=False)
         lower.set_xlabel("order α of the power divergence")
 
@@ -96,7 +99,7 @@ def _jumps(curve: dict[float, Fits], mixture: Mixture) -> list[tuple[float, floa
                 high, above = middle, at
             else:
                 low, below = middle, at
-        if _far(below[0], above[0], mixture):  # else it was steep, and no jump
+        if _far(below[0], above[0], mixture):  # otherwise a steep curve without a jump
             found.append(((low + high) / 2, below[0].std, above[0].std))
     return found
 
@@ -104,19 +107,12 @@ def _jumps(curve: dict[float, Fits], mixture: Mixture) -> list[tuple[float, floa
 def _table(head: str, fits: dict[Any, Fits]) -> Table:
     """Every local minimum; rank 1 is the best."""
     rows = [(key, k + 1, fit.mean, fit.std, fit.value) for key, each in fits.items() for k, fit in enumerate(each)]
-    columns = zip(*rows, strict=True)
-    return {
-        name: np.array(column) for name, column in zip((head, "rank", "mu", "sigma", "value"), columns, strict=True)
-    }
-
-
-def _colors(count: int) -> list[Any]:
-    from matplotlib import colormaps
-
-    return [colormaps["plasma"](0.85 * k / max(count - 1, 1)) for k in range(count)]
+    return from_rows((head, "rank", "mu", "sigma", "value"), rows)
 
 
 def _draw_densities(axes: Any, mixture: Mixture, best: dict[str, Fit]) -> None:
+    from matplotlib import colormaps
+
     low = min(m - 4 * s for m, s in zip(mixture.means, mixture.stds, strict=True))
     high = max(m + 4 * s for m, s in zip(mixture.means, mixture.stds, strict=True))
     at = torch.linspace(low, high, 800, dtype=torch.float64)
@@ -125,7 +121,7 @@ def _draw_densities(axes: Any, mixture: Mixture, best: dict[str, Fit]) -> None:
         axes.plot(
             at,
             log_normal(at, fit.mean, fit.std).exp(),
-            color=_colors(len(best))[k],
+            color=colormaps["plasma"](0.85 * k / max(len(best) - 1, 1)),
             linestyle=DASHES[k % len(DASHES)],
             linewidth=1.6,
             label=f"{name:<10} {fit.mean:9.4f} {fit.std:9.4f} {fit.value:9.4f}".replace("-", "−"),
@@ -144,7 +140,7 @@ def _draw_densities(axes: Any, mixture: Mixture, best: dict[str, Fit]) -> None:
 def _draw_orders(axes: Any, curve: dict[float, Fits], jumps: list[float], of: Any, label: str) -> None:
     orders = np.array(list(curve))
     best = np.array([of(fits[0]) for fits in curve.values()])
-    places = np.searchsorted(orders, jumps)
+    places = np.searchsorted(orders, jumps)  # where the curve is interrupted
     axes.plot(np.insert(orders, places, np.nan), np.insert(best, places, np.nan), color="#0072B2", linewidth=2)
     others = [(order, of(fit)) for order, fits in curve.items() for fit in fits[1:]]
     if others:
@@ -160,7 +156,7 @@ def _draw_orders(axes: Any, curve: dict[float, Fits], jumps: list[float], of: An
             fontsize=8,
             color="0.3",
         )
-    for order, name in IN_THE_FAMILY.items():
+    for order, name in NAMED_ORDERS.items():
         value = of(curve[order][0])
         axes.plot([order], [value], "o", color="#D55E00", markersize=5)
         axes.annotate(name, (order, value), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)

@@ -1,4 +1,4 @@
-"""The same fit with a learned discriminator: GANs on the line, many at once, each a small network and (μ, σ)."""
+"""The fit of a single Gaussian with a learned discriminator: many small GANs on the line, trained together."""
 
 import math
 from collections.abc import Callable
@@ -9,40 +9,42 @@ import torch
 from torch import Tensor
 
 from gantrain.objectives import make_objective
-from gantrain.theory.flow import Path, Window
+from gantrain.theory.descent import Path, Point, Window
 from gantrain.theory.mixture import Mixture
-from gantrain.theory.records import ALT, order_of
+from gantrain.theory.names import ALT, order_of
 
-GAMES_TOGETHER = 20  # whose tensors stay in a core's cache
+GAMES_TOGETHER = 20
+"""Few enough for their tensors to stay in a core's cache."""
 HIDDEN = 32
 BATCH = 256
 FIRST_D_STEPS = 300
 D_STEPS = 4
 STEPS = 600
 AVERAGED = 0.4
-D_LR = (5e-3, 5e-4)
-G_LR = (3e-2, 2e-3)
+"""The last share of training, over which (μ, σ) is averaged."""
+D_LR, G_LR = (5e-3, 5e-4), (3e-2, 2e-3)
+"""First and last learning rate."""
 
 GeneratorLoss = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """One GAN of many, after training.
+    """One GAN after training.
 
     Attributes:
-        path: (μ, σ) along training, shape (points, 2).
-        left: whether it left the window, or its gradient was no finite number; it is stopped there.
+        path: (μ, σ) during training.
+        left: whether it was stopped because it left the window or became non-finite.
         end: (μ, σ) averaged over the last part of training, or where it left.
     """
 
     path: Path
     left: bool
-    end: tuple[float, float]
+    end: Point
 
 
 class _Discriminators:
-    """One network a game, in the same tensors: two hidden layers, plus a quadratic as in a Gaussian's log density."""
+    """A network for each game, stacked: two hidden layers, plus a quadratic as in a Gaussian's log density."""
 
     def __init__(self, seeds: list[torch.Generator], copies: int, mixture: Mixture) -> None:
         def per_seed(*shape: int) -> Tensor:
@@ -77,20 +79,20 @@ def play(
     rules: tuple[str, ...],
     seeds: tuple[int, ...],
     mixture: Mixture,
-    start: tuple[float, float],
+    start: Point,
     window: Window,
 ) -> dict[tuple[str, str, int], Game]:
-    """Trains a GAN of every divergence, rule and seed: D on the `gan` objective, G = μ + σz on the divergence's.
+    """Trains a GAN for every divergence, rule and seed: D with the `gan` objective, G = μ + σz with the divergence's.
 
-    A seed stands for its first weights and for every sample, whatever else is trained beside it.
+    A seed determines the initial weights and every sample, independently of the games trained with it.
 
     Args:
-        names: of divergences with h.
-        rules: of `poole`, `exact`.
+        names: of divergences with an exact integrand.
+        rules: among `poole`, `exact`.
         seeds: of the random numbers.
         mixture: the data.
         start: the generator's first (μ, σ).
-        window: where it is followed.
+        window: the games that leave it are stopped.
 
     Returns:
         A game for every (name, rule, seed).
@@ -107,13 +109,13 @@ def _play_together(
     pairs: list[tuple[str, str]],
     seeds: tuple[int, ...],
     mixture: Mixture,
-    start: tuple[float, float],
+    start: Point,
     window: Window,
 ) -> dict[tuple[str, str, int], Game]:
     losses = [generator_loss(name, rule) for name, rule in pairs]
     randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
     discriminators = _Discriminators(randoms, len(pairs), mixture)
-    playing = torch.arange(len(pairs) * len(seeds))  # game k is of pair k // len(seeds) and seed k % len(seeds)
+    playing = torch.arange(len(pairs) * len(seeds))  # game k has pair k // len(seeds) and seed k % len(seeds)
     scale = mixture.std
     state = torch.tensor([start[0] / scale, math.log(start[1])]).repeat(len(playing), 1).requires_grad_()
     d_optimizer = torch.optim.Adam(discriminators.parameters, lr=D_LR[0], betas=(0.5, 0.99))
@@ -155,22 +157,22 @@ def _play_together(
     return {key: _game(path, gone) for key, path, gone in zip(keys, paths, left, strict=True)}
 
 
-def _game(points: list[tuple[float, float]], left: bool) -> Game:
+def _game(points: list[Point], left: bool) -> Game:
     path = np.array(points)
     mean, std = path[-1] if left else path[-int(AVERAGED * STEPS) :].mean(axis=0)
     return Game(path, left, (float(mean), float(std)))
 
 
 def generator_loss(name: str, rule: str) -> GeneratorLoss:
-    """The generator's loss on fake logits of a `gan` discriminator, from the training's own objectives.
+    """The generator's loss on fake logits of a `gan` discriminator, from training's own objectives.
 
-    `alt` with the exact rule is no objective of training: its h is of `records.ALT`.
+    `alt` with the exact rule does not exist in training; it uses `names.ALT`.
     """
     if name == ALT.name:
         if rule == "exact":
-            assert ALT.exact_integrand is not None, "ALT has an exact integrand"
-            h = ALT.exact_integrand
-            return lambda v: h(v).mean()
+            integrand = ALT.exact_integrand
+            assert integrand is not None, "v determines the ratio"
+            return lambda v: integrand(v).mean()
         return make_objective("gan", "alt").generator_loss
     order = order_of(name)
     if order is not None:
@@ -184,7 +186,7 @@ def _inside(points: Tensor, window: Window) -> Tensor:
 
 
 def _set_lr(optimizer: torch.optim.Optimizer, ends: tuple[float, float], share: float) -> None:
-    """Geometrically from the first to the last."""
+    """Interpolates geometrically between the first and the last learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = ends[0] * (ends[1] / ends[0]) ** share
 
@@ -197,7 +199,7 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def _keep(optimizer: torch.optim.Optimizer, games: Tensor) -> list[Tensor]:
-    """Goes on with these games' parameters, which are returned, and their moments."""
+    """Drops the other games from the optimizer; returns the remaining parameters."""
     (group,) = optimizer.param_groups
     kept = [parameter.detach()[games].requires_grad_() for parameter in group["params"]]
     for old, new in zip(group["params"], kept, strict=True):

@@ -1,4 +1,4 @@
-"""The data of the one-dimensional figures: a mixture of Gaussians whose density is known."""
+"""The data of the one-dimensional figures: a mixture of Gaussians."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ EXAMPLE = "0.3:-2:0.6,0.7:2:0.9"
 
 
 class MixtureError(GantrainError):
-    """A mixture that is none; the message names the part, the rule and an example."""
+    """An invalid mixture; the message names the part, the rule and an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Mixture:
     Attributes:
         weights: positive, of sum 1 to within 1e-6.
         means: finite.
-        stds: positive and finite; the widest component is at most 1000 times, and the outermost means lie at
-            most 1000 times, as wide as the narrowest.
+        stds: positive and finite. The largest, and the distance between the outermost means, are at most 1000 times
+            the smallest.
 
     Raises:
         MixtureError: one of these rules is broken.
@@ -37,7 +37,7 @@ class Mixture:
     def __post_init__(self) -> None:
         """Checks the rules above."""
         if not len(self.weights) == len(self.means) == len(self.stds) >= 1:
-            raise MixtureError("a mixture needs one weight, mean and standard deviation a component, and a component")
+            raise MixtureError("a mixture needs a weight, a mean and a standard deviation for each of its components")
         if not all(map(math.isfinite, (*self.weights, *self.means, *self.stds))):
             raise MixtureError(f"the mixture {self} has a number that is not finite")
         if min(self.weights) <= 0 or abs(sum(self.weights) - 1) > 1e-6:
@@ -49,12 +49,12 @@ class Mixture:
             raise MixtureError(f"the mixture's standard deviation {min(self.stds):g} must be above 0")
         if max(*self.stds, max(self.means) - min(self.means)) > 1000 * min(self.stds):
             raise MixtureError(
-                f"the mixture {self} is too uneven to integrate: its means may lie apart, and its widest component be "
-                "wide, at most 1000 times the narrowest component's standard deviation"
+                f"the mixture {self} is too uneven to integrate: the distance between means and the largest standard "
+                "deviation may be at most 1000 times the smallest standard deviation"
             )
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
+        """In the form of `parse_mixture`."""
         return ",".join(f"{w:g}:{m:g}:{s:g}" for w, m, s in zip(self.weights, self.means, self.stds, strict=True))
 
     @property
@@ -65,12 +65,12 @@ class Mixture:
 
     @property
     def mean(self) -> float:
-        """Of the whole."""
+        """The mean of the mixture."""
         return sum(w * m for w, m in zip(self.weights, self.means, strict=True))
 
     @property
     def std(self) -> float:
-        """Of the whole."""
+        """The standard deviation of the mixture."""
         parts = zip(self.weights, self.means, self.stds, strict=True)
         return math.sqrt(sum(w * (s**2 + (m - self.mean) ** 2) for w, m, s in parts))
 
@@ -96,7 +96,7 @@ def parse_mixture(text: str) -> Mixture:
     """Reads `weight:mean:std,...`, e.g. `0.3:-2:0.6,0.7:2:0.9`.
 
     Raises:
-        MixtureError: the text does not have that form, or names no mixture.
+        MixtureError: the text does not have that form, or describes an invalid mixture.
     """
     rows = []
     for part in text.split(","):

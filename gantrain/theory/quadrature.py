@@ -10,18 +10,23 @@ from torch import Tensor
 from gantrain.objectives import Divergence
 from gantrain.theory.mixture import Mixture, log_normal
 
-NODES_PER_STD = 16  # of the narrowest density: errors far below 1e-12 for a smooth f
-REACH = 20.0  # standard deviations, where a density is e^-200 of its peak
-LARGEST_X = 300.0  # e^x is a float64 up to 709
+NODES_PER_STD = 16
+"""Nodes per standard deviation of the narrowest density: errors are far below 1e-12 for a smooth f."""
+REACH = 20.0
+"""Standard deviations covered, where a density is e^-200 of its peak."""
+LARGEST_X = 300.0
+"""The largest log r that is exponentiated; float64 holds e^709."""
 UNRESOLVED = 1e-8
-LARGEST = 1e30  # a divergence above it counts as infinite
+"""A share of the integral above this at either end means that it has not converged."""
+LARGEST = 1e30
+"""A divergence above this counts as infinite."""
 
 Integrand = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Where p and q have their mass, and what the integrands need there; every field is (nodes,) but `step`."""
+    """The quadrature's nodes, with the densities there; every field but `step` has shape (nodes,)."""
 
     step: float
     at: Tensor
@@ -42,24 +47,24 @@ def nodes(mixture: Mixture, mean: float, std: float) -> Nodes:
 
 
 def divergence(record: Divergence, mixture: Mixture, mean: float, std: float) -> float:
-    """D_f(q‖p) = E_p[f(q/p)]; infinite where the integral diverges, or its tail leaves the nodes."""
+    """D_f(q‖p) = E_p[f(q/p)]; infinite if the integral diverges or has not converged at the outermost nodes."""
     on = nodes(mixture, mean, std)
     return _sum(on, _under_p(record.f, on)) + _at_kinks(record, on)
 
 
 def rule_gradient(integrand: Integrand, mixture: Mixture, mean: float, std: float) -> tuple[float, float]:
-    """The gradient (∂/∂μ, ∂/∂log σ) of E_p[integrand(log r)] that a generator gets, r a fixed function of the sample.
+    """The gradient (∂/∂μ, ∂/∂log σ) of E_p[integrand(log r)] for a generator μ + σz, with r a fixed function.
 
-    The sample is μ + σz with z standard normal, so this is E[d integrand/d sample · (1, σz)].
+    z is standard normal, so this is E[d integrand/d sample · (1, σz)].
 
     Args:
-        integrand: of x = log r; a divergence's f for Poole's rule, its h for the exact rule.
+        integrand: of x = log r; a divergence's f for Poole's rule, its exact_integrand for the exact rule.
         mixture: q.
         mean: μ.
         std: σ > 0.
 
     Returns:
-        Two numbers, not finite where the integrals are not.
+        Two numbers, not finite if the integrals diverge.
     """
     on = nodes(mixture, mean, std)
     slope = _derivative(lambda at: mixture.log_density(at) - log_normal(at, mean, std), on.at)
@@ -70,8 +75,8 @@ def rule_gradient(integrand: Integrand, mixture: Mixture, mean: float, std: floa
 def _under_p(integrand: Integrand, on: Nodes) -> Tensor:
     """p·integrand(log q/p) on the nodes.
 
-    Where q/p overflows, p·integrand = q·(integrand/r), and integrand/r is continued by its tangent in log r. That is
-    exact for every f that grows like u or u log u; the others are beyond any sensible number there.
+    Where q/p overflows, p·integrand = q·(integrand/r), and integrand/r is extrapolated linearly in log r. That is
+    exact for every f that grows like u or u log u; any faster one is too large to matter there.
     """
     near = on.log_p.exp() * integrand(on.x.clamp(max=LARGEST_X))
     edge = torch.tensor([LARGEST_X, LARGEST_X - 1], dtype=torch.float64)
@@ -81,7 +86,7 @@ def _under_p(integrand: Integrand, on: Nodes) -> Tensor:
 
 
 def _at_kinks(record: Divergence, on: Nodes) -> float:
-    """What the trapezoid rule misses, to second order, where q = p and f has a kink (total variation's).
+    """The correction of the trapezoid rule, to second order, where q = p and f has a kink (total variation).
 
     An integrand whose slope jumps by J at the fraction t of a step loses step²·J·B₂(t)/2 (Euler–Maclaurin).
     """
@@ -108,7 +113,7 @@ def _derivative(function: Integrand, x: Tensor) -> Tensor:
 
 
 def _sum(on: Nodes, values: Tensor) -> float:
-    # Where both densities are negligible so is what they integrate, unless it grows: that shows at the ends.
+    # Outside the nodes the densities are negligible, so the rest matters only if the integrand grows at the ends.
     total = float(values.sum())
     size = float(values.abs().sum())
     at_ends = max(abs(float(values[0])), abs(float(values[-1])))

@@ -1,4 +1,4 @@
-"""What each example's logit v receives from a loss: derivatives by autograd of the objectives that training uses."""
+"""The gradient of each loss with respect to an example's logit v, by autograd of the objectives that training uses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from gantrain.objectives import (
 from gantrain.objectives.objective import RULES
 
 ORDERS = (-0.5, 1.5)
-"""Orders of the power divergence beside -1, 0, ½, 1 and 2, which have names of their own."""
+"""Orders of the power divergence in the figures of pairs; orders -1, 0, ½, 1 and 2 are divergences with a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An objective with the words for its two sides, and the rule of a divergence as generator (else '')."""
+    """An objective with the labels of its two sides, and the rule if its generator is a divergence (else '')."""
 
     disc: str
     gen: str
@@ -31,26 +31,26 @@ class Pair:
 
 
 def all_pairs(orders: tuple[float, ...] = ORDERS) -> Iterator[Pair]:
-    """Every pair and rule that `make_objective` permits: the published rules first, then poole, then exact."""
+    """Every pair and rule that `make_objective` permits; for each discriminator the divergences come last."""
     for disc, alpha_disc in _with_orders(discriminator_names(), orders):
-        rules_first = sorted(generators_for(disc), key=lambda gen: (gen in divergence_names(), gen == "alt"))
+        gens = sorted(generators_for(disc), key=lambda gen: (gen in divergence_names(), gen == "alt"))
         for rule in RULES:
-            for gen, alpha_gen in _with_orders(tuple(rules_first), orders):
+            for gen, alpha_gen in _with_orders(tuple(gens), orders):
                 try:
                     objective = make_objective(disc, gen, rule=rule, alpha_disc=alpha_disc, alpha_gen=alpha_gen)
                 except ObjectiveError:
-                    continue  # exact concerns divergences as generators only, and not tv
-                by_rule = rule if gen in divergence_names() else ""
-                yield Pair(called(disc, alpha_disc), called(gen, alpha_gen), by_rule, objective)
+                    continue  # the exact rule needs a divergence with an invertible f'
+                shown_rule = rule if gen in divergence_names() else ""
+                yield Pair(label(disc, alpha_disc), label(gen, alpha_gen), shown_rule, objective)
 
 
-def called(name: str, order: float | None) -> str:
+def label(name: str, order: float | None) -> str:
     """An objective's name, with its order if it has one: `kl`, `alpha=1.5`."""
     return name if order is None else f"{name}={order:g}"
 
 
 def logits_at(objective: Objective, log_ratio: Tensor) -> Tensor:
-    """The logit v of an optimal discriminator at this log r; log r itself where v estimates no ratio."""
+    """The logit v of an optimal discriminator at this log r; log r itself if v estimates no ratio."""
     divergence = objective.divergence
     if divergence is None or divergence.logit_from_log_ratio is None or objective.param == "log_ratio":
         return log_ratio
@@ -58,23 +58,23 @@ def logits_at(objective: Objective, log_ratio: Tensor) -> Tensor:
 
 
 def generator_losses(objective: Objective, v: Tensor) -> Tensor:
-    """L_G of one generated example with each of these logits, the shape of `v`."""
+    """L_G of one generated example at each of these logits, the shape of `v`."""
     return torch.stack([_generator_loss(objective, one) for one in v.reshape(-1, 1)]).reshape(v.shape)
 
 
 def generator_slopes(objective: Objective, v: Tensor) -> Tensor:
-    """dL_G/dv of one generated example with each of these logits, the shape of `v`.
+    """dL_G/dv of one generated example at each of these logits, the shape of `v`.
 
-    A relativistic pair has its real example at v = 0.
+    The real example of a relativistic pair has v = 0.
     """
     leaf = v.detach().clone().requires_grad_()
     return _slope(_generator_loss(objective, leaf), leaf)
 
 
 def discriminator_slopes(objective: Objective, v: Tensor) -> tuple[Tensor, Tensor]:
-    """dL_D/dv of one real and of one fake example with each of these logits, two tensors of the shape of `v`.
+    """dL_D/dv of one real and of one fake example at each of these logits, two tensors of the shape of `v`.
 
-    A relativistic pair has its other example at v = 0.
+    The other example of a relativistic pair has v = 0.
     """
     at_zero = torch.zeros_like(v)
     real, fake = (v.detach().clone().requires_grad_() for _ in range(2))
@@ -84,16 +84,13 @@ def discriminator_slopes(objective: Objective, v: Tensor) -> tuple[Tensor, Tenso
 
 
 def slope_of(values: Tensor, x: Tensor) -> Tensor:
-    """The derivative of each of `values` in its own element of `x`."""
+    """The derivative of each of `values` with respect to its own element of `x`."""
     return torch.autograd.grad(values.sum(), x)[0]
 
 
 def _with_orders(names: tuple[str, ...], orders: tuple[float, ...]) -> Iterator[tuple[str, float | None]]:
     for name in names:
-        if name == "alpha":
-            yield from ((name, order) for order in orders)
-        else:
-            yield name, None
+        yield from ((name, order) for order in (orders if name == "alpha" else (None,)))
 
 
 def _generator_loss(objective: Objective, v: Tensor) -> Tensor:
@@ -102,5 +99,5 @@ def _generator_loss(objective: Objective, v: Tensor) -> Tensor:
 
 
 def _slope(mean_loss: Tensor, logits: Tensor) -> Tensor:
-    """An example's own derivative: the losses are means over the batch."""
+    """The derivative of each example's own loss: `mean_loss` is the mean over the batch."""
     return torch.autograd.grad(mean_loss, logits)[0] * logits.numel()

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 
 from gantrain.config import ConfigError, LossConfig
 from gantrain.objectives import (
@@ -19,6 +21,15 @@ from gantrain.objectives import (
     register_divergence,
 )
 from gantrain.objectives.table import as_markdown, as_text
+from gantrain.theory import (
+    best_gaussians,
+    divergence_curves,
+    gradient_map,
+    gradient_weights,
+    learned_games,
+    training_paths,
+)
+from gantrain.theory.style import style
 from tests.conftest import REPOSITORY
 from tests.objectives.contract import CONTRACT
 from tests.objectives.test_objective import check_pair
@@ -53,6 +64,30 @@ def test_a_registered_divergence_is_a_choice_and_in_every_table(le_cam: dict[str
         assert table.count(le_cam["LE_CAM"].f_formula) == 1
     with pytest.raises(ValueError, match="'le_cam' exists already"):
         register_divergence(le_cam["LE_CAM"])
+
+
+@pytest.mark.slow
+def test_a_registered_divergence_is_in_every_theory_figure(
+    le_cam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned_games, "STEPS", 5)
+    monkeypatch.setattr(learned_games, "FIRST_D_STEPS", 5)
+    monkeypatch.setattr(training_paths, "CONTOURS", (5, 4))
+    monkeypatch.setattr(best_gaussians, "ORDERS", np.array([-1, 0, 0.5, 1, 2]))
+    monkeypatch.setattr(best_gaussians, "JUMP", np.inf)
+    for figure, columns in (
+        (divergence_curves.figure(), {"f": "name", "generators": "gen", "ends": "gen"}),
+        (best_gaussians.figure(names=("kl", "le_cam")), {"": "divergence"}),
+        (training_paths.figure(names=("kl", "le_cam"), seeds=(0,)), {"": "divergence"}),
+        (gradient_weights.figure(), {"": "disc"}),
+        (gradient_map.figure(), {"": "disc"}),
+    ):
+        figure.draw(Figure())
+        for key, column in columns.items():
+            assert "le_cam" in figure.tables[key][column].tolist(), (figure.name, key)
+    assert "le_cam" in training_paths.names_with_paths()
+    styles = {(look["color"], str(look["linestyle"])) for look in map(style, DIVERGENCES)}
+    assert len(styles) == len(DIVERGENCES)
 
 
 def test_it_is_gone_again() -> None:

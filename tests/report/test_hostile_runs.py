@@ -13,8 +13,7 @@ from gantrain.commands import report, watch
 from gantrain.formatting import printable
 from gantrain.run_io.run_folder import CONFIG, JOB, METRICS, REASON, RUN
 from gantrain.run_io.status import STATUS
-from gantrain.theory.index import as_html
-from gantrain.theory.page import TheoryFigure
+from gantrain.theory.figure import TheoryFigure, as_html
 from tests.written_runs import write_run
 
 HARMLESS = "w-harmless"

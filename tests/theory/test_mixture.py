@@ -1,3 +1,5 @@
+"""The mixture: its text form, its rules, density, moments and samples."""
+
 import math
 
 import numpy as np
@@ -10,7 +12,7 @@ from gantrain.theory.mixture import DEFAULT_MIXTURE, Mixture, MixtureError, pars
 THREE = Mixture((0.2, 0.5, 0.3), (-3.0, 0.5, 4.0), (0.5, 1.2, 0.8))
 
 
-def test_text_is_read_and_written() -> None:
+def test_text_form_round_trips() -> None:
     assert parse_mixture("0.3:-2:0.6,0.7:2:0.9") == Mixture((0.3, 0.7), (-2.0, 2.0), (0.6, 0.9)) == DEFAULT_MIXTURE
     assert parse_mixture(str(THREE)) == THREE
     assert DEFAULT_MIXTURE.formula == "0.3·N(−2, 0.6²) + 0.7·N(2, 0.9²)"
@@ -30,7 +32,7 @@ def test_text_is_read_and_written() -> None:
         ("0.5:-1e6:1,0.5:1e6:1", "1000 times"),
     ],
 )
-def test_no_mixture_is_refused(text: str, said: str) -> None:
+def test_invalid_mixtures_are_refused(text: str, said: str) -> None:
     with pytest.raises(MixtureError, match="mixture") as raised:
         parse_mixture(text)
     assert said in str(raised.value)

@@ -1,32 +1,34 @@
-"""Gradient descent on a generator rule with the true ratio, in the limit of small steps."""
+"""Gradient descent of a single Gaussian by a generator rule with the true ratio, in the limit of small steps."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.integrate import solve_ivp
 
 from gantrain.objectives import Divergence
 from gantrain.theory.mixture import Mixture
 from gantrain.theory.quadrature import rule_gradient
 
 Path = npt.NDArray[np.float64]
+"""Points (μ, σ), shape (points, 2)."""
+Point = tuple[float, float]
 RULES = ("exact", "poole")
 LONGEST = 1e4
 AT_REST = 1e-7
+"""The largest component of the gradient at which descent counts as at rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of the (μ, σ) plane that is looked at; a path that reaches its edge has left."""
+    """The part of the (μ, σ) plane that the figure shows; a path that reaches its edge has left."""
 
     means: tuple[float, float]
     stds: tuple[float, float]
 
 
 def window_of(mixture: Mixture) -> Window:
-    """Room for every component and for the Gaussian with the mixture's moments, and σ down to a third of the least."""
+    """Contains every component and the Gaussian with the mixture's moments, with σ down to a third of the smallest."""
     return Window(
         (min(mixture.means) - mixture.std, max(mixture.means) + mixture.std),
         (min(*mixture.stds, mixture.std) / 3, 2.5 * max(*mixture.stds, mixture.std)),
@@ -34,47 +36,49 @@ def window_of(mixture: Mixture) -> Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
-    """A path of (μ, σ), shape (points, 2), and how it ended: at rest, or out of the window."""
+class Descent:
+    """A path, and whether it left the window (otherwise it came to rest)."""
 
     path: Path
     left: bool
 
     @property
-    def end(self) -> tuple[float, float]:
+    def end(self) -> Point:
         """The last (μ, σ)."""
         return float(self.path[-1, 0]), float(self.path[-1, 1])
 
 
-def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, float], window: Window) -> Flow:
-    """Follows -∇ of a rule in (μ/s, log σ), with s the mixture's standard deviation, until it rests or leaves.
+def descend(record: Divergence, rule: str, mixture: Mixture, start: Point, window: Window) -> Descent:
+    """Follows the negative gradient of a rule in (μ/s, log σ), s the mixture's std, until it rests or leaves.
 
-    The rule's gradient holds q/p fixed as a function of the sample, as a generator's does. For `poole` it is no
-    gradient of anything, so nothing need decrease.
+    As for a generator, q/p is held fixed as a function of the sample. With `poole` the field is not the gradient of
+    any function, so nothing needs to decrease along the path.
 
     Args:
-        record: with h if the rule is `exact`.
+        record: the divergence; for `exact`, one with an exact integrand.
         rule: `exact` or `poole`.
         mixture: q.
         start: (μ, σ) inside the window.
         window: where the path is followed.
     """
+    from scipy.integrate import solve_ivp
+
     integrand = record.f if rule == "poole" else record.exact_integrand
-    assert integrand is not None, "paths refuses a divergence without h"
+    assert integrand is not None, "check_names refuses a divergence without the exact rule"
 
     (low, high), (narrow, wide) = window.means, window.stds
     scale = mixture.std
     direction = np.zeros(2)
 
     def gradient_at(at: Path) -> Path:
-        # The solver's trial points may lie far outside.
+        # Clamped, since the solver's trial points may be far outside.
         mean = min(max(scale * float(at[0]), low), high)
         log_std = min(max(float(at[1]), math.log(narrow)), math.log(wide))
         by_mean, by_log_std = rule_gradient(integrand, mixture, mean, math.exp(log_std))
         return np.array([scale * by_mean, by_log_std])
 
     def velocity(_: float, at: Path) -> Path:
-        # Slowing down where the gradient is steep leaves the path as it is. Where it is infinite, the path has left.
+        # The path does not depend on its speed, so steep parts are slowed down. A path with an infinite gradient ends.
         nonlocal direction
         gradient = gradient_at(at)
         if np.isfinite(gradient).all():
@@ -101,4 +105,4 @@ def flow(record: Divergence, rule: str, mixture: Mixture, start: tuple[float, fl
         atol=1e-8,
     )
     path = np.stack([scale * found.y[0], np.exp(found.y[1])], axis=1)
-    return Flow(path, left=len(found.t_events[0]) > 0)
+    return Descent(path, left=len(found.t_events[0]) > 0)

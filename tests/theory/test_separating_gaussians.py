@@ -1,4 +1,4 @@
-"""Two Gaussians that part: JS, Wasserstein and their gradients against SciPy and by hand."""
+"""Two Gaussians moving apart: JS, Wasserstein and their gradients, against SciPy and by hand."""
 
 import math
 
@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from gantrain.objectives import make_objective
-from gantrain.theory.parting_gaussians import (
+from gantrain.theory.separating_gaussians import (
     GENERATORS,
     gradient,
     jensen_shannon,
@@ -34,7 +34,7 @@ def test_js_against_scipy(d: float) -> None:
     assert jensen_shannon(d) == pytest.approx(js_by_scipy(d), abs=1e-11)
 
 
-def test_js_goes_from_nothing_to_log_2() -> None:
+def test_js_goes_from_0_to_log_2() -> None:
     assert jensen_shannon(0) == pytest.approx(0, abs=1e-14)
     assert jensen_shannon(0.01) == pytest.approx(0.01**2 / 8, rel=1e-4)  # Fisher information 1
     assert 0.693 < jensen_shannon(8) < math.log(2)
@@ -42,14 +42,14 @@ def test_js_goes_from_nothing_to_log_2() -> None:
 
 
 @pytest.mark.parametrize("d", [0.5, 2.0, 5.0])
-def test_its_gradient_is_minimaxs(d: float) -> None:
+def test_js_gradient_is_half_of_minimax(d: float) -> None:
     step = 1e-4
     by_difference = (js_by_scipy(d + step) - js_by_scipy(d - step)) / (2 * step)
     assert gradient(make_objective("js", "minimax"), d) / 2 == pytest.approx(by_difference, abs=1e-7)
     assert gradient(GENERATORS["minimax"], d) / 2 == pytest.approx(by_difference, abs=1e-7)
 
 
-def test_its_gradient_vanishes() -> None:
+def test_js_gradient_vanishes() -> None:
     js = make_objective("js", "minimax")
     assert gradient(js, 0) == pytest.approx(0, abs=1e-14)
     assert 0 < gradient(js, 8) < 1e-3 * gradient(js, 1.5)
@@ -71,7 +71,7 @@ def test_expected_gradients_by_hand(d: float) -> None:
     assert gradient(GENERATORS["alt"], d) == pytest.approx(d * on_average, rel=1e-8)
 
 
-def test_what_the_typical_fake_receives() -> None:
+def test_gradient_of_the_typical_fake() -> None:
     d = 5.0
     v = -(d**2) / 2
     assert typical_gradient(GENERATORS["minimax"], d) == pytest.approx(d / (1 + math.exp(-v)), rel=1e-10)
@@ -81,7 +81,7 @@ def test_what_the_typical_fake_receives() -> None:
     assert typical_gradient(GENERATORS["wasserstein"], d) == 1
 
 
-def test_the_table_has_a_row_a_distance() -> None:
+def test_table_has_one_row_per_distance() -> None:
     found = table([0.0, 2.0])
     assert found["distance"].tolist() == [0, 2]
     assert found["js"][1] == pytest.approx(js_by_scipy(2.0), abs=1e-11)

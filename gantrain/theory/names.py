@@ -1,4 +1,4 @@
-"""Divergences by name, as the figures' options give them: training's own, `alt` as a divergence, any power."""
+"""The divergences of figures 2 and 3 by name: training's own, `alt` as a divergence, and power divergences."""
 
 import math
 
@@ -18,36 +18,33 @@ ALT = Divergence(
     f=lambda x: softplus(-x),
     activation=lambda v: -(-v).exp() * torch.sigmoid(-v),
     conjugate=lambda v: -softplus(-v) - torch.sigmoid(-v),
-    exact_integrand=lambda x: softplus(-x) + torch.sigmoid(-x),
-    f_prime=lambda x: -(-x).exp() * torch.sigmoid(-x),
-    log_ratio=lambda v: v,
-    logit_from_log_ratio=lambda x: x,
 )
-"""f(u) = log(1 + 1/u): the f-divergence whose Poole rule is the generator's `alt` with a GAN discriminator.
+"""f(u) = log(1 + 1/u), the divergence whose Poole rule is the generator's `alt` with a GAN discriminator.
 
-It is no discriminator or generator of training, where `alt` means -E_p[g(v)] of whichever discriminator is chosen.
+It is not registered: in training, `alt` means -E_p[g(v)] for any f-divergence discriminator.
 """
-
-NAMES = (*DIVERGENCES, "alt")
 
 
 class DivergenceNameError(GantrainError):
-    """A name of no divergence, or of one that the figure cannot show; the message lists those that it can."""
+    """An unknown divergence, or one that the figure cannot show; the message lists those that it can."""
+
+
+def names() -> tuple[str, ...]:
+    """Every name of `divergence_named` but the orders of `alpha`."""
+    return (*DIVERGENCES, ALT.name)
 
 
 def divergence_named(name: str) -> Divergence:
     """The record of `kl`, `alt`, ..., or of `alpha:ORDER`, e.g. `alpha:0.3`.
 
     Raises:
-        DivergenceNameError: no such name, or an order that is no finite number.
+        DivergenceNameError: an unknown name, or an order that is not a finite number.
     """
-    if name == ALT.name:
-        return ALT
-    if name in DIVERGENCES:
-        return DIVERGENCES[name]
+    if name in names():
+        return ALT if name == ALT.name else DIVERGENCES[name]
     order = order_of(name)
     if order is None:
-        raise DivergenceNameError(f"divergence {name!r} is not known; choose from [{', '.join(NAMES)}, alpha:ORDER]")
+        raise DivergenceNameError(f"divergence {name!r} is not known; choose from [{', '.join(names())}, alpha:ORDER]")
     return alpha_divergence(order)
 
 
