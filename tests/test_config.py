@@ -14,9 +14,12 @@ from gantrain.cli import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
 from gantrain.data import to_uint8
 from gantrain.objectives import discriminator_names, divergence_names, generator_names
-from gantrain.training.regularizers import Regularizer
+from gantrain.training.augment import Augment
+from gantrain.training.regularizers import GradientNormPenalty, ZeroCenteredPenalty
+from gantrain.training.schedules import DiscriminatorSteps
+from gantrain.training.train_step import ClassLoss
 from gantrain.training.trainer import Trainer
-from gantrain.training.tricks import ClassLoss, DiscriminatorSteps, TopK
+from gantrain.training.tricks import History, InstanceNoise, TopK
 from tests.conftest import REPOSITORY, compose
 
 FOLDER = CONFIGS / "experiment"
@@ -175,32 +178,40 @@ def test_keys_reach_the_parts_that_they_name() -> None:
     assert [factor(name) for name in ("constant", "linear", "cosine")] == pytest.approx(
         [1.0, 0.75, (1 + math.cos(math.pi / 4)) / 2]
     )
-    noise = made(
-        "tricks.instance_noise=0.3", "tricks.instance_noise_until=0.5", "schedule.steps=100", "model=poole"
-    ).train_step.noise
-    assert noise is not None
-    assert (noise.sigma, noise.until, noise.scale) == (0.3, 50, 0.5)
     early = ("schedule.early_d_steps=7", "schedule.early_until=3", "schedule.early_every=9", "schedule.d_steps=2")
     assert made(*early).train_step.d_steps == DiscriminatorSteps(2, 7, 3, 9)
-    augment = made("augment=diffaugment", "augment.p=0.25", "loss=lsgan").train_step.augment
-    assert augment is not None
+    (augment,) = made("augment=diffaugment", "augment.p=0.25", "loss=lsgan").train_step.tricks
+    assert isinstance(augment, Augment)
     assert (float(augment.p), augment.target) == (0.25, None)
-    adaptive = made("augment=ada", "augment.speed_images=9", "loss=lsgan").train_step.augment
-    assert adaptive is not None
+    (adaptive,) = made("augment=ada", "augment.speed_images=9", "loss=lsgan").train_step.tricks
+    assert isinstance(adaptive, Augment)
     assert (float(adaptive.p), adaptive.target, adaptive.boundary, adaptive.speed_images) == (0.0, 0.6, 0.5, 9)
-    strengths = "r1: 2, r2: 3, interval: 4"
-    words = [f"regularizer.{pair.replace(': ', '=')}" for pair in strengths.split(", ")]
-    assert made(*words).train_step.regularizer == Regularizer(r1=2, r2=3, interval=4)
-    assert made("regularizer=gp", "regularizer.one_sided=true").train_step.regularizer == Regularizer(
-        gp=10, one_sided=True
+    words = (
+        "augment=ada",
+        "tricks.instance_noise=0.3",
+        "tricks.history=4",
+        "tricks.top_k=0.5",
+        "tricks.top_k_decay=0.9",
     )
-    assert made("tricks.top_k=0.5", "tricks.top_k_decay=0.9").train_step.top_k == TopK(0.5, 0.9)
+    more = ("tricks.top_k=0.5", "tricks.top_k_decay=0.9", "schedule.steps=100", "tricks.instance_noise_until=0.5")
+    tricks = made(*words, *more, "model=poole").train_step.tricks
+    augment, noise, top_k, history = tricks  # noise is added to what is augmented
+    assert isinstance(augment, Augment)
+    assert isinstance(noise, InstanceNoise)
+    assert (noise.sigma, noise.until) == (0.15, 50)  # images in [0, 1]
+    assert isinstance(top_k, TopK)
+    assert (top_k.least, top_k.decay) == (0.5, 0.9)
+    assert isinstance(history, History)
+    assert len(history.images) == 4
+    lazy = made("regularizer.r1=2", "regularizer.r2=3", "regularizer.interval=4").train_step.regularizers
+    assert lazy == [ZeroCenteredPenalty(r1=2, r2=3, interval=4)]
+    one_sided = made("regularizer=gp", "regularizer.one_sided=true").train_step.regularizers
+    assert one_sided == [GradientNormPenalty(gp=10, one_sided=True)]
     assert made("cond=acgan", "cond.weight_d=2", "cond.weight_g=3").train_step.class_loss == ClassLoss(2, 3)
     assert made("data.dequantize=true").train_step.batches.dequantize
     assert made("optimizer.grad_clip_norm=5").train_step.grad_clip_norm == 5
     plain = made().train_step
-    for part in ("regularizer", "augment", "noise", "top_k", "history", "class_loss"):
-        assert getattr(plain, part) is None, part
+    assert (plain.regularizers, plain.tricks, plain.class_loss) == ([], [], None)
 
 
 def test_reference_batches_are_drawn_from_the_data_and_the_prior() -> None:

@@ -25,7 +25,6 @@ from gantrain.builders.training import (
     MAPPED_POINTS,
     build_grid,
     build_networks,
-    build_noise,
     build_trainer,
     make_plan,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "build_grid",
     "build_metrics",
     "build_networks",
-    "build_noise",
     "build_trainer",
     "check_classes",
     "choose_reference",

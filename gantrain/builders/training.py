@@ -18,17 +18,14 @@ from gantrain.metrics.metric import Metric
 from gantrain.networks import Network, NetworkPair, Target, build_pair, sample_latent, synchronize, to_channels_last
 from gantrain.objectives import Objective
 from gantrain.run_io.run_folder import as_grid
-from gantrain.training.augment import Augment
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.ema import Ema
 from gantrain.training.optimizers import make_adam
 from gantrain.training.plan import Grid, Plan, Sampling
-from gantrain.training.regularizers import Regularizer
-from gantrain.training.schedules import cosine_decay, linear_decay, no_decay
-from gantrain.training.step_buffer import StepBuffer
-from gantrain.training.train_step import TrainStep
+from gantrain.training.schedules import DiscriminatorSteps, cosine_decay, linear_decay, no_decay
+from gantrain.training.train_step import ClassLoss, DataSources, Optimizers, StepOptions, TrainStep
 from gantrain.training.trainer import Trainer
-from gantrain.training.tricks import ClassLoss, DiscriminatorSteps, History, InstanceNoise, TopK
+from gantrain.training.tricks import Trick, TrickSetup
 
 CLASSES_IN_A_GRID = 10
 MAPPED_POINTS = 1_500
@@ -89,6 +86,7 @@ def build_trainer(
     optimizer = config.optimizer
     optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
     optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
+    ema = Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None
     steps = schedule.steps
     protocol = measuring_protocol(config, device)
     plan = make_plan(config, device)
@@ -114,29 +112,26 @@ def build_trainer(
     fix_references(config, networks, kept, device)
     if processes.world_size > 1:
         torch.manual_seed(processes.rank_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
-    acgan = config.cond.name == "acgan"
     train_step = TrainStep(
         networks,
         objective,
-        optimizer_g=optimizer_g,
-        optimizer_d=optimizer_d,
-        batches=batches,
-        latents=generator_of(device, config.seed, "latents"),
-        ema=Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
-        d_steps=d_steps,
-        bf16=config.precision == "bf16",
-        buffer=StepBuffer(min(plan.log_every, steps), schedule.batch_size, d_steps.most, device, processes),
-        draws=generator_of(device, config.seed, "draws", processes),
-        regularizer=build_regularizer(config),
-        augment=build_augment(config, objective, networks.image_range, device),
-        noise=build_noise(config, networks.image_range, device),
-        top_k=TopK(config.tricks.top_k, config.tricks.top_k_decay) if config.tricks.top_k < 1 else None,
-        history=build_history(config, batches, device),
-        class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if acgan else None,
-        grad_clip_norm=optimizer.grad_clip_norm,
-        joint=judges_jointly(config, device),
-        processes=processes,
-        reuse_fakes=schedule.reuse_fakes,
+        Optimizers(optimizer_g, optimizer_d, optimizer.grad_clip_norm, ema),
+        DataSources(
+            batches,
+            latents=generator_of(device, config.seed, "latents"),
+            draws=generator_of(device, config.seed, "draws", processes),
+        ),
+        StepOptions(
+            d_steps=d_steps,
+            regularizers=config.regularizer.build(),
+            tricks=build_tricks(config, networks, batches, objective, processes),
+            class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if config.cond.name == "acgan" else None,
+            reuse_fakes=schedule.reuse_fakes,
+            bf16=config.precision == "bf16",
+            joint=judges_jointly(config, device),
+            processes=processes,
+            buffer_size=min(plan.log_every, steps),
+        ),
     )
     train_step.executor, words = choose_executor(config, device, processes)
     diagnostics = build_diagnostics(config, train_step, training_set, plan.log_every, device)
@@ -186,54 +181,22 @@ def build_diagnostics(
     )
 
 
-def build_regularizer(config: Config) -> Regularizer | None:
-    """The discriminator's constraints; None where all are off."""
-    made = Regularizer(
-        gp=config.regularizer.gp,
-        dragan=config.regularizer.dragan,
-        one_sided=config.regularizer.one_sided,
-        r1=config.regularizer.r1,
-        r2=config.regularizer.r2,
-        interval=config.regularizer.interval,
-        clip=config.regularizer.clip,
+def build_tricks(
+    config: Config, networks: NetworkPair, batches: BatchSampler, objective: Objective, processes: Processes
+) -> list[Trick]:
+    """Augmentation and the other tricks that are on, in the order in which the step applies them."""
+    setup = TrickSetup(
+        device=batches.device,
+        steps=config.schedule.steps,
+        batch_size=batches.batch_size,
+        example_shape=tuple(batches.images.shape[1:]),
+        image_range=networks.image_range,
+        labeled=batches.labels is not None,
+        boundary=objective.boundary,
+        processes=processes,
     )
-    return None if made == Regularizer() else made
-
-
-def build_augment(
-    config: Config, objective: Objective, image_range: tuple[float, float] | None, device: torch.device
-) -> Augment | None:
-    """The augmentation; None for an empty policy."""
-    if not config.augment.policy:
-        return None
-    assert image_range is not None, "the configuration refuses augmentation of points"
-    return Augment(
-        tuple(config.augment.policy),
-        p=config.augment.p,
-        image_range=image_range,
-        device=device,
-        target=config.augment.target,
-        boundary=objective.boundary or 0.0,
-        speed_images=config.augment.speed_images,
-    )
-
-
-def build_noise(config: Config, image_range: tuple[float, float] | None, device: torch.device) -> InstanceNoise | None:
-    """The instance noise, of points in their own unit; None where it is off."""
-    sigma = config.tricks.instance_noise
-    until = max(1, round(config.tricks.instance_noise_until * config.schedule.steps))
-    unit = 1.0 if image_range is None else (image_range[1] - image_range[0]) / 2
-    return InstanceNoise(sigma, until, device, unit) if sigma else None
-
-
-def build_history(config: Config, batches: BatchSampler, device: torch.device) -> History | None:
-    """The buffer of earlier fakes; None where it is off."""
-    capacity = config.tricks.history
-    if not capacity:
-        return None
-    images = torch.zeros(capacity, *batches.images.shape[1:], device=device)
-    labels = None if batches.labels is None else torch.zeros(capacity, dtype=torch.long, device=device)
-    return History(images, labels)
+    augment = config.augment.build(setup)
+    return [*([] if augment is None else [augment]), *config.tricks.build(setup)]
 
 
 def fix_references(config: Config, networks: NetworkPair, examples: DataSet, device: torch.device) -> None:

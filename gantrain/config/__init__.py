@@ -8,19 +8,19 @@ from gantrain.config.cond import CondConfig
 from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
 from gantrain.config.data import DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
-from gantrain.config.loss import LossConfig, RegularizerConfig
+from gantrain.config.loss import LossConfig
 from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
 from gantrain.config.model import ModelConfig
 from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
+from gantrain.config.regularizer import RegularizerConfig
 from gantrain.config.root import EXECUTORS, MAY_CHANGE_ON_RESUME, PRECISIONS, Config, kind_of, options
 from gantrain.config.sweep import SweepConfig
-from gantrain.config.tricks import AUGMENT_POLICIES, AugmentConfig, TricksConfig
+from gantrain.config.tricks import TricksConfig
 from gantrain.formatting import as_word, flatten, printable
 from gantrain.options import ConfigError, choice, option
 
 __all__ = [
-    "AUGMENT_POLICIES",
     "EXECUTORS",
     "INCEPTION_PRECISIONS",
     "LR_DECAYS",
@@ -29,7 +29,6 @@ __all__ = [
     "PRECISIONS",
     "SAMPLING_NETWORKS",
     "SPLITS",
-    "AugmentConfig",
     "CondConfig",
     "Config",
     "ConfigError",

@@ -8,16 +8,18 @@ from typing import get_args, get_origin, get_type_hints
 from gantrain.config.cond import CondConfig
 from gantrain.config.data import DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
-from gantrain.config.loss import LossConfig, RegularizerConfig
+from gantrain.config.loss import LossConfig
 from gantrain.config.metrics import MetricsConfig
 from gantrain.config.model import ModelConfig
 from gantrain.config.optimizer import OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
+from gantrain.config.regularizer import RegularizerConfig
 from gantrain.config.sweep import SweepConfig
-from gantrain.config.tricks import AugmentConfig, TricksConfig
+from gantrain.config.tricks import TricksConfig
 from gantrain.data import DATASETS
 from gantrain.networks import NETWORKS
 from gantrain.options import ConfigError, between, choice, option, require, unread
+from gantrain.training.augment import AugmentOptions
 
 PRECISIONS = ("tf32", "float32", "bf16")
 EXECUTORS = ("auto", "eager", "compiled", "graph", "compiled_graph")
@@ -65,7 +67,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
     cond: CondConfig = field(default_factory=CondConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
     tricks: TricksConfig = field(default_factory=TricksConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

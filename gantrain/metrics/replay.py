@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gantrain.cuda_graphs import capture_stream, captured, warm_up
+from gantrain.cuda_graphs import capture_graph, capture_stream, warm_up
 
 Forward = Callable[[Tensor], dict[str, Tensor]]
 
@@ -70,5 +70,5 @@ def capture(forward: Forward, example: Tensor) -> Forward:
         side = capture_stream(static.device, replay)
         work = partial(forward, static)
         warm_up(work, side)
-        found = captured(work, graph, stream=side, pool=torch.cuda.graph_pool_handle())
+        found = capture_graph(work, graph, stream=side, pool=torch.cuda.graph_pool_handle())
     return replay

@@ -1,34 +1,46 @@
-"""Differentiable augmentation of everything that the discriminator sees, real and fake alike."""
+"""Differentiable augmentation of everything that the discriminator sees, real and fake alike.
+
+An augmentation is a function listed in `AUGMENTATIONS`: it takes images (N, 3, H, W), their range and a generator for
+random numbers, and returns images of the same shape, differentiable by the input and different for each image. To add
+one, write for example
+
+    def mirror(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) -> Tensor:
+        \"\"\"Half of the images mirrored.\"\"\"
+        return torch.where(rand((len(x), 1, 1, 1), draws) < 0.5, x.flip(3), x)
+
+and add it to the list; `augment.policy=[mirror]` then works, with p and ADA.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gantrain.distributed import rand, randint
+from gantrain.options import between, choice, option, require, unread
+from gantrain.training.tricks import Decision, Note, Trick, TrickOptions, TrickSetup
+
+TRANSLATION = 0.125
+"""Largest shift as a share of the size (DiffAugment's)."""
+CUTOUT = 0.5
+"""Side of the square that is cut out as a share of the size (DiffAugment's)."""
 
 
-def color(x: Tensor, span: float, draws: torch.Generator) -> Tensor:
-    """Brightness moved by up to a quarter of the range, saturation by a factor in [0, 2), contrast in [½, 3/2).
-
-    Args:
-        x: images (N, 3, H, W).
-        span: length of their range: 2 for [-1, 1].
-        draws: the source of randomness.
-    """
+def color(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) -> Tensor:
+    """Brightness moved by up to a quarter of the range, saturation by a factor in [0, 2), contrast in [½, 3/2)."""
     brightness, saturation, contrast = rand((3, len(x), 1, 1, 1), draws, rows=1)
-    x = x + (brightness - 0.5) * (span / 2)
-    grey = x.mean(dim=1, keepdim=True)
-    x = torch.lerp(grey, x, 2 * saturation)
+    x = x + (brightness - 0.5) * ((image_range[1] - image_range[0]) / 2)
+    gray = x.mean(dim=1, keepdim=True)
+    x = torch.lerp(gray, x, 2 * saturation)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     return torch.lerp(mean, x, contrast + 0.5)
 
 
-def translation(x: Tensor, background: float, draws: torch.Generator, share: float = 0.125) -> Tensor:
-    """Each image moved by up to `share` of its size in both directions; `background` comes in."""
+def translation(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) -> Tensor:
+    """Each image moved by up to an eighth of its size in both directions; the middle of the range fills the rest."""
     n, _, height, width = x.shape
-    most = round(share * height), round(share * width)
+    most = round(TRANSLATION * height), round(TRANSLATION * width)
     rows, columns = (
         randint(-m, m + 1, (n, 1), draws) + torch.arange(size, device=x.device)[None]
         for m, size in zip(most, (height, width), strict=True)
@@ -36,31 +48,82 @@ def translation(x: Tensor, background: float, draws: torch.Generator, share: flo
     inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[:, None, None]
     example = torch.arange(n, device=x.device)[:, None, None]
     moved = x.permute(0, 2, 3, 1)[example, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]]
-    return torch.where(inside, moved.permute(0, 3, 1, 2), background)
+    return torch.where(inside, moved.permute(0, 3, 1, 2), sum(image_range) / 2)
 
 
-def cutout(x: Tensor, background: float, draws: torch.Generator, share: float = 0.5) -> Tensor:
-    """A square of `share` of the size, at a random place that may reach over the edge, becomes `background`."""
+def cutout(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) -> Tensor:
+    """A square of half the size, at a random place that may reach over the edge, becomes the middle of the range."""
     n, _, height, width = x.shape
     hidden = []
     for size in (height, width):
-        side = round(share * size)
-        centre = randint(0, size + (1 - side % 2), (n, 1), draws)
-        first = centre - side // 2
+        side = round(CUTOUT * size)
+        center = randint(0, size + (1 - side % 2), (n, 1), draws)
+        first = center - side // 2
         place = torch.arange(size, device=x.device)[None]
         hidden.append((place >= first) & (place < first + side))
-    return torch.where(hidden[0][:, None, :, None] & hidden[1][:, None, None], background, x)
+    return torch.where(hidden[0][:, None, :, None] & hidden[1][:, None, None], sum(image_range) / 2, x)
 
 
-class Augment:
-    """DiffAugment (Zhao et al. 2020), each kind with probability p on each image, p fixed or adaptive.
+Augmentation = Callable[[Tensor, tuple[float, float], torch.Generator], Tensor]
 
-    The operations and their strengths are DiffAugment's. With `target`, p follows ADA's heuristic
-    (Karras et al. 2020a, §3.1): r = E[sign(v - boundary)] on real images over `WINDOW` discriminator steps;
-    above the target the discriminator overfits and p rises, below it falls, by as much as takes it from 0 to 1 in
-    `speed_images` real images.
+AUGMENTATIONS: dict[str, Augmentation] = {function.__name__: function for function in (color, translation, cutout)}
+"""By the names that `augment.policy` takes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class AugmentOptions(TrickOptions):
+    """Differentiable augmentation of all that the discriminator sees: the section `augment.*`."""
+
+    policy: list[str] = option([], f"DiffAugment's kinds, of {', '.join(AUGMENTATIONS)}; [] is off")
+    p: float = option(1.0, "probability of each kind on each image; the first one where it is adaptive")
+    target: float | None = option(
+        None, "ADA: p rises while E[sign D(real)] is above it and falls below; 0.6 is the paper's, null keeps p"
+    )
+    speed_images: int = option(500_000, "ADA: real images in which p can go from 0 to 1")
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        for name in self.policy:
+            choice("augment.policy", name, tuple(AUGMENTATIONS))
+        require(len(set(self.policy)) == len(self.policy), "augment.policy", self.policy, "names a kind twice")
+        between("augment.p", self.p, 0, 1)
+        between("augment.speed_images", self.speed_images, 1, 10**12)
+        if self.target is not None:
+            require(-1 < self.target < 1, "augment.target", self.target, "must lie between -1 and 1")
+        else:
+            unread("augment.speed_images", self.speed_images, 500_000, "augment.target")
+        if not self.policy:
+            unread("augment.p", self.p, 1.0, "a policy such as augment=diffaugment")
+            unread("augment.target", self.target, None, "a policy such as augment=ada")
+
+    def build(self, setup: TrickSetup) -> "Augment | None":
+        """See `TrickOptions`."""
+        if not self.policy:
+            return None
+        assert setup.image_range is not None, "the configuration refuses augmentation of points"
+        return Augment(
+            tuple(self.policy),
+            p=self.p,
+            image_range=setup.image_range,
+            device=setup.device,
+            target=self.target,
+            boundary=setup.boundary or 0.0,
+            speed_images=self.speed_images,
+        )
+
+
+class Augment(Trick):
+    """DiffAugment (Zhao et al. 2020, arXiv:2006.10738): each kind with probability p on each image.
+
+    With a target, p is adapted by ADA's heuristic (Karras et al. 2020a, arXiv:2006.06676, §3.1):
+    r = E[sign(v - boundary)] on real images over `WINDOW` discriminator steps; above the target the discriminator
+    overfits and p rises, below it p falls, at a rate that takes it from 0 to 1 in `speed_images` real images.
+
+    Attributes:
+        p: the present probability, a scalar tensor.
     """
 
+    name = "augment"
     WINDOW = 4
 
     def __init__(
@@ -74,26 +137,30 @@ class Augment:
         boundary: float = 0.0,
         speed_images: int = 500_000,
     ) -> None:
-        """`p` is where an adaptive probability starts."""
-        low, high = image_range
-        background, span = (low + high) / 2, high - low
-        kinds: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-            "color": lambda x, draws: color(x, span, draws),
-            "translation": lambda x, draws: translation(x, background, draws),
-            "cutout": lambda x, draws: cutout(x, background, draws),
-        }
-        self._kinds = [kinds[name] for name in policy]
+        """Builds it.
+
+        Args:
+            policy: names of `AUGMENTATIONS`, applied in this order.
+            p: the probability, the first one where it is adaptive.
+            image_range: of the images.
+            device: where they are.
+            target: of r; None keeps p.
+            boundary: the logit between real and fake under the objective.
+            speed_images: real images in which p can go from 0 to 1.
+        """
+        self.image_range = image_range
+        self._kinds = [AUGMENTATIONS[name] for name in policy]
         self._always = target is None and p == 1
         self.target, self.boundary, self.speed_images = target, boundary, speed_images
         self.p = torch.full((), p, device=device)
         self._signs = torch.zeros((), device=device)
         self._seen = torch.zeros((), device=device)
 
-    def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
+    def augment_inputs(self, images: Tensor, draws: torch.Generator, decision: Decision = None) -> Tensor:
         """Images (N, 3, H, W) -> the same shape, differentiable by them."""
         images = images.float()
         for kind in self._kinds:
-            changed = kind(images, draws)
+            changed = kind(images, self.image_range, draws)
             if self._always:
                 images = changed
             else:
@@ -101,11 +168,16 @@ class Augment:
                 images = torch.where(chosen, changed, images)
         return images
 
+    def after_discriminator_update(self, real_logits: Tensor, note: Note) -> None:
+        """Adapts p and logs it, if there is a target."""
+        if self.target is not None:
+            self.adapt(real_logits)
+            note("augment/p", self.p)
+
     @torch.no_grad()
     def adapt(self, real_logits: Tensor) -> None:
-        """Moves an adaptive p by what the discriminator says of (augmented) real images; waits for nothing."""
-        if self.target is None:
-            return
+        """Moves p by the logits (N,) of augmented real images, without reading them on the host."""
+        assert self.target is not None
         self._signs += (real_logits - self.boundary).sign().mean()
         self._seen += 1
         due = (self._seen == self.WINDOW).float()
@@ -116,15 +188,5 @@ class Augment:
         self._seen *= 1 - due
 
     def tensors(self) -> dict[str, Tensor]:
-        """What an iteration writes."""
-        return {"augment.p": self.p, "augment.signs": self._signs, "augment.seen": self._seen}
-
-    def state_dict(self) -> dict[str, Any]:
-        """What decides the probabilities to come."""
-        return {"p": self.p, "signs": self._signs, "seen": int(self._seen)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
-        self.p.copy_(state["p"])
-        self._signs.copy_(state["signs"])
-        self._seen.fill_(state["seen"])
+        """See `Trick`."""
+        return {"p": self.p, "signs": self._signs, "seen": self._seen}

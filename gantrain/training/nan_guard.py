@@ -1,4 +1,4 @@
-"""The end of a run whose losses or gradients are no longer finite, in words."""
+"""Ends a run whose losses or gradients are no longer finite."""
 
 from gantrain.errors import FAILED, GantrainError
 from gantrain.objectives import divergence_names
@@ -12,32 +12,32 @@ class NotFiniteError(GantrainError):
 
 
 def check_finite(train_step: TrainStep, saved_step: int) -> None:
-    """Reads from the device what the recorded iterations have seen, and so waits for it.
+    """Checks the losses and gradients of the iterations in the buffer; waits for the device.
 
     Args:
-        train_step: what is asked.
-        saved_step: that of the last checkpoint.
+        train_step: its buffer is read.
+        saved_step: step of the last checkpoint, for the message.
 
     Raises:
-        NotFiniteError: an update was not finite; the message names step, side, objective and ways out.
+        NotFiniteError: an update was not finite; the message names step, side, objective and what to change.
     """
     objective, buffer = train_step.objective, train_step.buffer
-    found = buffer.first_bad_update()
-    if found is None:
+    bad = buffer.first_bad_update()
+    if bad is None:
         return
-    row, update, loss_was_finite = found
-    first_step = train_step.step - buffer.count + 1
+    row, update, loss_was_finite = bad
+    step = train_step.step - buffer.count + 1 + row
     k = buffer.made[row]
-    generator = update == len(buffer.updates) - 1
-    side = "generator" if generator else "discriminator"
-    turn = "" if generator or k == 1 else f" (its update {update + 1} of {k})"
-    ways = ["a lower learning rate (optimizer.lr_g, lr_d)"]
+    of_generator = update == len(buffer.updates) - 1
+    side = "generator" if of_generator else "discriminator"
+    number = "" if of_generator or k == 1 else f" (its update {update + 1} of {k})"
+    remedies = ["a lower learning rate (optimizer.lr_g, lr_d)"]
     if objective.gen in divergence_names() and objective.max_log_ratio is None:
-        ways.insert(0, "a bound on the ratio, loss.max_log_ratio=10")
+        remedies.insert(0, "a bound on the ratio, loss.max_log_ratio=10")
     if objective.disc == "pearson" and objective.param == "fgan":
-        ways.append("loss.param=log_ratio, since a pearson logit below -2 stands for no ratio")
+        remedies.append("loss.param=log_ratio, since a pearson logit below -2 corresponds to no ratio")
     raise NotFiniteError(
-        f"step {first_step + row}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{turn} is not finite "
-        f"with {objective}. No weight was changed by it; last.pt holds step {saved_step}. "
-        f"Things to try: {'; '.join(ways)}."
+        f"step {step}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{number} is not finite with "
+        f"{objective}. No weight was changed by it; last.pt holds step {saved_step}. "
+        f"Things to try: {'; '.join(remedies)}."
     )

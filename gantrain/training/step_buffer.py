@@ -1,19 +1,19 @@
-"""What iterations see, kept on the device until somebody looks."""
+"""Losses, logits and other values of the last iterations, kept on the device until they are read."""
 
 import torch
 from torch import Tensor
 
 from gantrain.distributed import SINGLE_PROCESS, Processes
 
-MOST_NOTES = 24
-"""Scalars beside logits and updates that one iteration can note."""
+MAX_NOTES = 24
+"""Most named scalars that one iteration can note."""
 
 
 class StepBuffer:
-    """What the iterations since the last look have seen.
+    """What the iterations since the last `clear` have computed.
 
     An iteration writes into the same memory each time (`logits_now` and so on), so that it can be captured as a
-    CUDA graph; `close_row` then copies this to the iteration's own row.
+    CUDA graph; `close_row` then copies this to a row of a table.
 
     Attributes:
         logits_now: (3, batch): v on real and on fake images in the last discriminator step, and on the generator
@@ -21,28 +21,30 @@ class StepBuffer:
         updates_now: (k + 1, 2): loss and gradient norm of each update, the generator's last.
         fakes: the last generator step's images; None before the first.
         fake_labels: their labels, where the networks read any.
-        count: iterations recorded.
+        count: rows, one for each iteration.
+        made: how many discriminator updates each iteration made.
     """
 
     def __init__(
         self, capacity: int, batch_size: int, d_steps: int, device: torch.device, processes: Processes = SINGLE_PROCESS
     ) -> None:
-        """Allocates for that many iterations of at most `d_steps` discriminator steps.
+        """Allocates memory for `capacity` iterations of at most `d_steps` discriminator steps.
 
-        Logits and updates are of whole batches; notes are of this process's rows, and read as the mean over all.
+        Logits and updates are those of the batch of all processes; notes are of this process's rows, and read as
+        the mean over processes.
         """
         self.processes = processes
         self.capacity = capacity
         self.count = 0
+        self.made: list[int] = []
         self.fakes: Tensor | None = None
         self.fake_labels: Tensor | None = None
-        self._shapes = (3, batch_size), (d_steps + 1, 2), (MOST_NOTES,)
+        self._shapes = (3, batch_size), (d_steps + 1, 2), (MAX_NOTES,)
         width = sum(torch.Size(shape).numel() for shape in self._shapes)
         self._table = torch.zeros(capacity, width, device=device)
         self._now = torch.zeros(width, device=device)
         self.logits_now, self.updates_now, self._notes_now = self._parts(self._now)
         self._places: dict[str, int] = {}
-        self._made: list[int] = []
 
     @property
     def logits(self) -> Tensor:
@@ -51,30 +53,33 @@ class StepBuffer:
 
     @property
     def updates(self) -> Tensor:
-        """(k + 1, count, 2), see `updates_now`; those that an iteration did not make are 0."""
+        """(k + 1, count, 2), see `updates_now`; 0 where an iteration made fewer updates."""
         return self._parts(self._table[: self.count])[1].transpose(0, 1)
 
     @property
     def notes(self) -> dict[str, Tensor]:
-        """(count,) of whatever else was noted, by name; NaN where an iteration noted nothing."""
+        """Named scalars (count,); NaN where an iteration noted nothing under the name."""
         notes = self.processes.all_reduce_mean(self._parts(self._table[: self.count])[2])
         return {name: notes[:, place] for name, place in self._places.items()}
 
-    @property
-    def made(self) -> list[int]:
-        """How many discriminator updates each iteration made."""
-        return self._made
-
     def open_row(self) -> None:
-        """An iteration begins: what it does not write is 0, or NaN for a note."""
+        """Begins an iteration: updates become 0 and notes NaN."""
         self.updates_now.zero_()
         self._notes_now.fill_(torch.nan)
 
     def note(self, name: str, value: Tensor) -> None:
-        """Keeps a scalar of the present iteration."""
+        """Keeps a scalar of the current iteration."""
         place = self._places.setdefault(name, len(self._places))
-        assert place < MOST_NOTES, "as many names as there is room for"
+        assert place < MAX_NOTES, f"an iteration can note {MAX_NOTES} scalars"
         self._notes_now[place].copy_(value.detach())
+
+    def keep_logits(
+        self, *, real: Tensor | None = None, fake: Tensor | None = None, generated: Tensor | None = None
+    ) -> None:
+        """Keeps logits (batch,) of the current iteration."""
+        for place, logits in enumerate((real, fake, generated)):
+            if logits is not None:
+                self.logits_now[place].copy_(logits.detach())
 
     def keep_fakes(self, images: Tensor, labels: Tensor | None) -> None:
         """Keeps the generator step's images and labels, in the same memory each time."""
@@ -86,25 +91,25 @@ class StepBuffer:
             self.fake_labels.copy_(labels)
 
     def close_row(self, d_steps: int) -> None:
-        """The iteration is over, after that many discriminator updates."""
-        assert self.count < self.capacity, "cleared at every row of scalars"
+        """Ends an iteration with that many discriminator updates."""
+        assert self.count < self.capacity, "the buffer is full; clear it"
         self._table[self.count].copy_(self._now)
-        self._made.append(d_steps)
+        self.made.append(d_steps)
         self.count += 1
 
     def clear(self) -> None:
-        """Starts a new interval."""
+        """Forgets all iterations."""
         self.count = 0
-        self._made.clear()
+        self.made.clear()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What an iteration writes."""
-        return {"records": self._now}
+        """The tensor that an iteration writes."""
+        return {"buffer": self._now}
 
     def first_bad_update(self) -> tuple[int, int, bool] | None:
-        """The first update that was not finite, as (iteration in the interval, update, loss was finite).
+        """The first update that was not finite, as (row, update, whether the loss was finite), or None.
 
-        Reads from the device, so it waits for it.
+        Waits for the device.
         """
         finite = self.updates.isfinite()
         if bool(finite.all()):

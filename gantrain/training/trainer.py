@@ -280,7 +280,7 @@ class Trainer:
         self._load_rng(state)
         if train_step.ema is not None:
             load_network(train_step.ema.network, state["ema"], "the EMA")
-            train_step.ema.go_on_after(state["ema_updates"])
+            train_step.ema.updates = state["ema_updates"]
         if self.diagnostics is not None and "doctor" in state:
             self.diagnostics.load_state_dict(state["diagnostics"])
             self.doctor.load_state_dict(state["doctor"])

@@ -51,15 +51,6 @@ def test_what_concerns_no_images_works_on_points_and_resumes(tmp_path: Path, wor
             assert torch.equal(value, other[network][name]), name
 
 
-def test_instance_noise_has_the_points_unit() -> None:
-    config = compose(*SMALL, "data=ring", "tricks.instance_noise=0.3")
-    noise = builders.build_noise(config, None, torch.device("cpu"))
-    assert noise is not None
-    assert noise.prepare(0)
-    moved = noise(torch.zeros(20_000, 2), torch.Generator().manual_seed(0))
-    assert float(moved.std()) == pytest.approx(0.3, rel=0.02)
-
-
 @pytest.mark.slow
 def test_a_generator_learns_a_mixture(tmp_path: Path) -> None:
     """Two Gaussians of unequal weight: the mean, the spread and the shares of the samples are those of the mixture."""

@@ -1,175 +1,158 @@
-"""Small practices, each against its definition, and each with an effect on the step."""
+"""Each training trick against its definition, and its effect on the step."""
+
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from gantrain.objectives import make_objective
 from gantrain.training.augment import Augment
-from gantrain.training.regularizers import Regularizer
-from gantrain.training.tricks import DiscriminatorSteps, History, InstanceNoise, TopK
-from tests.training.test_train_step import BATCH, Discriminator, make_train_step, weights
+from gantrain.training.tricks import TRICKS, History, InstanceNoise, TopK, Trick, TrickSetup
+from tests.training.test_train_step import BATCH, make_train_step
+
+CPU = torch.device("cpu")
 
 
 def draws(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def inputs_of_d(*tricks: Trick) -> tuple[Tensor, Tensor, Tensor]:
+    """Real images, fakes, and the generator step's fakes as the discriminator sees them in one iteration."""
+    train_step, _, discriminator = make_train_step(lr=1e-9, tricks=tricks)
+    train_step.run()
+    real, fake, generated = (x for x, *_ in discriminator.calls)
+    return real, fake, generated
+
+
 def test_instance_noise_fades_linearly() -> None:
-    noise = InstanceNoise(0.5, 100, torch.device("cpu"), scale=0.5)
+    noise = InstanceNoise(0.25, 100, CPU)
     x = torch.zeros(50, 3, 16, 16)
     for step, sigma in ((0, 0.25), (50, 0.125), (90, 0.025)):
-        assert noise.at(step) == pytest.approx(sigma)
-        assert noise.prepare(step)
-        assert float(noise(x, draws()).std()) == pytest.approx(sigma, rel=0.02)
-    assert not noise.prepare(100)
-    assert not noise.prepare(1000)
+        assert noise.prepare(step, epoch=0) is True
+        assert float(noise.augment_inputs(x, draws(), True).std()) == pytest.approx(sigma, rel=0.02)
+    assert not noise.prepare(100, epoch=0)
+    assert torch.equal(noise.augment_inputs(x, draws(), noise.prepare(1000, epoch=0)), x)
+
+
+def test_noise_and_augmentation_reach_real_and_fake_in_both_steps() -> None:
+    plain, noisy = inputs_of_d(), inputs_of_d(InstanceNoise(0.5, 100, CPU))
+    for before, after in zip(plain, noisy, strict=True):
+        assert float((after - before).std()) == pytest.approx(0.5, rel=0.35)
+    for x in inputs_of_d(Augment(("cutout",), p=1.0, image_range=(9.0, 9.0), device=CPU)):
+        assert bool((x == 9.0).flatten(1).any(dim=1).all())  # a background that no image has
 
 
 def test_top_k_keeps_the_largest_and_fewer_by_epoch() -> None:
-    top = TopK(least=0.5, decay=0.8)
-    assert [top.count(10, epoch) for epoch in range(6)] == [10, 8, 6, 5, 5, 5]
+    top = TopK(least=0.5, decay=0.8, batch_size=10)
+    assert [top.prepare(0, epoch) for epoch in range(6)] == [10, 8, 6, 5, 5, 5]
     logits = torch.tensor([0.3, -2.0, 5.0, 1.0, -7.0]).requires_grad_()
-    kept = TopK.best(logits, TopK(0.6, 0.1).count(5, epoch=1))
+    kept, real = top.select_fakes(logits, torch.arange(5.0), 3)
     assert sorted(kept.tolist()) == pytest.approx([0.3, 1.0, 5.0])
+    assert real is not None
+    assert real.tolist() == [0, 1, 2]
     kept.sum().backward()
     assert logits.grad is not None
     assert logits.grad.tolist() == [1.0, 0.0, 1.0, 1.0, 0.0]
 
 
+def test_top_k_changes_what_the_generator_learns_from() -> None:
+    train_step, *_ = make_train_step(lr=1e-9, tricks=[TopK(0.5, 0.1, BATCH)])
+    train_step.batches.epoch = 1
+    train_step.run()
+    logits = train_step.buffer.logits[2, 0]
+    expected = train_step.objective.generator_loss(logits.topk(BATCH // 2).values)
+    torch.testing.assert_close(train_step.buffer.updates[-1, 0, 0], expected)
+    torch.testing.assert_close(train_step.generator_loss(logits, None), expected)
+    assert float(expected) != pytest.approx(float(train_step.objective.generator_loss(logits)), rel=1e-3)
+
+
 def test_history_gives_half_a_batch_of_earlier_fakes_and_keeps_half_of_the_new_ones() -> None:
-    history = History(torch.zeros(10, 1, 1, 1), torch.zeros(10, dtype=torch.long))
+    history = History(torch.zeros(10, 1, 1, 1), torch.zeros(10, dtype=torch.long), batch_size=4)
 
     def batch(first: int) -> tuple[Tensor, Tensor]:
         numbers = torch.arange(first, first + 4)
         return numbers.view(4, 1, 1, 1).float(), numbers
 
-    for train_step, batches in enumerate(((0, 4), (8, 12))):  # it fills first, and passes fakes through
-        assert history.is_filling
-        assert history.filled == 8 * train_step
-        for k, first in enumerate(batches):
+    for iteration, firsts in enumerate(((0, 4), (8, 12))):  # it is filled first, and passes fakes through
+        assert history.filled == 8 * iteration
+        assert not history.is_capturable
+        filling = history.prepare(iteration, epoch=0)
+        for d_step, first in enumerate(firsts):
             fake, labels = batch(first)
-            mixed, mixed_labels = history.mix(fake, labels, draws(), filling=k)
+            mixed, mixed_labels = history.replace_fakes(fake, labels, draws(), d_step, filling)
             assert torch.equal(mixed, fake)
             assert mixed_labels is labels
-        history.grow(8)
-    assert not history.is_filling
+        history.finish(2)
+    assert history.is_capturable
     assert history.images.flatten().tolist() == list(range(10))
-    fake, labels = batch(100)
-    mixed, mixed_labels = history.mix(fake, labels, draws(), filling=None)
-    assert mixed_labels is not None
+    mixed, mixed_labels = history.replace_fakes(*batch(100), draws(), 0, history.prepare(2, epoch=0))
     old, new = mixed.flatten()[:2].tolist(), mixed.flatten()[2:].tolist()
-    assert set(old) < set(range(10))
-    assert len(set(old)) == 2
+    assert len(set(old) & set(range(10))) == 2
     assert new == [102.0, 103.0]
-    assert mixed_labels.tolist() == mixed.flatten().long().tolist()  # labels stay with their images
-    kept = set(history.images.flatten().tolist())
-    assert kept == set(range(10)) - set(old) | {100.0, 101.0}
+    assert set(history.images.flatten().tolist()) == set(range(10)) - set(old) | {100.0, 101.0}
+    assert mixed_labels is not None
     assert history.labels is not None
-    assert history.labels.tolist() == history.images.flatten().long().tolist()
-
-
-@pytest.mark.parametrize(("early", "until", "every"), [(0, 25, 0), (7, 5, 0), (7, 5, 4), (7, 0, 3), (7, 6, 3)])
-def test_discriminator_steps_early_and_again(early: int, until: int, every: int) -> None:
-    steps = DiscriminatorSteps(2, early, until, every)
-    wanted = [7 if early and (s < until or (every and s % every == 0)) else 2 for s in range(40)]
-    assert [steps.at(s) for s in range(40)] == wanted
-    assert [steps.total(s) for s in range(41)] == [sum(wanted[:s]) for s in range(41)]
-    assert steps.most == max([*wanted, early or 2])
-
-
-def test_early_steps_are_taken_and_recorded() -> None:
-    train_step = make_train_step(make_objective(), d_steps=3)
-    train_step.d_steps = DiscriminatorSteps(1, early=3, until=1)
-    train_step.run()
-    train_step.run()
-    discriminator = train_step.networks.discriminator
-    assert isinstance(discriminator, Discriminator)
-    assert len(discriminator.calls) == (2 * 3 + 1) + (2 * 1 + 1)
-    assert train_step.buffer.made == [3, 1]
-    assert bool((train_step.buffer.updates[1:3, 1] == 0).all())
-    assert bool((train_step.buffer.updates[:3, 0] != 0).all())
-    assert train_step.d_updates == 4
-
-
-def seen_by_d(**options: object) -> list[Tensor]:
-    train_step = make_train_step(make_objective(), lr=1e-9, **options)
-    train_step.run()
-    discriminator = train_step.networks.discriminator
-    assert isinstance(discriminator, Discriminator)
-    return [x for x, *_ in discriminator.calls]
-
-
-def test_noise_reaches_real_and_fake_in_both_steps() -> None:
-    plain, noisy = seen_by_d(), seen_by_d(noise=InstanceNoise(0.5, 100, torch.device("cpu")))
-    assert len(plain) == len(noisy) == 3
-    for before, after in zip(plain, noisy, strict=True):
-        assert float((after - before).std()) == pytest.approx(0.5, rel=0.35)
-
-
-def test_gradient_clipping_bounds_the_update_and_reports_the_norm_before() -> None:
-    plain, clipped = make_train_step(make_objective()), make_train_step(make_objective(), grad_clip_norm=1e-3)
-    for train_step in (plain, clipped):
-        train_step.optimizer_d = torch.optim.SGD(train_step.networks.discriminator.parameters(), 1.0)
-        before = weights(train_step.networks.discriminator)
-        train_step.run()
-        after = weights(train_step.networks.discriminator)
-        moved = torch.cat([(a - b).flatten() for a, b in zip(after, before, strict=True)]).norm()
-        norm = float(train_step.buffer.updates[0, 0, 1])
-        assert norm > 1e-2
-        assert float(moved) == pytest.approx(1e-3 if train_step is clipped else norm, rel=1e-3)
-
-
-def test_a_generous_bound_leaves_the_gradient_alone() -> None:
-    plain, clipped = make_train_step(make_objective()), make_train_step(make_objective(), grad_clip_norm=1e3)
-    for train_step in (plain, clipped):
-        train_step.run()
-    for a, b in zip(weights(plain.networks.generator), weights(clipped.networks.generator), strict=True):
-        torch.testing.assert_close(a, b)
-
-
-def test_top_k_changes_what_the_generator_learns_from() -> None:
-    train_step = make_train_step(make_objective(), lr=1e-9, top_k=TopK(0.5, 0.1))
-    train_step.batches.epoch = 1
-    train_step.run()
-    logits = train_step.buffer.logits[2, 0]
-    wanted = train_step.objective.generator_loss(logits.topk(BATCH // 2).values)
-    assert float(train_step.buffer.updates[-1, 0, 0]) == pytest.approx(float(wanted), rel=1e-5)
-    assert float(wanted) != pytest.approx(float(train_step.objective.generator_loss(logits)), rel=1e-3)
-
-
-def test_penalties_are_added_to_the_discriminators_loss_and_noted() -> None:
-    train_step = make_train_step(make_objective(), lr=1e-9, regularizer=Regularizer(r1=2.0, r2=3.0))
-    train_step.run()
-    discriminator = train_step.networks.discriminator
-    assert isinstance(discriminator, Discriminator)
-    half_square = float(discriminator.linear.weight.detach().square().sum()) / 2
-    assert float(train_step.buffer.notes["penalty/r1"][0]) == pytest.approx(2 * half_square, rel=1e-5)
-    assert float(train_step.buffer.notes["penalty/r2"][0]) == pytest.approx(3 * half_square, rel=1e-5)
-    real, fake = train_step.buffer.logits[0, 0], train_step.buffer.logits[1, 0]
-    wanted = float(train_step.objective.discriminator_loss(real, fake)) + 5 * half_square
-    assert float(train_step.buffer.updates[0, 0, 0]) == pytest.approx(wanted, rel=1e-5)
-
-
-def test_weights_are_clipped_after_each_discriminator_step() -> None:
-    train_step = make_train_step(make_objective(), regularizer=Regularizer(clip=0.01))
-    train_step.run()
-    assert max(float(p.abs().max()) for p in weights(train_step.networks.discriminator)) == pytest.approx(0.01)
-
-
-def test_augmentation_reaches_real_and_fake_in_both_steps() -> None:
-    augment = Augment(("cutout",), p=1.0, image_range=(9.0, 9.0), device=torch.device("cpu"))
-    seen = seen_by_d(augment=augment)
-    assert len(seen) == 3
-    for x in seen:
-        assert bool((x == 9.0).flatten(1).any(dim=1).all())  # a background that no image has
+    for images, labels in ((mixed, mixed_labels), (history.images, history.labels)):
+        assert labels.tolist() == images.flatten().long().tolist()  # labels stay with their images
 
 
 def test_history_reaches_the_discriminator_and_not_the_generator() -> None:
-    history = History(torch.full((8, 3, 2, 2), 7.0), None)
+    history = History(torch.full((8, 3, 2, 2), 7.0), None, BATCH)
     history.filled = 8
-    real, fake, generated = seen_by_d(history=history)
-    old = (fake == 7.0).flatten(1).all(dim=1)
-    assert int(old.sum()) == BATCH // 2
+    real, fake, generated = inputs_of_d(history)
+    assert int((fake == 7.0).flatten(1).all(dim=1).sum()) == BATCH // 2
     assert not bool((real == 7.0).any() | (generated == 7.0).any())
     assert int((history.images == 7.0).flatten(1).all(dim=1).sum()) == 8 - BATCH // 2
+
+
+@pytest.mark.parametrize("image_range", [(-1.0, 1.0), None])
+def test_options_build_their_tricks(image_range: tuple[float, float] | None) -> None:
+    setup = TrickSetup(CPU, 200, 8, (3, 2, 2), image_range, labeled=True)
+    assert [kind().build(setup) for kind in TRICKS] == [None] * len(TRICKS)
+    words: dict[str, Any] = {"instance_noise": 0.5, "instance_noise_until": 0.25, "top_k": 0.5, "history": 6}
+    built = [
+        kind(**{key: words[key] for key in words if key in kind.__dataclass_fields__}).build(setup)  # type: ignore[attr-defined]
+        for kind in TRICKS
+    ]
+    noise, top_k, history = built
+    assert isinstance(noise, InstanceNoise)
+    assert (noise.sigma, noise.until) == (0.5, 50)  # half the range is 1, and so is the unit of points
+    assert isinstance(top_k, TopK)
+    assert (top_k.least, top_k.decay, top_k.batch_size) == (0.5, 0.99, 8)
+    assert isinstance(history, History)
+    assert history.labels is not None
+    assert history.images.shape == (6, 3, 2, 2)
+
+
+class Counting(Trick):
+    """Keeps a tensor, logs it, and looks at every hook."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.updates = torch.zeros(())
+        self.finished: list[int] = []
+
+    def after_discriminator_update(self, real_logits: Tensor, note: Any) -> None:
+        self.updates += 1
+        note("counting/updates", self.updates)
+
+    def finish(self, d_steps: int) -> None:
+        self.finished.append(d_steps)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"updates": self.updates}
+
+
+def test_a_trick_of_ones_own_is_called_logged_and_saved() -> None:
+    trick, restored = Counting(), Counting()
+    train_step, *_ = make_train_step(tricks=[trick])
+    for _ in range(3):
+        train_step.run()
+    assert train_step.buffer.notes["counting/updates"].tolist() == [1.0, 2.0, 3.0]
+    assert trick.finished == [1, 1, 1]
+    assert train_step.tensors()["counting.updates"] is trick.updates
+    other, *_ = make_train_step(tricks=[restored])
+    assert other.load_state_dict(train_step.state_dict(), step=3)
+    assert float(restored.updates) == 3

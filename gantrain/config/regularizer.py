@@ -1,0 +1,46 @@
+"""`regularizer.*`: the keys of all constraints in `gantrain.training.regularizers.REGULARIZERS`."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from gantrain.options import ConfigError, merge_options
+from gantrain.training.regularizers import REGULARIZERS, Regularizer
+
+
+class _RegularizerSection:
+    """Checks of the section."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Checks the keys of each constraint, and that only one is active."""
+        active = [name for regularizer in self._all() for name in regularizer.active()]
+        if len(active) > 1:
+            alternatives = [name for kind in REGULARIZERS for name in kind.alternatives]
+            raise ConfigError(
+                f"regularizer: {' and '.join(active)} bound the same gradient at different values; choose one of "
+                f"{', '.join(alternatives)} (model.d_norm=spectral goes with each but clip)"
+            )
+
+    def build(self) -> list[Regularizer]:
+        """The active constraints."""
+        return [regularizer for regularizer in self._all() if regularizer.active()]
+
+    def _all(self) -> list[Regularizer]:
+        return [kind(**{f.name: getattr(self, f.name) for f in fields(kind)}) for kind in REGULARIZERS]  # type: ignore[arg-type]
+
+
+if TYPE_CHECKING:
+
+    class RegularizerConfig(_RegularizerSection):
+        """Constraints on the discriminator."""
+
+        def __getattr__(self, key: str) -> Any:
+            """The value of a key."""
+else:
+    RegularizerConfig = merge_options(
+        "RegularizerConfig",
+        REGULARIZERS,
+        base=_RegularizerSection,
+        doc="Constraints on the discriminator besides its loss; spectral norm is model.d_norm=spectral.",
+    )

@@ -1,0 +1,72 @@
+"""What a regularizer is given and what it may do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminatorBatch:
+    """What a discriminator step has computed by the time its penalties are added.
+
+    Attributes:
+        real: images (N, 3, H, W) or points (N, 2), as the discriminator sees them.
+        fake: the same, without a graph to the generator.
+        real_logits: v on `real`, (N,).
+        fake_logits: v on `fake`, (N,).
+        discriminate: images -> logits (N,), under the labels of `real`; its result can be differentiated twice.
+        draws: the generator for all random numbers.
+    """
+
+    real: Tensor
+    fake: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+    discriminate: Callable[[Tensor], Tensor]
+    draws: torch.Generator
+
+
+class Regularizer:
+    """Base class: does nothing.
+
+    Attributes:
+        alternatives: what a user can choose of it, for the message that only one may be active.
+        input_gradients: of ("real", "fake"), the inputs whose gradient the penalties take through the logits of the
+            batch. Where it is due, these require gradients and the discriminator runs uncompiled.
+    """
+
+    __slots__ = ()
+    alternatives: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def input_gradients(self) -> tuple[str, ...]:
+        """See above."""
+        return ()
+
+    def active(self) -> tuple[str, ...]:
+        """Which of its constraints are on; () for none, and then nothing else of it is called."""
+        return ()
+
+    def is_due(self, d_update: int) -> bool:
+        """Whether penalties are added in discriminator step `d_update` (from 0); the host decides this."""
+        return True
+
+    def penalties(self, batch: DiscriminatorBatch) -> dict[str, Tensor]:
+        """Scalars added to the discriminator's loss, weighted, by name (logged as `penalty/NAME`)."""
+        return {}
+
+    def after_update(self, discriminator: nn.Module) -> None:
+        """Called after each discriminator update."""
+
+
+def input_gradient(logits: Tensor, images: Tensor) -> Tensor:
+    """∇_x v(x) of each example, (N, C·H·W) float32 with its graph, so that it can be trained on.
+
+    Exact where an example's logit depends on no other example: batch norm mixes them.
+    """
+    (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
+    flat: Tensor = gradient.float().flatten(1)
+    return flat
