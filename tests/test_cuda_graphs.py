@@ -1,4 +1,4 @@
-"""What a capture does around the graph itself, with a CUDA that is made up; tests/gpu has the real one."""
+"""What a capture does around the graph itself, with a fake CUDA; tests/gpu has the real one."""
 
 import gc
 import itertools
@@ -14,11 +14,11 @@ DEVICE = torch.device("cuda", 0)
 
 
 class Owner:
-    """Of graphs."""
+    """An owner of graphs."""
 
 
 class Generator:
-    """One that knows whether its state takes part in a capture."""
+    """A generator that knows whether its state takes part in a capture."""
 
     def __init__(self, captured: bool = True) -> None:
         self.captured = captured
@@ -31,7 +31,7 @@ class Generator:
 
 
 class World:
-    """The few calls of torch.cuda that a capture makes, and what has become of them."""
+    """The few calls of torch.cuda that a capture makes, and their effects."""
 
     def __init__(self, end: Exception | None = None) -> None:
         self.ring = itertools.count()
@@ -42,7 +42,7 @@ class World:
         world = self
 
         class Graph:
-            """Leaves its stream as PyTorch does: not where the capture's end fails."""
+            """Restores the stream as PyTorch does: not if the end of the capture fails."""
 
             def __init__(self, _: Any, *, pool: Any, stream: Any, capture_error_mode: str) -> None:
                 self.stream, self.before = stream, world.current
@@ -66,9 +66,9 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = World()
-    monkeypatch.setattr(cuda_graphs, "_known", {})
+    monkeypatch.setattr(cuda_graphs, "_streams", {})
     monkeypatch.setattr(cuda_graphs, "_taken", set())
-    monkeypatch.setattr(cuda_graphs, "NAMES_GENERATORS", False)
+    monkeypatch.setattr(cuda_graphs, "NEEDS_GENERATORS", False)
     monkeypatch.setattr(torch.cuda, "Stream", made.stream)
     monkeypatch.setattr(torch.cuda, "graph", made.graph)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: made.current)
@@ -85,22 +85,18 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     gc.collect()
 
 
-def test_a_stream_with_graphs_is_nobody_elses_until_they_are_gone(world: World) -> None:
-    owners = [Owner() for _ in range(21)]
+def test_a_stream_is_reserved_while_its_owner_exists(world: World) -> None:
+    owners = [Owner() for _ in range(cuda_graphs.POOL)]
     held = {cuda_graphs.capture_stream(DEVICE, owner).cuda_stream for owner in owners}
-    assert len(held) == 21
-    working = {cuda_graphs.working_stream(DEVICE).cuda_stream for _ in range(100)}
-    assert held | working == set(range(cuda_graphs.POOL))
-    assert not held & working
-    with pytest.raises(RuntimeError, match="21 CUDA streams hold graphs already"):
+    assert held == set(range(cuda_graphs.POOL))
+    with pytest.raises(RuntimeError, match="32 CUDA streams hold graphs already"):
         cuda_graphs.capture_stream(DEVICE, Owner())
-    gone = owners.pop()
-    del gone
+    owners.pop()
     gc.collect()
     assert cuda_graphs.capture_stream(DEVICE, Owner()).cuda_stream in held
 
 
-def test_workspaces_are_kept_while_a_graph_may_write_into_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspaces_are_not_freed_while_a_graph_may_use_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[bool] = []
     monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: freed.append(True))
     owner = Owner()
@@ -116,7 +112,7 @@ def test_workspaces_are_kept_while_a_graph_may_write_into_them(world: World, mon
 def recorded(world: World, work: Any) -> Any:
     own = Generator()
     try:
-        return cuda_graphs.captured(
+        return cuda_graphs.capture_graph(
             work,
             torch.cuda.CUDAGraph.__new__(torch.cuda.CUDAGraph),
             stream=world.stream(DEVICE),
@@ -127,14 +123,14 @@ def recorded(world: World, work: Any) -> Any:
         world.own = own  # type: ignore[attr-defined]
 
 
-def test_what_was_captured_is_returned(world: World) -> None:
+def test_the_result_of_the_work_is_returned(world: World) -> None:
     assert recorded(world, lambda: "found") == "found"
     assert world.current == "the one before"
     assert world.pools_ended == []
 
 
 @pytest.mark.parametrize("ends_badly", [True, False])
-def test_the_first_failure_is_told_and_nothing_stays_captured(world: World, ends_badly: bool) -> None:
+def test_the_first_error_is_raised_and_nothing_stays_captured(world: World, ends_badly: bool) -> None:
     def work() -> None:
         raise ValueError("the first")
 

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "signals": set(),
     "networks": set(),
     "data": {"distributed"},
-    "config": {"objectives", "networks", "data"},
+    "config": {"objectives", "networks", "data", "training"},
     "metrics": {"diagnostics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
     "diagnostics": {"metrics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
     "run_io": {"atomic_io", "config", "metrics", "diagnostics", "networks", "data", "objectives"},
@@ -108,8 +108,11 @@ def test_every_key_is_read() -> None:
     readers = (*(PACKAGE / "builders").glob("*.py"), *(PACKAGE / "sweeps").glob("*.py"), PACKAGE / "__main__.py")
     source = "".join(path.read_text() for path in readers)
     source += (PACKAGE / "config" / "root.py").read_text().split("def metric_names")[1].replace("self.", "config.")
-    source += "".join(path.read_text() for path in (PACKAGE / "networks").glob("*.py")).replace("options.", "model.")
-    source += "".join(path.read_text() for path in (PACKAGE / "data").glob("*.py")).replace("options.", "data.")
+    for room, section in (("networks", "model"), ("data", "data")):
+        source += "".join(path.read_text() for path in (PACKAGE / room).glob("*.py")).replace("options.", f"{section}.")
+    for name, section in (("regularizers/*", "regularizer"), ("tricks/*", "tricks"), ("augment", "augment")):
+        paths = (PACKAGE / "training").glob(f"{name}.py")
+        source += "".join(path.read_text() for path in paths).replace("self.", f"{section}.")
     passed_whole = {"loss"}  # LossConfig.make hands every field to make_objective
     for key, _, _ in config.options():
         section, _, name = key.rpartition(".")

@@ -25,7 +25,7 @@ def make(policy: tuple[str, ...], p: float = 1.0, target: float | None = None, *
 def test_color_is_brightness_then_saturation_then_contrast(span: float) -> None:
     x = images()
     b, s, c = torch.rand(3, len(x), generator=draws(4))
-    found = color(x, span, draws(4))
+    found = color(x, (0.0, span), draws(4))
     for k, image in enumerate(x):
         wanted = image + (b[k] - 0.5) * span / 2
         grey = wanted.mean(dim=0, keepdim=True)
@@ -36,7 +36,7 @@ def test_color_is_brightness_then_saturation_then_contrast(span: float) -> None:
 
 def test_translation_moves_each_image_and_fills_with_the_background() -> None:
     x = images(200)
-    found = translation(x, 0.25, draws())
+    found = translation(x, (0.0, 0.5), draws())
     shifts = set()
     for before, after in zip(x, found, strict=True):
         matches = []
@@ -53,23 +53,24 @@ def test_translation_moves_each_image_and_fills_with_the_background() -> None:
 
 def test_cutout_hides_a_square_of_half_the_size_that_may_reach_over_the_edge() -> None:
     x = images(400) + 5  # nowhere the background
-    hidden = cutout(x, 0.0, draws()) == 0
+    hidden = cutout(x, (-1.0, 1.0), draws()) == 0
     assert torch.equal(hidden[:, 0], hidden[:, 2])
     rows, columns = hidden[:, 0].any(dim=2).sum(dim=1), hidden[:, 0].any(dim=1).sum(dim=1)
     assert torch.equal(hidden[:, 0].sum(dim=(1, 2)), rows * columns)  # a rectangle
     assert int(rows.max()) == int(columns.max()) == 8
     assert int(rows.min()) == int(columns.min()) == 4  # a centre on the edge
-    assert torch.equal(cutout(x, 0.0, draws())[~hidden], x[~hidden])
+    assert torch.equal(cutout(x, (-1.0, 1.0), draws())[~hidden], x[~hidden])
 
 
 @pytest.mark.parametrize("policy", [("color",), ("translation",), ("cutout",), ("color", "translation", "cutout")])
 def test_gradients_flow_to_the_images(policy: tuple[str, ...]) -> None:
     x = images().double().requires_grad_()
-    found = make(policy)(x, draws())
-    (gradient,) = torch.autograd.grad(found.sum(), x)
+    total = make(policy).augment_inputs(x, draws()).double().sum()
+    (gradient,) = torch.autograd.grad(total, x)
     direction = torch.randn(x.shape, generator=draws(2), dtype=torch.float64)
-    wanted = make(policy)((x + direction).detach(), draws()).double().sum() - found.detach().double().sum()
-    assert float((gradient * direction).sum()) == pytest.approx(float(wanted), rel=1e-3, abs=1e-2)  # all are affine
+    moved = make(policy).augment_inputs((x + direction).detach(), draws()).double().sum()
+    expected = float(moved - total.detach())
+    assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-3, abs=1e-2)  # all are affine
     assert float(gradient.abs().sum()) > 0
 
 
@@ -77,7 +78,7 @@ def test_gradients_flow_to_the_images(policy: tuple[str, ...]) -> None:
 def test_each_image_is_changed_with_probability_p(p: float) -> None:
     x = images(2000, 4)
     for kind in ("color", "cutout"):
-        changed = (make((kind,), p)(x, draws()) != x).flatten(1).any(dim=1).float().mean()
+        changed = (make((kind,), p).augment_inputs(x, draws()) != x).flatten(1).any(dim=1).float().mean()
         assert float(changed) == pytest.approx(p, abs=0.03)
 
 
@@ -100,15 +101,19 @@ def test_the_adaptive_probability_follows_the_sign_of_d() -> None:
     assert float(augment.p) == 1.0
 
 
-def test_the_sign_is_taken_from_the_boundary_of_the_objective() -> None:
+def test_the_sign_is_relative_to_the_boundary_of_the_objective() -> None:
     augment = make(("color",), p=0.5, target=0.0, speed_images=1000, boundary=0.5)
     for _ in range(4):
         augment.adapt(torch.full((10,), 0.4))  # lsgan: below ½ is "fake"
     assert float(augment.p) < 0.5
 
 
-def test_a_fixed_probability_stays() -> None:
-    augment = make(("color",), p=0.5)
+@pytest.mark.parametrize("target", [None, 0.6])
+def test_only_an_adaptive_probability_moves_and_is_logged(target: float | None) -> None:
+    augment, notes = make(("color",), p=0.5, target=target), {}
     for _ in range(40):
-        augment.adapt(torch.full((10,), 3.0))
-    assert float(augment.p) == 0.5
+        augment.after_discriminator_update(torch.full((10,), 3.0), notes.__setitem__)
+    assert (float(augment.p) > 0.5) == (target is not None) == ("augment/p" in notes)
+    restored = make(("color",), p=0.1, target=target)
+    restored.load_state_dict(augment.state_dict())
+    assert float(restored.p) == float(augment.p)

@@ -137,7 +137,7 @@ class FailingCapture(TapeExecutor):
         ),
         (
             lambda: CompiledExecutor(backend=failing_backend, options=None),
-            "compiling failed.*continues eagerly.*no compiler here",
+            "compiling failed.*continues eagerly: BackendCompilerFailed",
         ),
     ],
 )

@@ -76,15 +76,14 @@ class History(Trick):
         self, fake: Tensor, labels: Tensor | None, draws: torch.Generator, d_step: int, decision: Decision
     ) -> tuple[Tensor, Tensor | None]:
         """See `Trick`; takes and returns this process's rows."""
-        (all_fakes,) = self.processes.all_gather(fake)
-        all_labels = None if labels is None else self.processes.all_gather(labels)[0]
+        processes = self.processes
+        (all_fakes,) = processes.all_gather(fake)
+        all_labels = None if labels is None else processes.all_gather(labels)[0]
         if decision:
             self._fill(all_fakes, all_labels, self.filled + d_step * self.batch_size)
             return fake, labels
         mixed, mixed_labels = self._mix(all_fakes, all_labels, draws)
-        return self.processes.local_rows(mixed), None if mixed_labels is None else self.processes.local_rows(
-            mixed_labels
-        )
+        return processes.local_rows(mixed), None if mixed_labels is None else processes.local_rows(mixed_labels)
 
     def _fill(self, fake: Tensor, labels: Tensor | None, first: int) -> None:
         """Stores as many fakes as there is room for, from place `first` on."""
