@@ -1,4 +1,4 @@
-"""Devices, and the streams of random numbers on them."""
+"""Devices, floating-point settings, and the random generators of a run."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from gantrain.config import (
 from gantrain.distributed import SINGLE_PROCESS, Processes, shared_generator
 
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
-"""What draws random numbers, each from its own stream of the run's seed."""
+"""Uses of random numbers; each has its own generator, seeded from the run's seed."""
 
 
 def make_device(name: str, processes: Processes = SINGLE_PROCESS) -> torch.device:
-    """The device of that name; of several processes on a machine each takes the GPU of its own number.
+    """The device of that name; each of several processes takes the GPU of its local rank.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: the device does not exist.
     """
     if processes.world_size > 1 and ":" in name:
         raise ConfigError(
@@ -50,12 +50,12 @@ def make_device(name: str, processes: Processes = SINGLE_PROCESS) -> torch.devic
 
 @contextlib.contextmanager
 def arithmetic(precision: str, *, deterministic: bool, device: torch.device) -> Iterator[None]:
-    """How PyTorch computes meanwhile: TF32 or not, kernels chosen by timing or deterministic ones.
+    """Sets PyTorch's flags for TF32 and for benchmarked or deterministic kernels, and restores them at the end.
 
     Args:
-        precision: of `PRECISIONS`; with bf16 what is left in float32 may use TF32.
-        deterministic: whether the same numbers come out again; refuses operations that have no such kernel.
-        device: where the work is.
+        precision: of `PRECISIONS`; with bf16 the remaining float32 operations may use TF32.
+        deterministic: whether to use deterministic kernels; operations without one raise an error.
+        device: of the run.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
@@ -77,9 +77,9 @@ def arithmetic(precision: str, *, deterministic: bool, device: torch.device) -> 
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts the count of `peak_memory` anew, so that a job's is not that of an earlier one in its process.
+    """Resets `peak_memory`, so that a job's value does not include earlier jobs of its process.
 
-    The host's is Linux's own (proc(5), clear_refs); elsewhere it goes on over the whole process.
+    The host's peak can be reset on Linux only (proc(5), clear_refs).
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -88,7 +88,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> str:
-    """The most memory used since `reset_peak_memory`, of the GPU too."""
+    """Peak memory of the host and the GPU since `reset_peak_memory`."""
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
     with contextlib.suppress(OSError, StopIteration):
@@ -100,12 +100,12 @@ def peak_memory(device: torch.device) -> str:
 
 
 def stream_seed(seed: int, stream: str) -> int:
-    """The seed of one of `STREAMS`: 32 bits, since the CPU's generator reads no more."""
+    """Seed of one of `STREAMS`; 32 bits, since a CPU generator reads no more."""
     return int(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1)[0])
 
 
 def generator_of(
     device: torch.device, seed: int, stream: str, processes: Processes = SINGLE_PROCESS
 ) -> torch.Generator:
-    """The source of one of `STREAMS`, on the device; all processes have it in the same state."""
+    """Generator of one of `STREAMS` on the device, in the same state in all processes."""
     return shared_generator(device, stream_seed(seed, stream), processes)

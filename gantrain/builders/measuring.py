@@ -1,4 +1,4 @@
-"""From the configuration to metrics and the protocol that they are measured by."""
+"""From the configuration to the metrics of a run and their protocol."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ MEASURED_POINTS = 2_500
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The metrics' numbers, with `null` resolved for the device and the data."""
+    """The metrics' settings, with `null` resolved for the device and the data."""
 
     names: tuple[str, ...]
     samples: int
@@ -31,7 +31,7 @@ class Protocol:
 
 
 def measuring_protocol(config: Config, device: torch.device) -> Protocol:
-    """How much is measured, and how often: affordable on the device unless the keys say otherwise."""
+    """The protocol of a run; keys that are null get values that are affordable on the device."""
     names, metrics = config.metric_names, config.metrics
     cuda = device.type == "cuda"
     by_inception = any(name in INCEPTION_METRICS for name in names)
@@ -49,7 +49,7 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
 
 
 def find_weights(config: Config) -> InceptionWeights | None:
-    """The Inception's weights if a metric needs them, refused here if they do not do."""
+    """The Inception's weights if a metric needs them; refuses weights that cannot be used."""
     names = config.metric_names
     if not any(name in INCEPTION_METRICS for name in names):
         return None
@@ -65,7 +65,7 @@ def build_metrics(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> list[Metric]:
-    """The metrics asked for, ready to measure."""
+    """The metrics of a run."""
     protocol = measuring_protocol(config, device)
     if not protocol.names:
         return []
@@ -85,10 +85,16 @@ def build_metrics(
 def real_images(
     config: Config, training_set: ImageSet, names: tuple[str, ...], inception_samples: int | None
 ) -> RealImages:
-    """What figures of a run are read against; `inception_samples` is None for all.
+    """The real images that the metrics compare with.
+
+    Args:
+        config: the run's.
+        training_set: its training images.
+        names: of the metrics.
+        inception_samples: number of images for the Inception; None for all.
 
     Raises:
-        ConfigError: the Inception is to see more than there are, or there are no classes to tell apart.
+        ConfigError: the set has fewer images, or no classes although a metric needs them.
     """
     split = config.metrics.reference_split
     reference = training_set if split == "train" else load_images(config, split)
@@ -103,7 +109,7 @@ def real_images(
 
 
 def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Tensor]:
-    """`count` images of a set and their labels, chosen at random but alike for every run; all of them for None.
+    """`count` random images of a set and their labels, the same for every run; all of them for None.
 
     Raises:
         ConfigError: the set has fewer.

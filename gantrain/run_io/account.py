@@ -1,4 +1,4 @@
-"""What was run, as Markdown for TensorBoard's TEXT."""
+"""Description of a run in Markdown, for TensorBoard's TEXT tab."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from gantrain.objectives.table import NOTATION, discriminator_rows, generator_ro
 
 
 def account_of(config: Config, *, words: Sequence[str], commit: str | None, warnings: Sequence[str]) -> str:
-    """The pair with its formulas, what warns of it, and the keys that differ from the defaults.
+    """The objective with its formulas, warnings, the command, and the keys that differ from the defaults.
 
     Args:
         config: the run's.
-        words: `key=value`, as they were asked for.
+        words: `key=value` words of the command line.
         commit: of the checkout.
-        warnings: what is known to go wrong with the configuration.
+        warnings: known problems of the configuration.
     """
     objective = config.loss.make()
     disc = next(row for row in discriminator_rows() if row[0] == objective.disc)

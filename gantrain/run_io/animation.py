@@ -1,4 +1,4 @@
-"""Moving pictures: GIF by Pillow, MP4 by the ffmpeg that imageio-ffmpeg brings. Small frames are enlarged."""
+"""Animations: GIF with Pillow, MP4 with imageio-ffmpeg. Small frames are enlarged."""
 
 import math
 from collections.abc import Iterable
@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 240
-"""Pixels that a frame's longer side has at least; a whole factor enlarges what is smaller."""
+"""Minimum of a frame's longer side in pixels; smaller frames are enlarged by an integer factor."""
 PALETTE_FRAMES = 16
 
 
 def save_gif(frames: Iterable[Tensor], path: Path, fps: int) -> None:
-    """Frames (3, H, W) in [0, 1] as a GIF that repeats for ever; `fps` divides 100, a GIF's unit of time."""
+    """Writes frames (3, H, W) in [0, 1] as an endless GIF; `fps` must divide 100, since a GIF counts 1/100 s."""
     from PIL import Image
 
     assert 100 % fps == 0, fps
     small = [_as_bytes(frame) for frame in frames]
-    # One palette for all and no dithering: otherwise what does not change would flicker.
+    # One palette for all frames and no dithering, or constant regions would flicker.
     palette = Image.fromarray(torch.cat(small[:: math.ceil(len(small) / PALETTE_FRAMES)]).numpy()).quantize(256)
     pictures = []
     for frame in small:
@@ -31,11 +31,11 @@ def save_gif(frames: Iterable[Tensor], path: Path, fps: int) -> None:
 
 
 def save_mp4(frames: Iterable[Tensor], path: Path, fps: int) -> None:
-    """Frames (3, H, W) in [0, 1] as H.264, which wants even sides: a white line is added where one is odd.
+    """Writes frames (3, H, W) in [0, 1] as H.264; odd sides are padded with a white line.
 
     Raises:
-        ModuleNotFoundError: there is no imageio-ffmpeg.
-        RuntimeError: there is no ffmpeg.
+        ModuleNotFoundError: imageio-ffmpeg is not installed.
+        RuntimeError: ffmpeg is missing.
     """
     import imageio_ffmpeg
 

@@ -1,8 +1,7 @@
-"""A run's row in TensorBoard's HPARAMS: few columns, the same in all runs of a sweep, from the first step on.
+"""A run's row in TensorBoard's HPARAMS tab, with the same few columns in all runs of a sweep.
 
-TensorBoard takes the columns of all rows from one run, whichever it meets first. So each run names those that its
-whole sweep has, and gives the values of every key for whatever columns another run has named. The figures are read
-live from the scalars `metric/*` and `best/*`: a run that fails has what it reached.
+TensorBoard takes the columns of all rows from the run that it reads first. So each run names the columns of its sweep,
+and gives the values of every key. Metrics are read from the scalars `metric/*` and `best/*` while the run trains.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,31 +41,31 @@ ALWAYS = (
 )
 """Columns of every run."""
 USUALLY_FIRST = (OBJECTIVE, "data.name", "model.name", "schedule.steps", "seed")
-"""TensorBoard shows five columns until more are asked for: those of runs that are in no sweep."""
+"""The columns that TensorBoard shows at first, for single runs."""
 NEVER = {"name", *MAY_CHANGE_ON_RESUME} - {"schedule.steps"}
 """Keys that do not make one experiment another, as those of the sections `paper`, `sweep` and `hydra` do not."""
 FIGURES_SHOWN = 4
-"""Figures with a column for the last and one for the best; all others are among the scalars."""
+"""Metrics with one column for the latest and one for the best value; the others are only among the scalars."""
 
 
 def row(config: Config, overrides: Sequence[str], *, of_sweep: Sequence[str] | None, time: float) -> list[Summary]:
-    """What a run says of itself at its start.
+    """Summaries with the run's hyperparameters, written at its start.
 
     Args:
         config: the run's.
-        overrides: `key=value` words that were asked for; groups such as `optimizer=ttur` too.
-        of_sweep: the words of the sweep that it is one of, [] where they are not known; None for a run by itself.
-            A sweep's runs have columns for the keys that it varies, others for what differs from the defaults.
+        overrides: `key=value` words of the command line, including groups such as `optimizer=ttur`.
+        of_sweep: words of its sweep, [] if unknown; None for a single run. Runs of a sweep have columns for the keys
+            that it varies, single runs for those that differ from the defaults.
         time: of the start, seconds since 1970.
     """
-    values = {key: value for key, value in flatten(to_dict(config)).items() if _is_told(key)}
+    values = {key: value for key, value in flatten(to_dict(config)).items() if _is_shown(key)}
     varied = [word for word in overrides if "=" in word and word not in (of_sweep or ())]
     defaults = {key: default for key, default, _ in options()}
     asked = {}
     for word in varied:
         key, _, text = word.lstrip("+").partition("=")
         asked[f"{key}.name" if f"{key}.name" in values else key] = text  # data=digits is data.name=digits
-    values = {key: text for key, text in asked.items() if _is_told(key)} | values
+    values = {key: text for key, text in asked.items() if _is_shown(key)} | values
     if of_sweep is None:
         first = set(USUALLY_FIRST)
         columns = [key for key, value in values.items() if key not in defaults or value != defaults[key]]
@@ -88,18 +87,18 @@ def row(config: Config, overrides: Sequence[str], *, of_sweep: Sequence[str] | N
 
 
 def end(state: str, time: float) -> Summary:
-    """How a run ended: one of `logs.status.STATES`; TensorBoard knows success and failure alone."""
+    """Summary of how a run ended; TensorBoard distinguishes success and failure only."""
     status = STATUS_SUCCESS if state in (FINISHED, PRUNED) else STATUS_FAILURE
     info = SessionEndInfo(status=status, end_time_secs=time)
     return _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
 
 
-def _is_told(key: str) -> bool:
+def _is_shown(key: str) -> bool:
     return key not in NEVER and key.partition(".")[0] not in ("paper", "sweep", "hydra", "hydra/sweeper")
 
 
 def _value(value: Any, *, nullable: bool) -> Value:
-    """As TensorBoard sorts it: a key that may be null is text in every run."""
+    """A value in the type that TensorBoard sorts it by; a key that may be null is text in every run."""
     if isinstance(value, bool):
         return Value(bool_value=value)
     if isinstance(value, int | float) and not nullable:

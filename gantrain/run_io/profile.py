@@ -1,4 +1,4 @@
-"""A trace of a few iterations, for Perfetto and TensorBoard's profiler."""
+"""A profiler trace of a few steps, for Perfetto and TensorBoard's profiler."""
 
 import time
 from pathlib import Path
@@ -8,20 +8,20 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 FOLDER = "profile"
 PROFILED, WARM_UP, BEFORE = 10, 2, 20
-"""Iterations in the trace, those that the profiler is warmed up with, and those before them, in which graphs are
-captured and kernels compiled."""
+"""Steps in the trace, warm-up steps of the profiler, and steps before these, in which graphs are captured and kernels
+compiled."""
 
 
 class Profile:
-    """Watches iterations and writes RUN/profile/iterations.pt.trace.json once; changes no number of a run.
+    """Writes RUN/profile/iterations.pt.trace.json once; changes no result of a run.
 
     Attributes:
         path: of the trace; None until it is written.
-        seconds: what the iterations that it watched took, with writing.
+        seconds: duration of the profiled steps, including writing.
     """
 
     def __init__(self, folder: Path, device: torch.device, *, steps: int) -> None:
-        """Begins after the first iterations of a run of `steps`, at once in a short one."""
+        """Starts the profiler; in a run of few `steps` the trace begins at once."""
         self.path: Path | None = None
         self._folder = folder / FOLDER
         before = BEFORE if steps >= 2 * (BEFORE + WARM_UP + PROFILED) else 0
@@ -35,7 +35,7 @@ class Profile:
         self.seconds = 0.0
 
     def step(self) -> None:
-        """An iteration is over."""
+        """Marks the end of a step."""
         if self._open:
             self._profiler.step()
             self._left -= 1
@@ -45,7 +45,7 @@ class Profile:
                 self.close()
 
     def close(self) -> None:
-        """Ends the profiler; a trace that has begun is written."""
+        """Stops the profiler; a trace that has begun is written."""
         if self._open:
             self._open = False
             self._profiler.stop()
@@ -54,7 +54,7 @@ class Profile:
         if self.path is not None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / "iterations.pt.trace.json"  # the name that TensorBoard's plugin looks for
+        path = self._folder / "iterations.pt.trace.json"  # the suffix that TensorBoard's plugin expects
         part = path.with_name(f".{path.name}.part")
         found.export_chrome_trace(str(part))
         part.replace(path)

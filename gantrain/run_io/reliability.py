@@ -1,4 +1,4 @@
-"""D's reliability curve as a small picture, drawn in a millisecond."""
+"""D's reliability curve as a small picture."""
 
 import torch
 from torch import Tensor
@@ -10,9 +10,9 @@ BARS, LINE, EMPTY = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0), (1.0, 1.0, 1.0)  # Oka
 
 
 def draw_reliability(curve: Reliability) -> Tensor:
-    """Floats (3, H, W) in [0, 1]: a bar a bin from D = 0 to D = 1, as high as its share of real examples.
+    """Floats (3, H, W) in [0, 1]: one bar per bin of D from 0 to 1, whose height is the bin's share of real examples.
 
-    The line is the diagonal of a calibrated D; bars are paler the fewer examples they stand for, and empty bins white.
+    The line is the diagonal of a calibrated D. Bars of few examples are pale, empty bins white.
     """
     side = CELL * len(curve.counts)
     picture = torch.tensor(EMPTY).view(3, 1, 1).repeat(1, side, side)

@@ -1,7 +1,4 @@
-"""What runs have left on disk, read back: for reports, comparisons, live views and sweeps.
-
-Nothing here needs the run to be finished, or to lie where it was made.
-"""
+"""Reads run folders, for reports, `watch` and sweeps; runs may be unfinished and may have been moved."""
 
 import json
 import os
@@ -20,22 +17,22 @@ from gantrain.run_io.run_folder import CONFIG, JOB, REASON, RUN, SAMPLES
 from gantrain.run_io.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
 BROKEN = "broken"
-"""The state of a run whose process is gone without a word, as after a SIGKILL."""
+"""State of a run whose process has ended without writing one, for example after SIGKILL."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as it lies on disk.
+    """A run folder's content.
 
     Attributes:
-        folder: where it lies now.
-        config: its configuration, flat with dotted keys; of a run that was refused, the one that was asked for.
-        overrides: what was asked for on the command line, as `key=value` words; those of this run alone in a sweep.
-        job: its number in its sweep; None for a run by itself.
-        status: how it stands.
-        state: one of `logs.status.STATES`, or `broken`.
+        folder: the run's folder.
+        config: its configuration, flat with dotted keys; for a run that was refused, the requested one.
+        overrides: `key=value` words of the command line; in a sweep those of this job.
+        job: its number in its sweep; None for a single run.
+        status: content of status.json.
+        state: one of `status.STATES`, or `broken`.
         reason: why it failed, or was stopped, pruned or skipped.
-        starts: versions, commit, machine and command of each start.
+        starts: versions, commit, device and command of each start.
         rows: of metrics.jsonl, in order.
     """
 
@@ -51,16 +48,16 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.folder.name
 
     def series(self, name: str, kind: str = "train") -> list[tuple[int, float]]:
-        """A scalar over the steps, from rows of kind `train` or `diagnostic`, without what was not finite."""
+        """(step, value) of a scalar in rows of kind `train` or `diagnostic`, without values that are not finite."""
         return [(row["step"], row[name]) for row in self.rows if row["kind"] == kind and row.get(name) is not None]
 
     @cached_property
     def measured(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows of kind `metric` by figure and network, e.g. `fid_ema`; each has step, value and protocol."""
+        """Rows of kind `metric` by name and network, e.g. `fid_ema`; each has step, value and protocol."""
         found: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows:
             if row["kind"] == "metric":
@@ -69,45 +66,47 @@ class RunRecord:
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """The rows of kind `doctor`: name, step, evidence, advice."""
+        """Rows of kind `doctor`: name, step, evidence, advice."""
         return [row for row in self.rows if row["kind"] == "doctor"]
 
     @cached_property
     def grids(self) -> dict[int, Path]:
-        """Pictures of samples by step, of the same z."""
+        """Sample grids by step."""
         found = {p for p in (self.folder / SAMPLES).glob("*.png") if re.fullmatch(r"\d+", p.stem)}
         return {int(path.stem): path for path in sorted(found)}
 
 
 def find_runs(places: Iterable[Path]) -> list[Path]:
-    """The folders of runs at or under these places, each once, in the order of their names.
+    """Folders of the runs in these folders, at any depth, each once and sorted.
 
     Raises:
-        RunFolderError: a place that is not there, or none holds a run.
+        RunFolderError: a folder does not exist, or none holds a run.
     """
     found: dict[Path, None] = {}
     places = list(places)
     for place in places:
         if not os.path.isdir(place):
-            raise RunFolderError(f"{str(place)!r} is no folder; give a run's, a sweep's, or one that holds some")
+            raise RunFolderError(
+                f"{str(place)!r} is not a folder; give that of a run, of a sweep, or one that contains them"
+            )
         inside = []
         for folder, folders, files in os.walk(place):
             if CONFIG in files or JOB in files:
-                folders.clear()  # a run holds no other
+                folders.clear()  # a run's folder contains no other run
                 inside.append(Path(folder))
             folders[:] = [name for name in folders if not name.startswith(".")]
         found |= dict.fromkeys(sorted(inside))
     if not found:
         names = ", ".join(repr(str(place)) for place in places)
-        raise RunFolderError(f"no run lies in {names}; python -m gantrain trains one into outputs/")
+        raise RunFolderError(f"no run in {names}; python -m gantrain trains one into outputs/")
     return list(found)
 
 
 def read_run(folder: Path) -> RunRecord:
-    """A run from its folder.
+    """Reads a run's folder.
 
     Raises:
-        RunFolderError: a file of it is damaged; the message says which.
+        RunFolderError: a file is damaged; the message names it.
     """
     job = _json(folder / JOB, dict) or {}
     if not _is_job(job):
@@ -118,7 +117,7 @@ def read_run(folder: Path) -> RunRecord:
         raise _damaged(folder / CONFIG, error) from None
     starts = _json(folder / RUN, list) or []
     if not all(isinstance(start, dict) for start in starts):
-        raise _damaged(folder / RUN, TypeError("it holds something beside starts"))
+        raise _damaged(folder / RUN, TypeError("an entry is not an object"))
     rows = read_rows(folder / METRICS) if (folder / METRICS).is_file() else []
     status = read_status(folder) or _status_of_rows(config, rows)
     state = state_of(status)
@@ -145,7 +144,7 @@ def _is_job(job: dict[str, Any]) -> bool:
 
 
 def state_of(status: Status) -> str:
-    """What it tells, or `broken`: its process is gone."""
+    """The status's state, or `broken` if its process has ended."""
     return BROKEN if status.state == RUNNING and not status.is_alive else status.state
 
 
@@ -182,7 +181,7 @@ def _json(path: Path, kind: type) -> Any:
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, kind):
-        raise _damaged(path, TypeError(f"it holds no {kind.__name__}"))
+        raise _damaged(path, TypeError(f"not a {kind.__name__}"))
     return content
 
 

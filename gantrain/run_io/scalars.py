@@ -1,4 +1,4 @@
-"""Scalars of an interval of training, computed from what its iterations recorded."""
+"""Scalars of an interval of training, computed from the step buffer."""
 
 import dataclasses
 import math
@@ -20,23 +20,22 @@ def pair_scalars(
     d_updates: int,
     notes: dict[str, Tensor],
 ) -> dict[str, float]:
-    """The scalars that a run logs; waits for the device.
+    """The scalars that a run logs; copies them from the device.
 
     Args:
         objective: the pair.
         real: v on real images in the discriminator step, (steps, batch).
         fake: v on the same step's fakes.
         generated: v on the generator step's fakes, after the discriminator's update.
-        updates: loss and gradient norm of each update, (k + 1, steps, 2), the generator's last; 0 where an
-            iteration made fewer than k.
-        d_updates: how many discriminator updates there were.
-        notes: (steps,) of other scalars by name, NaN where there was none; those without any are left out.
+        updates: loss and gradient norm of each update, (k + 1, steps, 2), the generator's last; 0 for updates that a
+            step did not make.
+        d_updates: number of discriminator updates.
+        notes: (steps,) of other scalars by name, NaN at steps without a value; those without any value are omitted.
 
     Returns:
-        Means over the interval. `D/real` and `D/fake` are σ(log r), the probability that D gives to
-        "real"; they, `log_ratio` and `ratio` are there for discriminators that estimate a ratio.
-        `ratio/E_p[r]` and `ratio/E_q[1/r]` are 1 for a calibrated ratio. All are of the ratio before
-        `max_log_ratio`, whose share of bound examples is `log_ratio/clipped`.
+        Means over the interval. `D/real` and `D/fake` are σ(log r), D's probability of "real"; they, `log_ratio` and
+        `ratio` exist for discriminators that estimate a ratio. `ratio/E_p[r]` and `ratio/E_q[1/r]` are 1 for a
+        calibrated ratio. All use the ratio before `max_log_ratio`, which clips the share `log_ratio/clipped`.
     """
     of_d, of_g = updates[:-1].sum(dim=(0, 1)) / d_updates, updates[-1].mean(dim=0)
     found = {
@@ -54,7 +53,7 @@ def pair_scalars(
     elif objective.needs_real_logits:
         found["accuracy"] = (real > fake).float().mean()
     if objective.has_log_ratio:
-        unbounded = dataclasses.replace(objective, max_log_ratio=None)  # a bound would hide the ratio's drift
+        unbounded = dataclasses.replace(objective, max_log_ratio=None)  # the bound would hide a drift of the ratio
         on_real, on_fake, on_generated = (unbounded.log_ratio(v) for v in (real, fake, generated))
         found |= {
             "D/real": _mean(torch.sigmoid(on_real)),
@@ -79,7 +78,7 @@ def pair_scalars(
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Mean over the values that exist: pearson's logits below -2 stand for no ratio."""
+    """Mean without NaN, since pearson's logits below -2 correspond to no ratio."""
     return values.nanmean()
 
 

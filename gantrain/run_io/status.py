@@ -1,4 +1,4 @@
-"""How a run stands, in one small file that is always whole: what reports, watchers and sweeps read of a live run."""
+"""status.json: the state of a run, which reports, `watch` and sweeps read while it trains."""
 
 import dataclasses
 import json
@@ -21,28 +21,28 @@ RUNNING, FINISHED, STOPPED, PRUNED, SKIPPED, FAILED, INTERRUPTED = STATES = (
     "failed",
     "interrupted",
 )
-"""`stopped` is by the doctor, `pruned` and `skipped` by a sweep; a killed run still says `running`: see `is_alive`."""
+"""`stopped` by the doctor, `pruned` and `skipped` by a sweep. A killed run still has `running`, see `is_alive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
         state: one of `STATES`.
         step: generator steps done.
-        steps: generator steps asked for.
+        steps: generator steps of the complete run.
         images: real images that D has seen.
-        seconds: of training, over all starts of the run; measuring, grids and checkpoints are not in it.
-        images_per_second: real images that reached D a second, since the last start.
-        figures: the last measurement of each metric, by name and network, e.g. `fid_ema`.
-        best: of the first metric: name, headline, value and step.
-        findings: what the doctor has told.
-        reason: why the doctor or a sweep ended it; of a failure error.txt tells.
-        value: what a sweep that optimizes is told of the run; None without.
+        seconds: training time over all starts of the run, without evaluation, grids and checkpoints.
+        images_per_second: real images that D has seen per second of training time, since the last start.
+        metric_values: latest value of each metric, by name and network, e.g. `fid_ema`.
+        best: name, headline, value and step of the best evaluation by the first metric; {} without one.
+        findings: names of the doctor's findings.
+        reason: why the doctor or a sweep ended it; the reason of a failure is in error.txt.
+        value: the value that an optimizing sweep reads; None without one.
         time: when this was written, seconds since 1970.
-        host: where the process runs.
-        pid: its number there.
+        host: of the process.
+        pid: of the process.
     """
 
     state: str
@@ -62,7 +62,7 @@ class Status:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process that wrote it is there; of another host's it is not known, and taken to be."""
+        """Whether a running run's process exists; assumed for processes of other hosts."""
         if self.state != RUNNING:
             return False
         if self.host != socket.gethostname():
@@ -73,19 +73,19 @@ class Status:
             return False
         except PermissionError:
             return True
-        except OverflowError:  # no number of a process
+        except OverflowError:  # not a process id
             return False
         return True
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Writes status.json with this process and the present time, whole or not at all."""
+    """Writes status.json atomically, with this process and the current time."""
     present = dataclasses.replace(status, time=time.time(), host=socket.gethostname(), pid=os.getpid())
     replace_text(folder / STATUS, json.dumps(dataclasses.asdict(present)) + "\n", durable=False)
 
 
 def read_status(folder: Path) -> Status | None:
-    """The folder's status.json; None where there is none that can be read."""
+    """Reads status.json; None if it does not exist or cannot be read."""
     try:
         content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
         known = {f.name for f in dataclasses.fields(Status)}
@@ -96,7 +96,7 @@ def read_status(folder: Path) -> Status | None:
 
 
 def _is_sound(status: Status) -> bool:
-    """Whether each field has its type, so that readers need not ask."""
+    """Whether each field has its type."""
     counts = (status.step, status.steps, status.images, status.pid)
     times = (status.seconds, status.images_per_second, status.time)
     best = status.best
@@ -117,11 +117,11 @@ def _is_sound(status: Status) -> bool:
 
 
 def _is_real(value: object) -> bool:
-    """A number that a float holds, NaN and the infinite ones too."""
+    """Whether it is a number that a float can hold, including NaN and infinity."""
     return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
 
 
 def mark(folder: Path, state: str, *, value: float | None = None) -> None:
-    """Changes the state that status.json tells, and keeps the rest of it."""
+    """Changes the state in status.json and keeps its other fields."""
     before = read_status(folder) or Status(state=state)
     write_status(folder, dataclasses.replace(before, state=state, value=before.value if value is None else value))

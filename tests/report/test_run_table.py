@@ -77,7 +77,7 @@ def test_means_over_seeds_use_finished_runs_and_the_first_network() -> None:
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="no run lies in"):
+    with pytest.raises(RunFolderError, match="no run in"):
         find_runs([tmp_path])
     with pytest.raises(RunFolderError, match="is no folder"):
         find_runs([tmp_path / "nowhere"])
