@@ -1,7 +1,10 @@
-"""Scalars against hand computation; the files and lines that a run writes."""
+"""Scalars against hand computation, and the files that a run writes."""
 
 import json
+import logging
 import math
+import shutil
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
+from gantrain import builders
 from gantrain.metrics.metric import MetricValue
 from gantrain.objectives import make_objective
 from gantrain.run_io import progress as progress_module
-from gantrain.run_io.metrics_jsonl import RunFolderError, read_rows
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError, read_rows
 from gantrain.run_io.progress import Progress
-from gantrain.run_io.run_folder import RunFolder, read_content
+from gantrain.run_io.run_folder import RunFolder, check_free_space, read_content
 from gantrain.run_io.scalars import pair_scalars
+from tests.conftest import compose
 
 REAL = torch.tensor([[1.0, -0.5], [2.0, 0.25]])
 FAKE = torch.tensor([[-1.0, 0.5], [-2.0, -0.25]])
@@ -67,7 +72,7 @@ def test_scalars_of_a_gan_discriminator_by_hand() -> None:
         assert found[name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_scalars_read_other_discriminators_in_their_own_terms() -> None:
+def test_scalars_of_other_discriminators() -> None:
     kl = scalars(disc="kl")
     assert kl["log_ratio/real"] == pytest.approx(float(REAL.mean()) - 1)
     assert kl["accuracy"] == pytest.approx((1 / 4 + 4 / 4) / 2)  # the boundary lies at v = 1
@@ -80,32 +85,26 @@ def test_scalars_read_other_discriminators_in_their_own_terms() -> None:
     assert bounded["log_ratio/real"] == pytest.approx(float(REAL.mean()))  # a bound must not hide the drift
 
 
-def test_pearson_logits_without_a_ratio_are_counted_and_left_out_of_means() -> None:
+def test_pearson_logits_without_a_ratio_are_counted_and_excluded_from_means() -> None:
     found = scalars(disc="pearson")
     defined = np.log1p(np.array([-1.0, 0.5, -0.25]) / 2)
-    # v = -2 is r = 0: its logarithm is -inf, and stands in the mean as such
+    # v = -2 is r = 0, whose logarithm is -inf
     assert found["log_ratio/fake"] == -math.inf
     assert found["ratio/E_p[r]"] == pytest.approx(np.append(np.exp(defined), 0).mean())
     assert found["log_ratio/undefined"] == pytest.approx(1 / 12)  # the generated -3
 
 
-def test_rows_are_json_and_resuming_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+def test_rows_are_json_and_resuming_drops_those_after_the_checkpoint(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", {"seed": 0}, "cpu")
     folder.scalars(1, {"loss": 1.5, "log": -math.inf})
     folder.measurements(2, "ema", [MetricValue("fid", 12.5, {"samples": 10})])
     folder.scalars(3, {"loss": 3.0})
     folder.close()
-    path = tmp_path / "run" / "metrics.jsonl"
-    with path.open("a") as file:
-        file.write('{"step": 4, "cut o')
+    path = tmp_path / "run" / METRICS
     rows = read_rows(path)
+    assert len(rows) == 3
     assert rows[0] == {"step": 1, "kind": "train", "loss": 1.5, "log": None}
     assert rows[1]["protocol"] == {"samples": 10, "network": "ema", "step": 2}
-    assert len(rows) == 2 + 1
-    damaged = tmp_path / "damaged.jsonl"
-    damaged.write_text('{"step": 1, "kind": "train"}\n{"st\n{"step": 3, "kind": "train"}\n')
-    with pytest.raises(RunFolderError, match="damaged in line 2 of 3"):
-        read_rows(damaged)
     resumed = RunFolder(tmp_path / "run", {"seed": 0}, "cpu", resume_step=2)
     resumed.scalars(3, {"loss": 30.0})
     resumed.close()
@@ -114,23 +113,7 @@ def test_rows_are_json_and_resuming_drops_what_came_after_the_checkpoint(tmp_pat
     assert [start["resumed_at_step"] for start in starts] == [None, 2]
 
 
-@pytest.mark.parametrize(("seconds", "warns"), [(100.0, True), (0.001, False)])
-def test_a_slow_run_on_a_cpu_says_so_after_its_first_steps(
-    seconds: float, warns: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: clock[0])
-    with Progress(first=0, steps=1000, images=lambda step: 64 * step, warn_slow=True) as bar:
-        for step in range(1, 21):
-            clock[0] += seconds
-            bar.advance(step)
-        assert bar.images_per_second(20) == pytest.approx(64 / seconds)
-    text = capsys.readouterr().err
-    assert ("27.8 hours on this CPU" in text) == warns
-    assert ("experiment=demo" in text) == warns
-
-
-def test_resuming_drops_what_its_own_killed_writes_left_and_no_other(tmp_path: Path) -> None:
+def test_resuming_removes_temporary_files_of_the_run_only(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", {"seed": 1}, "cpu")
     folder.close()
     own = [folder.path / ".last.pt.x.part", folder.path / ".config.yaml.part", folder.samples / ".training.part.gif"]
@@ -143,10 +126,55 @@ def test_resuming_drops_what_its_own_killed_writes_left_and_no_other(tmp_path: P
     assert all(path.exists() for path in others)
 
 
-def test_an_animation_of_many_pictures_is_thinned_and_ends_with_the_last(tmp_path: Path) -> None:
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, asked = Usage(10**12, 0, 4_000_000), []
+
+    def disk_usage(path: Path) -> Usage:
+        asked.append(path)
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    check_free_space(tmp_path / "a" / "b", 1_000_000, 4)
+    with pytest.raises(RunFolderError, match=r"checkpoints take 8 MB.* has 4 MB free; make room, .*hydra\.run\.dir"):
+        check_free_space(tmp_path / "a" / "b", 2_000_000, 4)
+    assert asked == [tmp_path, tmp_path], "the folder itself does not exist yet"
+    usage = Usage(0, 0, 0)  # a file system that reports no size
+    check_free_space(tmp_path, 10**15, 4)
+
+
+def test_a_run_without_room_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 1000))
+    words = ("data=ring", "model=mlp", "model.width=8", "metrics=none", "schedule.steps=2", "device=cpu")
+    with pytest.raises(RunFolderError, match="0 MB free"):
+        builders.run(compose(*words), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("seconds", "warns"), [(100.0, True), (0.001, False)])
+def test_a_slow_run_on_a_cpu_warns_after_its_first_steps(
+    seconds: float, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: clock[0])
+    with caplog.at_level(logging.INFO), Progress(first=0, steps=40, images=lambda s: 64 * s, warn_slow=True) as bar:
+        for step in range(1, 21):
+            clock[0] += 100 * seconds
+            bar.advance(step)
+            with bar.paused():
+                clock[0] += 7
+        assert bar.training_seconds() == pytest.approx(20 * 100 * seconds)
+        assert bar.images_per_second(20) == pytest.approx(64 / (100 * seconds))
+    assert ("this CPU; smaller things to try: experiment=demo" in caplog.text) == warns
+    assert ("step 20/40  " in caplog.text) == warns, "a line every 15 seconds without a terminal"
+
+
+def test_an_animation_of_many_grids_is_thinned_and_ends_with_the_last(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", {"seed": 1}, "cpu")
     for step in range(401):
-        folder.grid(step, torch.full((3, 4, 4), step / 400), f"{step:07d}")
+        Image.new("L", (4, 4), round(255 * step / 400)).save(folder.samples / f"{step:07d}.png")
     path = folder.animate()
     folder.close()
     assert path is not None
@@ -157,6 +185,6 @@ def test_an_animation_of_many_pictures_is_thinned_and_ends_with_the_last(tmp_pat
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "[]", "\0", ""])
-def test_json_that_cannot_be_read_is_as_if_it_were_not_there(text: str, tmp_path: Path) -> None:
+def test_damaged_json_is_read_as_empty(text: str, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(text)
     assert read_content(tmp_path / "job.json") == {}
