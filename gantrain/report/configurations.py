@@ -7,7 +7,8 @@ from typing import Any
 
 from gantrain.formatting import as_word
 from gantrain.report.markup import Section, render
-from gantrain.report.run_table import RunTable, common_config, seed_of
+from gantrain.report.run_groups import common_config, seed_of
+from gantrain.report.run_table import RunTable
 from gantrain.report.styles import line_of, short_labels
 from gantrain.run_io.run_folder import SWEEP, read_content
 from gantrain.run_io.run_reader import RunRecord

@@ -11,7 +11,8 @@ from typing import Any
 from gantrain.report.formatting import base_of, direction, lower_is_better, named
 from gantrain.report.learning_curves import MOST_POINTS, Series, cost_at, learning_curves
 from gantrain.report.markup import Section, as_json, render, source
-from gantrain.report.run_table import RunTable, seed_of
+from gantrain.report.run_groups import seed_of
+from gantrain.report.run_table import RunTable
 from gantrain.report.styles import line_of, short_labels
 from gantrain.run_io.run_reader import RunRecord
 

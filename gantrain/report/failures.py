@@ -1,7 +1,8 @@
 """Which runs did not finish, and why; what the doctor found."""
 
 from gantrain.report.markup import Section, render
-from gantrain.report.run_table import RunGroup, RunTable, first_line, folder_names, seed_of
+from gantrain.report.run_groups import RunGroup, seed_of
+from gantrain.report.run_table import RunTable, first_line, folder_names
 from gantrain.run_io.run_reader import BROKEN, RunRecord
 from gantrain.run_io.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 

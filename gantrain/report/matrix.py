@@ -12,7 +12,8 @@ from gantrain.objectives import ObjectiveError, discriminator_names, generator_n
 from gantrain.report.formatting import SeedMean, counted, direction, lower_is_better, mean_and_std, number, title_of
 from gantrain.report.gradient_positions import objective_of
 from gantrain.report.markup import Section, render, source
-from gantrain.report.run_table import BEST, LAST, RunGroup, RunTable, first_line, value_of
+from gantrain.report.run_groups import RunGroup, value_of
+from gantrain.report.run_table import BEST, LAST, RunTable, first_line
 from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantrain.formatting import as_word
-from gantrain.objectives import discriminator_names, generators_for
 from gantrain.report.formatting import DIVERSITY, SeedMean, lower_is_better
+from gantrain.report.run_groups import RunGroup, canonical, is_varied, requested_words, seed_of, value_of
 from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
 
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BEST, LAST = "best", "last"
-NOT_VARIED = ("seed", "name", "device", "resume", "data.root", "metrics.inception_weights")
-NOT_VARIED_SECTIONS = ("sweep", "paper", "log")
-"""Keys and sections in which runs of one group may differ."""
-ORDERS = ("loss.alpha_disc", "loss.alpha_gen")
-"""Null for every objective without an order; labels leave them out then."""
 DATA_KEYS = ("data.name", "data.image_size", "data.means", "data.stds", "data.weights")
 """Configuration keys that are part of a metric's protocol."""
 NOT_PROTOCOL = (
@@ -33,37 +27,6 @@ NOT_PROTOCOL = (
 )
 """Fields of a measurement's protocol that are results or follow from other fields."""
 METRIC_COLUMNS = ("run", "metric", "name", "network", "primary", "step", "value", "protocol")
-
-
-@dataclass(frozen=True)
-class RunGroup:
-    """Runs whose configurations are equal but for the seed.
-
-    Attributes:
-        values: of each varied key; None where the configuration is missing.
-        runs: ordered by seed.
-        replicates: one run per seed: the finished one, else the one with most steps, else the latest. A repeated seed
-            is not an independent sample.
-    """
-
-    values: dict[str, Any]
-    runs: tuple[RunRecord, ...]
-    replicates: tuple[RunRecord, ...]
-
-    @property
-    def label(self) -> str:
-        """The varied keys as `key=value`; without any, the run's name less its seed."""
-        first = self.runs[0]
-        shown = {key: value for key, value in self.values.items() if key not in ORDERS or value is not None}
-        words = [f"{key}={as_word(value)}" for key, value in (shown or self.values).items()]
-        if not first.config:
-            words = _requested(first)
-        return " ".join(words) or str(first.config.get("name", first.name)).removesuffix(f"-seed{seed_of(first)}")
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds of `runs`, in order."""
-        return [seed_of(run) for run in self.runs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +138,7 @@ def group_runs(records: Sequence[RunRecord]) -> RunTable:
     words = pd.DataFrame(
         [
             {
-                key: _canonical(value_of(run, key))
+                key: canonical(value_of(run, key))
                 for key in run.config
                 if is_varied(key) or (folders and key == "data.root")
             }
@@ -185,7 +148,11 @@ def group_runs(records: Sequence[RunRecord]) -> RunTable:
     )
     known = words[[bool(run.config) for run in records]]
     varied = list(known.columns[known.nunique(dropna=False) > 1])
-    keys = words[varied].fillna("").assign(requested=[" ".join(_requested(run)) * (not run.config) for run in records])
+    keys = (
+        words[varied]
+        .fillna("")
+        .assign(requested=[" ".join(requested_words(run)) * (not run.config) for run in records])
+    )
     runs = pd.DataFrame(
         {
             "group": keys.groupby(list(keys.columns), sort=False).ngroup(),
@@ -222,36 +189,6 @@ def group_runs(records: Sequence[RunRecord]) -> RunTable:
     )
     measured = measured.astype({"value": float, "primary": bool, "step": "int64"})
     return RunTable(groups, runs, measured)
-
-
-def common_config(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The keys that have one value in all runs that have a configuration."""
-    known = [run for run in records if run.config]
-    keys = dict.fromkeys(key for run in known for key in run.config)
-    return {key: value_of(known[0], key) for key in keys if len({_canonical(value_of(run, key)) for run in known}) == 1}
-
-
-def is_varied(key: str) -> bool:
-    """Whether runs that differ in this key are of different groups."""
-    return key not in NOT_VARIED and key.partition(".")[0] not in NOT_VARIED_SECTIONS
-
-
-def value_of(run: RunRecord, key: str) -> Any:
-    """A run's value of a key, None if absent; `loss.gen=auto` as the objective that it selects."""
-    value = run.config.get(key)
-    if key == "loss.gen" and value == "auto":
-        disc = str(run.config.get("loss.disc"))
-        return generators_for(disc)[0] if disc in discriminator_names() else value
-    if key == "data.root" and isinstance(value, str):
-        return os.path.normpath(value)
-    return value
-
-
-def seed_of(run: RunRecord) -> int:
-    """The run's seed; without a configuration the one on its command line, or 0."""
-    requested = dict(word.partition("=")[::2] for word in run.overrides).get("seed", "")
-    seed = run.config.get("seed", int(requested) if requested.isdecimal() else None)
-    return seed if isinstance(seed, int) else 0
 
 
 def images_seen(run: RunRecord) -> int | None:
@@ -301,16 +238,3 @@ def _measurements(place: int, run: RunRecord) -> list[tuple[Any, ...]]:
 def _rounded(value: Any) -> Any:
     """Floats to six digits, since machines differ in the last ones."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _requested(run: RunRecord) -> list[str]:
-    return [word for word in run.overrides if is_varied(word.lstrip("+~").partition("=")[0])]
-
-
-def _canonical(value: Any) -> str:
-    """Text that is equal for equal values: 1 and 1.0 are equal, 1 and true are not, NaN equals itself."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_canonical, value))}]"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(float(value))
-    return json.dumps(value, default=str)

@@ -7,7 +7,8 @@ from typing import Any
 from gantrain.formatting import as_word
 from gantrain.report.markup import Section, as_json, render, source
 from gantrain.report.pictures import BUDGET, CODINGS, Encoded, GridSequence, encode, fit_grids, is_readable
-from gantrain.report.run_table import RunGroup, RunTable, seed_of
+from gantrain.report.run_groups import RunGroup, seed_of
+from gantrain.report.run_table import RunTable
 from gantrain.run_io.run_folder import SAMPLES
 from gantrain.run_io.run_reader import BROKEN, RunRecord
 from gantrain.run_io.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED

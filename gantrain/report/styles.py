@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gantrain.formatting import as_word
-from gantrain.report.run_table import RunGroup
+from gantrain.report.run_groups import RunGroup
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 """Okabe & Ito's colors, which any kind of color vision can distinguish; their yellow is darkened for a white page."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from gantrain.report.formatting import counted, direction, lower_is_better, mean_and_std, number, title_of
 from gantrain.report.markup import Section, render, source
-from gantrain.report.run_table import BEST, LAST, RunTable, seed_of
+from gantrain.report.run_groups import seed_of
+from gantrain.report.run_table import BEST, LAST, RunTable
 from gantrain.report.significance import LEVEL, Difference, holm, welch
 from gantrain.report.styles import line_of, short_labels
 from gantrain.run_io.status import FINISHED

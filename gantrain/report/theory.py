@@ -17,7 +17,8 @@ from gantrain.report.gradient_positions import (
     slopes_at,
 )
 from gantrain.report.markup import Section, embedded, render, source
-from gantrain.report.run_table import RunGroup, RunTable, seed_of
+from gantrain.report.run_groups import RunGroup, seed_of
+from gantrain.report.run_table import RunTable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gantrain.report.formatting import SeedMean
-from gantrain.report.run_table import RunGroup, common_config, group_runs
+from gantrain.report.run_groups import RunGroup, common_config
+from gantrain.report.run_table import group_runs
 from gantrain.run_io.metrics_jsonl import RunFolderError
 from gantrain.run_io.run_reader import RunRecord, find_runs, read_run
 from tests.report.made_records import record

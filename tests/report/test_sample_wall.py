@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.report.run_table import RunGroup, group_runs
+from gantrain.report.run_groups import RunGroup
+from gantrain.report.run_table import group_runs
 from gantrain.report.sample_wall import latents_note, make_sample_wall, plan_wall
 from gantrain.run_io.run_reader import RunRecord, find_runs, read_run
 from gantrain.run_io.status import Status
