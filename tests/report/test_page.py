@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import statistics
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def from_the_file(sweep: Path, gen: str, seed: int, name: str) -> list[float]:
     return [row["value"] for row in rows if row["kind"] == "metric" and row["name"] == name]
 
 
-def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> None:
+def test_the_tables_means_equal_those_of_the_files(sweep: Path, page: str) -> None:
     tables = Tables(page)
     found = {row["group"][0].strip(): row for row in tables.rows["by-group"]}
     assert set(found) == set(GENS)
@@ -77,7 +76,7 @@ def test_the_table_holds_means_of_what_the_files_say(sweep: Path, page: str) -> 
     assert found["rkl"]["states"][0] == "1 pruned, 2 finished"
 
 
-def test_the_rows_of_runs_hold_the_figures_of_each(sweep: Path, page: str) -> None:
+def test_rows_of_runs_equal_the_files(sweep: Path, page: str) -> None:
     rows = Tables(page).rows["by-run"]
     assert len(rows) == len(GENS) * len(SEEDS)
     for row in rows:
@@ -90,7 +89,7 @@ def test_the_rows_of_runs_hold_the_figures_of_each(sweep: Path, page: str) -> No
         assert row["folder"][0].endswith(f"-loss.gen={gen},seed={seed}")
 
 
-def test_the_curves_hold_what_was_measured(sweep: Path, page: str) -> None:
+def test_the_curves_equal_what_was_measured(sweep: Path, page: str) -> None:
     text = re.search(r'<script type="application/json" id="curves-data">(.*?)</script>', page, re.DOTALL)
     assert text is not None
     data = json.loads(text[1])
@@ -108,29 +107,29 @@ def test_the_curves_hold_what_was_measured(sweep: Path, page: str) -> None:
     assert set(data["titles"]) >= {"loss/discriminator", "D/real", "D/generated", "log_ratio/fake", "recall_ema"}
 
 
-def test_the_answer_names_the_best_its_seeds_and_whether_they_tell(sweep: Path, page: str) -> None:
+def test_the_summary_names_the_best_group_and_tests_it(sweep: Path, page: str) -> None:
     """By SciPy's own Welch test, over the seeds that finished."""
     lead = re.search(r'<p class="lead">(.*?)</p>', page, re.DOTALL)
     assert lead is not None
     best = {gen: [min(from_the_file(sweep, gen, seed, "fid")) for seed in FINISHED_SEEDS[gen]] for gen in GENS}
-    told = re.match(
+    found = re.match(
         r"loss.gen=rkl reached the best FID: ([\d.]+) ± ([\d.]+) over seeds 1, 2. "
         r"It is ahead of all others on 2 of the 2 seeds that others share \(1, 2\). "
         r"Next is loss.gen=alt, ([\d.]+) above \(95 % confidence interval ([\d.]+) to ([\d.]+)\). "
         r"By Welch's t-test over seeds, p corrected for 2 comparisons \(Holm\), it is better than alt, kl.$",
         html.unescape(lead[1]),
     )
-    assert told is not None, lead[1]
+    assert found is not None, lead[1]
     tests = {gen: stats.ttest_ind(best[gen], best["rkl"], equal_var=False) for gen in ("alt", "kl")}
     low, high = sorted(test.pvalue for test in tests.values())
     assert max(2 * low, high) < 0.05  # after Holm's correction
     interval = tests["alt"].confidence_interval(0.95)
     gap = statistics.mean(best["alt"]) - statistics.mean(best["rkl"])
     expected = (statistics.mean(best["rkl"]), statistics.stdev(best["rkl"]), gap, interval.low, interval.high)
-    assert [float(word) for word in told.groups()] == [pytest.approx(one, rel=3e-2) for one in expected]
+    assert [float(word) for word in found.groups()] == [pytest.approx(one, rel=3e-2) for one in expected]
 
 
-def test_what_went_wrong_stands_there_escaped(page: str) -> None:
+def test_failures_are_listed_and_escaped(page: str) -> None:
     part = page.partition('<section id="failures">')[2].partition("</section>")[0]
     assert "<summary>loss.gen=&lt;kl&gt; &amp; co: not finite</summary>" in part
     assert "a &lt;b&gt;second&lt;/b&gt; line" in part
@@ -140,7 +139,7 @@ def test_what_went_wrong_stands_there_escaped(page: str) -> None:
     assert "<b>second" not in page
 
 
-def test_nothing_is_fetched_from_anywhere(page: str) -> None:
+def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
     rest = without_plotly(page)
     assert len(rest) < len(page) / 2
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", rest)
@@ -148,8 +147,7 @@ def test_nothing_is_fetched_from_anywhere(page: str) -> None:
     assert "url(" not in rest
 
 
-def test_many_rows_stay_a_small_page(tmp_path: Path) -> None:
-    """Rows of scalars cost little beside plotly.js, however many there are."""
+def test_many_rows_make_a_small_page(tmp_path: Path) -> None:
     for k, of_rows in enumerate((40, 1600)):
         place = tmp_path / str(k)
         for alpha in (0.1, 0.2):
@@ -167,7 +165,7 @@ def test_many_rows_stay_a_small_page(tmp_path: Path) -> None:
     assert sizes[1] - sizes[0] < 2 * 6 * 300 * 12 * 2  # run_groups, scalars, points, characters, each with its steps
 
 
-def test_protocols_that_differ_are_told_and_nothing_is_marked(sweep: Path, tmp_path: Path) -> None:
+def test_different_protocols_are_reported_and_nothing_is_marked(sweep: Path, tmp_path: Path) -> None:
     mine = tmp_path / "sweep"
     shutil.copytree(sweep, mine)
     assert "Protocols differ" not in page_of(mine)
@@ -220,91 +218,55 @@ def test_odd_runs_are_reported(sweep: Path, tmp_path: Path) -> None:
     assert "still running" in page
 
 
-@pytest.mark.parametrize("measured", [{}, {"modes": lambda step: 5.0}])
-def test_a_single_run_is_reported(tmp_path: Path, measured: dict[str, object]) -> None:
-    write_run(tmp_path / "run", steps=20, every=10, measured=measured or {"train_distance": lambda step: 1.0})  # type: ignore[arg-type]
+@pytest.mark.parametrize(("metric", "directed"), [("modes", True), ("train_distance", False)])
+def test_a_single_run_is_reported(tmp_path: Path, metric: str, directed: bool) -> None:
+    write_run(tmp_path / "run", steps=20, every=10, measured={metric: lambda step: 5.0})
     page = page_of(tmp_path / "run")
     (row,) = Tables(page).rows["by-run"]
-    if measured:
-        assert row["modes last"] == ("5", "5.0")
-        assert "modes best" in row
-    else:
-        assert row["train_distance last"][1] == "1.0"
-        assert "train_distance best" not in row
-        assert "Nothing has been measured" in page
+    assert row[f"{metric} last"] == ("5", "5.0")
+    assert (f"{metric} best" in row) == directed
+    assert ("Nothing has been measured" in page) != directed
     assert not any(Tables(page).best["by-run"])
 
 
-def test_lists_that_vary_are_words(tmp_path: Path) -> None:
-    for place, policy in enumerate(("[]", "[color,cutout]")):
-        write_run(tmp_path / str(place), f"augment.policy={policy}", "seed=3", steps=20, every=10, grids=0)
-    page = page_of(tmp_path)
-    assert {row["group"][0] for row in Tables(page).rows["by-group"]} == {"[]", "[color,cutout]"}
-
-
-def test_runs_of_no_rows_at_all_are_reported(tmp_path: Path) -> None:
+def test_runs_without_rows_are_reported(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "one", steps=20, every=10, grids=0)
-    (folder / METRICS).unlink()
-    (folder / "status.json").unlink()
-    (folder / JOB).unlink()
+    for name in (METRICS, "status.json", JOB):
+        (folder / name).unlink()
     run(Options(folders=[str(tmp_path)]))
     page = (tmp_path / "report.html").read_text()
     assert 'id="curves"' not in page
     assert 'id="protocols"' not in page
-    assert "interrupted from the keyboard" in page
+    assert "0 of 1 run finished" in page
 
 
-def constant(value: float, _: int) -> float:
-    return value
-
-
-def test_a_seed_that_was_run_again_counts_once(tmp_path: Path) -> None:
-    """A deterministic run again is no second seed, and makes no spread smaller."""
-    for place, (seed, fid) in enumerate(((4, 30.0), (4, 20.0), (5, 40.0))):
-        measured = {"fid": partial(constant, fid)}
-        write_run(tmp_path / str(place), f"seed={seed}", steps=20, every=10, measured=measured, grids=0)
+def test_repeated_seeds_and_unfinished_runs_are_shown_but_not_averaged(tmp_path: Path) -> None:
+    runs = [(4, 30.0, FINISHED), (4, 20.0, FINISHED), (5, 40.0, FINISHED), (6, 10.0, PRUNED)]
+    for place, (seed, fid, state) in enumerate(runs):
+        measured = {"fid": lambda step, fid=fid: fid}
+        write_run(tmp_path / str(place), f"seed={seed}", steps=20, every=10, measured=measured, grids=0, state=state)  # type: ignore[arg-type]
     page = page_of(tmp_path)
     (row,) = Tables(page).rows["by-group"]
     assert float(row["fid best"][1] or "nan") == statistics.mean([20, 40])
-    assert row["fid best"][0].startswith(f"30 ± {statistics.stdev([20, 40]):.0f}")
-    assert len(Tables(page).rows["by-run"]) == 3
-    strip = page.partition('<section id="summary">')[2].partition("</section>")[0]
-    assert re.findall(r"<title>seed (\d): (\d+)</title>", strip) == [("4", "20"), ("5", "40")]
+    assert row["fid best"][0] == f"30 ± {statistics.stdev([20, 40]):.0f}2 of 3 seeds; 1 pruned"
+    assert len(Tables(page).rows["by-run"]) == 4
+    summary = page.partition('<section id="summary">')[2].partition("</section>")[0]
+    assert re.findall(r"<title>seed (\d): (\d+)</title>", summary) == [("4", "20"), ("5", "40"), ("6", "10")]
+    assert summary.count('fill="#fff"') == 1
 
 
-def test_a_run_on_its_way_is_shown_and_is_in_no_mean_beside_finished_ones(tmp_path: Path) -> None:
-    for seed, (fid, state) in enumerate(((30.0, FINISHED), (20.0, PRUNED), (34.0, FINISHED))):
-        measured = {"fid": partial(constant, fid)}
-        write_run(tmp_path / str(seed), f"seed={seed}", steps=20, every=10, measured=measured, grids=0, state=state)
+def test_skipped_jobs_are_listed_with_their_reason(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"00{seed}", f"seed={seed}", steps=20, every=10) for seed in range(2)]
+    mark(refuse_a_job(tmp_path / "002", like=runs[0], gen="hinge_ns"), SKIPPED)
     page = page_of(tmp_path)
-    (row,) = Tables(page).rows["by-group"]
-    assert (float(row["fid best"][1] or "nan"), float(row["fid last"][1] or "nan")) == (32, 32)
-    assert row["fid best"][0].endswith("2 of 3 seeds; 1 pruned")
-    strip = page.partition('<section id="summary">')[2].partition("</section>")[0]
-    assert re.findall(r"<title>seed (\d): (\d+)</title>", strip) == [("0", "30"), ("1", "20"), ("2", "34")]
-    assert strip.count('fill="#fff"') == 1
-    for folder in (tmp_path / "0", tmp_path / "2"):
-        shutil.rmtree(folder)
-    (row,) = Tables(page_of(tmp_path)).rows["by-group"]
-    assert float(row["fid best"][1] or "nan") == 20
-
-
-def test_what_was_skipped_is_told_with_its_reason(sweep: Path, tmp_path: Path) -> None:
-    """Beside runs with grids, so that the wall has a place for it as well."""
-    mine = tmp_path / "sweep"
-    runs = [write_run(mine / f"00{seed}", f"seed={seed}", steps=20, every=10) for seed in range(2)]
-    refused = refuse_a_job(mine / "002", like=runs[0], gen="hinge_ns")
-    mark(refused, SKIPPED)
-    page = page_of(mine)
     part = page.partition('<section id="failures">')[2].partition("</section>")[0]
     assert "2 of 3 runs finished" in part
     assert "sweep.invalid_pairs=skip" in part
     assert "loss.gen=&#39;hinge_ns&#39; needs disc=hinge" in part
     assert "skipped by the sweep, no grid" in page
-    assert {row["states"][0] for row in Tables(page).rows["by-run"]} == {"finished", "skipped"}
 
 
-def test_what_was_varied_is_in_order_without_what_is_not_known() -> None:
+def test_varied_numbers_are_sorted() -> None:
     runs = [
         *(record(str(rate), optimizer__lr_g=rate, seed=4) for rate in (1e-3, 1e-5, 1e-4)),
         record("lost", config={}, overrides=("data=nonesuch",), state="failed"),
