@@ -1,5 +1,8 @@
-"""Shared helpers: composed configurations, tiny runs, and data that are looked for, never downloaded."""
+"""Shared helpers: composed configurations, tiny runs, and data that is looked for but never downloaded."""
 
+import contextlib
+import ctypes
+import gc
 import importlib.util
 import logging
 import os
@@ -23,7 +26,7 @@ torch.set_num_threads(1)
 
 RESTORER = REPOSITORY.parent / "shared" / "tools" / "cifar10"
 
-# A run of seconds: narrow networks, few images in a grid, modes of few samples.
+# A run of a few seconds: narrow networks, few images in a grid, few samples for the metrics.
 TINY = (
     "data=digits",
     "model.width=4",
@@ -43,13 +46,13 @@ def compose(*overrides: str) -> Config:
 
 
 def python_path() -> str:
-    """The checkout before whatever the environment names already."""
+    """PYTHONPATH with the checkout first."""
     return os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every test has its own cache, torch settings and logging, and no run of the user's is touched."""
+    """Isolates tests: their cache, torch settings and logging handlers; the user's data and weights are not used."""
     for name in ("GANTRAIN_DATA", "GANTRAIN_INCEPTION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -57,11 +60,24 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     log = logging.getLogger()
     handlers, level = list(log.handlers), log.level
     yield
-    # A configuration that logs leaves a handler whose stream ends with the test.
+    # a run leaves handlers on streams that are closed with the test
     log.handlers[:] = handlers
     log.setLevel(level)
     torch.set_default_dtype(dtype)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory() -> Iterator[None]:
+    """Frees what a module leaves: reference cycles, compiled code, plots, and memory that the C library keeps."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
@@ -85,7 +101,7 @@ def gantrain(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Callable[..., tuple[int, str]]]:
-    """`python -m gantrain …` in this process, in a folder of its own: (exit code, stderr)."""
+    """Runs `python -m gantrain …` in this process, in an empty folder; returns exit code and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str]:
@@ -105,7 +121,7 @@ def command(
 
 @pytest.fixture(scope="session")
 def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds CIFAR-10, or a skip that says what was looked for."""
+    """A folder with CIFAR-10; skips if there is none."""
     named = _at_start("GANTRAIN_DATA")
     for candidate in (named, str(REPOSITORY / "data")):
         if candidate and _is_intact(Path(candidate)):
@@ -119,7 +135,7 @@ def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def inception_file() -> Path:
-    """The FID Inception's weights in either form, or a skip that says what was looked for."""
+    """The FID Inception's weights in either format; skips if there are none."""
     found = find_inception()
     if found is not None:
         return found
@@ -129,7 +145,7 @@ def inception_file() -> Path:
 
 
 def find_inception() -> Path | None:
-    """The FID Inception's weights in either form, None where there are none."""
+    """The FID Inception's weights in either format; None if there are none."""
     named = _at_start("GANTRAIN_INCEPTION")
     if named and Path(named).is_file():
         return Path(named)
