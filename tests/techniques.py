@@ -1,4 +1,4 @@
-"""Runs that between them have every technique; the CPU's tests and the GPU's go through them."""
+"""Tiny runs that together use every technique, for tests on a CPU and on a GPU."""
 
 from tests.conftest import TINY
 
@@ -42,11 +42,11 @@ RUNS = {
     ),
     "clipping": ("regularizer=clip", "model.d_norm=none", "loss=wasserstein", "schedule.early_d_steps=3"),
 }
-"""A run of every technique."""
+"""Overrides by name."""
 
 
 def tiny(overrides: tuple[str, ...]) -> list[str]:
-    """A run of seconds with these overrides, on the digits unless they name other data."""
+    """A run of a few seconds with these overrides, on the digits unless they name other data."""
     points = any(word.startswith("data=") for word in overrides)
     left_out = ("data=", "log.grid_images") if points else ()
     return [*(word for word in TINY if not word.startswith(left_out or "\0")), *overrides]

@@ -1,4 +1,4 @@
-"""The README's promises that can be checked by reading."""
+"""Tables, commands and links of the README and the docs."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ PLUGINS = {"joblib": "hydra_joblib_launcher", "submitit": "hydra_submitit_launch
 
 def test_the_table_of_objectives_is_current() -> None:
     done = subprocess.run([sys.executable, "-m", "scripts.readme_table", "--check"], cwd=REPOSITORY)
-    assert done.returncode == 0, "make readme writes the table anew"
+    assert done.returncode == 0, "make readme writes the table again"
     text = (REPOSITORY / "README.md").read_text()
     for name in (*discriminator_names(), *generator_names()):
         assert f"`{name}`" in text
@@ -28,7 +28,9 @@ def test_the_table_of_objectives_is_current() -> None:
 
 def test_every_command_of_the_readme_composes() -> None:
     text = (REPOSITORY / "README.md").read_text()
-    commands = re.findall(r"python -m gantrain +(?!sample|evaluate|export|theory)([^`\n#]*[=][^`\n#]*)", text)
+    commands = re.findall(
+        r"python -m gantrain +(?!sample|evaluate|export|theory|report|watch)([^`\n#]*[=][^`\n#]*)", text
+    )
     assert len(commands) >= 4
     for line in commands:
         words = [word for word in line.split() if "=" in word and "resume=" not in word]
@@ -55,7 +57,7 @@ def test_every_sweep_of_the_docs_composes() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_linked_file_is_there(path: Path) -> None:
+def test_every_linked_file_exists(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target

@@ -1,17 +1,17 @@
-"""What is done to files: by a disk, a power cut, or a careless hand."""
+"""Ways to damage a file, as disks, power cuts and users do."""
 
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 Damage = Callable[[Path, int], None]
-"""A file and a seed."""
+"""Damages a file; takes its path and a seed."""
 
 
 def flip_bits(path: Path, seed: int) -> None:
     content = bytearray(path.read_bytes())
     chosen = random.Random(seed)
-    for _ in range(8):  # in the middle of the file, where tensors lie
+    for _ in range(8):  # in the middle of the file, where the tensors are
         content[chosen.randrange(len(content) // 4, 3 * len(content) // 4)] ^= 1 << chosen.randrange(8)
     path.write_bytes(content)
 
@@ -37,6 +37,6 @@ DAMAGES: dict[str, Damage] = {
     "flipped bits": flip_bits,
     "truncated": truncate,
     "deleted": delete,
-    "zeros, as a power cut leaves them": fill_with_zeros,
+    "filled with zeros": fill_with_zeros,
     "emptied": empty,
 }

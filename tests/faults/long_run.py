@@ -1,4 +1,4 @@
-"""Trains a very small model and tells what the process holds: `long_run FOLDER STEPS LEAKS_FROM DEVICE`."""
+"""Trains a tiny model and samples the memory of the process: `long_run FOLDER STEPS LEAKS_FROM DEVICE`."""
 
 import ctypes
 import gc
@@ -16,15 +16,15 @@ from gantrain.training.train_step import TrainStep
 from tests.conftest import TINY, compose
 
 SAMPLES, SAMPLED = 30, "samples.json"
-OTHERWISE = ("model.width", "schedule.steps", "schedule.batch_size", "device")
+REPLACED = ("model.width", "schedule.steps", "schedule.batch_size", "device")
 WORDS = (
-    *(word for word in TINY if word.partition("=")[0] not in OTHERWISE),
+    *(word for word in TINY if word.partition("=")[0] not in REPLACED),
     *("model.width=1", "schedule.batch_size=2", "tricks.history=8", "augment=ada"),
 )
 
 
 def words_for(steps: int) -> list[str]:
-    """Everything that a run does between its steps happens many times in each quarter."""
+    """Logging, grids, checkpoints and metrics happen many times in each quarter of the run."""
     often = {"log.every_steps": 100, "log.diagnostics_every_steps": 100, "log.grids_every_steps": 60}
     often |= {"log.checkpoint_every_steps": 40, "metrics.every_steps": 25}
     return [*WORDS, f"schedule.steps={steps}", *(f"{key}={steps // share}" for key, share in often.items())]
@@ -49,14 +49,14 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def allocated() -> int | None:
-    """Bytes that the C library has given out, tensors' among them; None where it does not tell."""
+    """Bytes allocated by the C library, including tensors; None where it has no mallinfo2."""
     try:
-        tell = ctypes.CDLL(None).mallinfo2
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
     except AttributeError:
         return None
-    tell.restype = _Mallinfo2
-    told = tell()
-    return int(told.uordblks + told.hblkhd)
+    mallinfo2.restype = _Mallinfo2
+    info = mallinfo2()
+    return int(info.uordblks + info.hblkhd)
 
 
 def resident() -> int:
@@ -79,7 +79,7 @@ def sample(step: int, device: str) -> dict[str, int | None]:
 
 
 def leak(kept: list[object], step: int, often: int, device: str) -> None:
-    """What a careless loop keeps at each step: 1 kB and an object, and now and then an open file and a thread."""
+    """Keeps 1 kB and an object per step, and now and then an open file and a thread."""
     kept += [bytes(1024), [], *([torch.zeros(256, device=device)] if device == "cuda" else [])]
     if step % often == 0:
         kept.append(os.open(os.devnull, os.O_RDONLY))
@@ -87,7 +87,7 @@ def leak(kept: list[object], step: int, often: int, device: str) -> None:
 
 
 def main(folder: Path, steps: int, leaks_from: int, device: str) -> None:
-    """Trains; samples are taken in the second half, and something is kept at each step after `leaks_from`."""
+    """Trains; takes samples in the second half, and leaks in each step after `leaks_from`."""
     torch.set_num_threads(1)
     inner = TrainStep.run
     kept: list[object] = []
@@ -99,7 +99,7 @@ def main(folder: Path, steps: int, leaks_from: int, device: str) -> None:
             leak(kept, self.step, steps // 60, device)
         if self.step == steps // 2:
             gc.collect()
-            gc.freeze()  # what is there by now is not looked through again
+            gc.freeze()  # objects that exist now are not counted again
         if self.step > steps // 2 and self.step % (steps // 2 // SAMPLES) == 0:
             samples.append(sample(self.step, device))
 

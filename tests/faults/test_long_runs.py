@@ -1,4 +1,4 @@
-"""What a process holds does not grow with the steps that it trains, and what a run writes grows as it is told to."""
+"""Memory, open files and threads of a process do not grow with the number of steps."""
 
 import json
 import subprocess
@@ -20,10 +20,10 @@ MOST = {
     "threads": 1,
     "system threads": 1,
 }
-"""How much more there may be between two parts of a run: bytes by the C library and on the GPU, Python's blocks and
-containers, open files and threads. The samples themselves take up to 20 kB and 70 blocks of it."""
+"""Largest growth between two parts of a run: bytes of the C library and on the GPU, Python's blocks and containers,
+open files and threads. The samples themselves take up to 20 kB and 70 blocks."""
 MOST_RESIDENT = 4_000_000
-"""Bytes of the process in memory, which is coarser: what was given back may stay, in holes."""
+"""Largest growth in bytes of resident memory, which is coarser because of fragmentation."""
 
 
 def train(folder: Path, steps: int, leaks_from: int | None = None, device: str = "cpu") -> list[dict[str, int | None]]:
@@ -35,7 +35,7 @@ def train(folder: Path, steps: int, leaks_from: int | None = None, device: str =
 
 
 def growth(samples: list[dict[str, int | None]], after: int, until: int) -> dict[str, int]:
-    """Of what was least in each half of these steps, so that what comes and goes does not count."""
+    """Growth of the minimum from the first half of these steps to the second; temporary use does not count."""
     chosen = [found for found in samples if after < (found["step"] or 0) <= until]
     halves = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
     assert len(halves[0]) >= 5
@@ -48,8 +48,8 @@ def growth(samples: list[dict[str, int | None]], after: int, until: int) -> dict
 
 
 @pytest.mark.slow
-def test_what_a_process_holds_is_flat_and_a_leak_is_seen(tmp_path: Path) -> None:
-    """From half the run on; in its last quarter 1 kB and an object a step are kept, and a few files and threads."""
+def test_a_process_does_not_grow_and_a_leak_is_seen(tmp_path: Path) -> None:
+    """In the last quarter 1 kB and an object per step, and a few files and threads, are kept on purpose."""
     steps = 1200
     samples = train(tmp_path / "run", steps, leaks_from=3 * steps // 4)
     flat, leaking = growth(samples, steps // 2, 3 * steps // 4), growth(samples, 3 * steps // 4, steps)
@@ -67,7 +67,7 @@ def test_what_a_process_holds_is_flat_and_a_leak_is_seen(tmp_path: Path) -> None
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_what_a_process_holds_is_flat_over_twenty_thousand_steps(tmp_path: Path) -> None:
+def test_a_process_does_not_grow_over_twenty_thousand_steps(tmp_path: Path) -> None:
     """A leak of 1 kB a step would show as 5 MB."""
     steps = 20_000
     found = growth(train(tmp_path / "run", steps), steps // 2, steps)

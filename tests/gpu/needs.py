@@ -1,4 +1,4 @@
-"""What every test of this folder is marked with."""
+"""Marks of every test in this folder."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 NEEDS_GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device"),
-    # libraries of a GPU machine's own PyTorch warn of things that gantrain does not decide
+    # libraries of other PyTorch builds have warnings of their own
     pytest.mark.filterwarnings("default"),
 ]
 

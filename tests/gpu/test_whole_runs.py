@@ -1,4 +1,4 @@
-"""Whole runs on a GPU: resumed, in sweeps, measured, among others, and what they leave behind."""
+"""Complete runs on a GPU: resumed, in sweeps, with metrics, and their memory."""
 
 import subprocess
 from collections.abc import Callable
@@ -23,7 +23,7 @@ pytestmark = NEEDS_GPU
 
 
 @pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
-def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+def test_every_technique_trains_and_resumes(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     words = [*tiny(overrides), "device=cuda", "schedule.steps=8", "log.checkpoint_every_steps=4"]
     words.append("log.diagnostics_every_steps=3")
     builders.run(compose(*words), tmp_path / "run")
@@ -34,25 +34,25 @@ def test_a_run_and_its_resumption_on_the_gpu(tmp_path: Path, overrides: tuple[st
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 12
 
 
-def test_a_run_moves_between_gpu_and_cpu(tmp_path: Path) -> None:
+def test_a_run_continues_on_a_cpu(tmp_path: Path) -> None:
     builders.run(compose(*TINY, "device=cuda", "metrics=none"), tmp_path / "run")
     config, state = builders.resumed_config(tmp_path / "run", {"schedule.steps": 9, "device": "cpu"})
     assert builders.run(config, tmp_path / "run", state).step == 9
 
 
-def test_a_job_leaves_nothing_on_the_gpu(tmp_path: Path) -> None:
+def test_a_job_frees_the_memory_of_the_gpu(tmp_path: Path) -> None:
     words = [*TINY, "device=cuda", "metrics=none"]
     builders.run(compose(*words, "schedule.batch_size=64", "model.width=32"), tmp_path / "large")
     large = torch.cuda.max_memory_allocated()
     forget()
     assert torch.cuda.memory_allocated() < large / 4
     builders.run(compose(*words), tmp_path / "small")
-    assert torch.cuda.max_memory_allocated() < large, "the peak is of the run, not of the process"
+    assert torch.cuda.max_memory_allocated() < large, "the peak must be that of the run, not of the process"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_jobs_of_a_sweep_train_as_alone(
+def test_jobs_of_a_sweep_train_like_single_runs(
     launcher: str, tmp_path: Path, gantrain: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     if launcher == "joblib" and find_spec("hydra_plugins.hydra_joblib_launcher") is None:
@@ -62,11 +62,11 @@ def test_jobs_of_a_sweep_train_as_alone(
     assert done.returncode == 0, done.stderr
     for folder in find_runs([tmp_path / "sweep"]):
         run = read_run(folder)
-        builders.run(compose(*words, f"seed={run.config['seed']}"), tmp_path / f"alone-{run.name}")
-        alone = read_run(tmp_path / f"alone-{run.name}")
+        builders.run(compose(*words, f"seed={run.config['seed']}"), tmp_path / f"single-{run.name}")
+        single = read_run(tmp_path / f"single-{run.name}")
         assert run.starts[0]["device"] == torch.cuda.get_device_name(0)
         for name in ("loss/discriminator", "loss/generator"):
-            found, wanted = (dict(of_run.series(name)) for of_run in (run, alone))
+            found, wanted = (dict(of_run.series(name)) for of_run in (run, single))
             assert found == pytest.approx(wanted, rel=1e-3)
 
 
@@ -77,30 +77,30 @@ def test_commands_on_a_run_of_the_gpu(overrides: tuple[str, ...], tmp_path: Path
     builders.run(compose(*tiny(overrides), "device=cuda", "metrics=none"), run)
     points = "data=grid" in overrides
     metrics = ["modes", "duplicates"]
-    metrics += ["colors", "neighbors"] if find_spec("matplotlib") else []  # a GPU machine's own Python may lack it
+    metrics += ["colors", "neighbors"] if find_spec("matplotlib") else []  # it may not be installed on a GPU machine
     words = {} if points else {"metrics": metrics, "bootstrap": 20}
     evaluate.run(
         evaluate.Options(
             run=str(run), samples=64, rejection=True, out=str(tmp_path / "found.json"), device="cuda", **words
         )
     )
-    for name, asked in {
+    for name, keys in {
         "grid.png": {"rank": "log_ratio"},
         "all.npz": {"rejection": True},
         **({} if points else {"walk.gif": {"walk": 1.0, "n": 4}, "rows.png": {"interpolate": 3, "n": 2}}),
     }.items():
-        sample.run(sample.Options(run=str(run), out=str(tmp_path / name), device="cuda", **{"n": 16, **asked}))
+        sample.run(sample.Options(run=str(run), out=str(tmp_path / name), device="cuda", **{"n": 16, **keys}))
         assert (tmp_path / name).is_file()
 
 
 @pytest.mark.parametrize("executor", ["eager", "graph"])
 def test_resume_is_exact_under_deterministic_kernels(executor: str, tmp_path: Path) -> None:
     words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "metrics=none"]
-    builders.run(compose(*words, "schedule.steps=12"), tmp_path / "whole")
+    builders.run(compose(*words, "schedule.steps=12"), tmp_path / "uninterrupted")
     builders.run(compose(*words, "schedule.steps=7"), tmp_path / "part")
     config, state = builders.resumed_config(tmp_path / "part", {"schedule.steps": 12})
     builders.run(config, tmp_path / "part", state)
-    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "part"))
+    one, other = (load_checkpoint(tmp_path / name / "last.pt") for name in ("uninterrupted", "part"))
     for network in ("generator", "discriminator", "ema"):
         for name, value in one[network].items():
             assert torch.equal(value, other[network][name]), (network, name)
@@ -124,7 +124,7 @@ def test_the_default_run_fits_into_two_gigabytes() -> None:
     torch.cuda.reset_peak_memory_stats()
     config = compose("metrics=none", "log.every_steps=50", "data=digits", "device=cuda")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))
-    cifar10 = torch.zeros(50_000, 3, 32, 32, dtype=torch.uint8, device="cuda")  # in place of the digits' few
+    cifar10 = torch.zeros(50_000, 3, 32, 32, dtype=torch.uint8, device="cuda")  # instead of the few digits
     for _ in range(20):
         trainer.train_step.run()
     assert len(cifar10) == 50_000
@@ -132,8 +132,8 @@ def test_the_default_run_fits_into_two_gigabytes() -> None:
 
 
 @pytest.mark.slow
-def test_what_a_run_holds_on_the_device_is_flat_and_a_leak_is_seen(tmp_path: Path) -> None:
-    """From half the run on; in its last quarter 1 kB a step is kept. The host's own memory is the CPU's test."""
+def test_memory_on_the_device_does_not_grow_and_a_leak_is_seen(tmp_path: Path) -> None:
+    """In the last quarter of the run 1 kB per step is kept on purpose."""
     steps = 1200
     samples = train(tmp_path / "run", steps, leaks_from=3 * steps // 4, device="cuda")
     flat, leaking = growth(samples, steps // 2, 3 * steps // 4), growth(samples, 3 * steps // 4, steps)
