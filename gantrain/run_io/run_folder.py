@@ -42,7 +42,8 @@ JOB, REASON, LOCK = "job.json", "error.txt", ".lock"
 SWEEP = "sweep.json"
 """A sweep's `words`, and its number of `jobs`, null where it is not known in advance."""
 HOLD = (LOCK, owner_file(Path(LOCK)).name)
-AROUND = (JOB, STATUS, REASON, *HOLD)
+HYDRA, TRAIN_LOG = ".hydra", "train.log"
+AROUND = (JOB, STATUS, REASON, HYDRA, TRAIN_LOG, *HOLD)
 PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
 
 

@@ -1,42 +1,43 @@
-"""A whole sweep: where it lies, what it was asked, how it is taken up again, and what came of its jobs."""
+"""A sweep: its folder and settings, how it is resumed, and the summary of its jobs."""
 
 import contextlib
 import json
+import logging
 import os
 import shlex
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
-from gantrain.atomic_io import UnusableFolderError, replace_text
-from gantrain.cli import (
-    MULTIRUN_FLAGS,
-    compose_config,
-    compose_with_hydra,
-    count_values,
-    first_values,
-    parse_overrides,
-    quoted,
-    refuse_too_many,
-)
+from gantrain.atomic_io import UnusableFolderError, held, replace_text
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
-from gantrain.errors import FAILED
-from gantrain.locks import hold_lock
+from gantrain.errors import FAILED, describe_error
+from gantrain.hydra_bridge import compose, run_hydra
+from gantrain.logs import log_to_console
 from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.overrides import first_values, key_of, quoted
 from gantrain.run_io import status as states
 from gantrain.run_io.run_folder import CONFIG, LOCK, REASON, SWEEP
 from gantrain.run_io.run_reader import BROKEN, state_of
 from gantrain.run_io.status import Status, read_status
+from gantrain.signals import exit_code
 from gantrain.sweeps.gpus import GPUS, visible_gpus
+from gantrain.sweeps.job import Job
 from gantrain.sweeps.optimization import objective_of
+from gantrain.sweeps.values import check_values, count_jobs
 
 RESUME = "sweep.resume"
+ENDED_WELL = (states.FINISHED, states.PRUNED, states.SKIPPED)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,159 +45,172 @@ class Sweep:
     """A sweep about to start.
 
     Attributes:
-        folder: where its jobs' folders will lie.
-        words: for Hydra.
-        jobs: how many there will be; None where the sweeper alone knows.
-        gpus: what its worker processes share out, as CUDA_VISIBLE_DEVICES names them; [] where they take none.
+        folder: holds the folders of its jobs.
+        overrides: for Hydra.
+        jobs: how many there will be; None if only the sweeper knows.
+        gpus: shared by its worker processes, as CUDA_VISIBLE_DEVICES names them; [] if none are.
     """
 
     folder: Path
-    words: list[str]
+    overrides: list[str]
     jobs: int | None
     gpus: list[str]
 
 
-def taken_up(words: list[str]) -> list[str]:
-    """The words of the sweep that `sweep.resume=DIR` names, with those given now in place of its own; or `words`.
+def run_sweep(words: list[str], overrides: Sequence[Override], composed: DictConfig) -> int:
+    """Runs all jobs and prints a summary; returns the exit code.
+
+    Args:
+        words: `key=value` of the command line.
+        overrides: the same, parsed.
+        composed: the configuration of the first job, with Hydra's keys.
 
     Raises:
-        ConfigError: no sweep lies there, or a word would change what is trained.
+        GantrainError: bad input; no folder has been made.
     """
-    places = [word for word in words if word.startswith(f"{RESUME}=")]
-    if not places:
-        return words
+    if any(override.key_or_group == "resume" for override in overrides):
+        raise ConfigError("resume continues one run and cannot be part of a sweep; leave out --multirun")
+    sweep = plan_sweep(words, overrides, composed)
+    check_values(overrides, composed)
+    job = Job()
+    broken = 0
+    with locked(sweep, words):
+        try:
+            run_hydra(["--multirun", *sweep.overrides], job)
+        except KeyboardInterrupt as interruption:
+            broken = exit_code(interruption)
+        except Exception as error:  # of a launcher: jobs report their own
+            found = describe_error(error)
+            if found is None:
+                traceback.print_exception(error)
+            else:
+                log.error("%s", found[1])
+            broken = found[0] if found else FAILED
+        log_to_console()  # the last job's train.log is complete
+        code, text = summarize(sweep)
+        log.info("\n%s", text)
+    return broken or code or FAILED * any(job.codes)
+
+
+def resumed_words(words: Sequence[str]) -> list[str]:
+    """The words of the sweep in the folder of `sweep.resume`, with those of this start in place of its own.
+
+    Raises:
+        ConfigError: the folder holds no sweep, or a word would change what is trained.
+    """
+    places = [word for word in words if key_of(word) == RESUME]
     folder = Path(places[-1].partition("=")[2].strip("'\""))
-    stored: list[str] = _stored(folder)["words"]
-    flags = [word for word in stored if word.startswith("-")]
-    if flags:
-        raise ConfigError(
-            f"{str(folder / SWEEP)!r} holds {flags[0][:80]!r}, and a sweep's words are key=value alone: take it out of "
-            "the file, or begin the sweep anew in another folder"
-        )
-    now = [word for word in words if word not in places and word not in MULTIRUN_FLAGS]
-    changed = {_key(word): word for word in now}
+    stored: list[str] = _read_sweep(folder)["words"]
+    now = [word for word in words if word not in places and not word.startswith("-")]
+    changed = {key_of(word): word for word in now}
     for key, word in changed.items():
         free = key in MAY_CHANGE_ON_RESUME or key.startswith(("hydra.launcher.", "hydra/launcher"))
         if not free and word not in stored:
             raise ConfigError(
-                f"{word} cannot be changed on {RESUME}, which goes on with the sweep's own words "
+                f"{word} cannot be changed on {RESUME}, which continues with the sweep's own values "
                 f"({shlex.join(stored)}); may change: hydra/launcher and its keys, {', '.join(MAY_CHANGE_ON_RESUME)}"
             )
-    kept = [word for word in stored if _key(word) not in (*changed, "hydra.sweep.dir")]
+    kept = [word for word in stored if key_of(word) not in (*changed, "hydra.sweep.dir")]
     if "hydra/launcher" in changed and changed["hydra/launcher"] not in stored:  # another one has other keys
-        kept = [word for word in kept if not _key(word).startswith("hydra.launcher.")]
-    return ["--multirun", *kept, *now, f"hydra.sweep.dir={quoted(str(folder))}", f"{RESUME}={quoted(str(folder))}"]
+        kept = [word for word in kept if not key_of(word).startswith("hydra.launcher.")]
+    place = quoted(str(folder))
+    return ["--multirun", *kept, *now, f"hydra.sweep.dir={place}", f"{RESUME}={place}"]
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    """A sweep's sweep.json: its words, the number of its jobs and its starts.
+def _read_sweep(folder: Path) -> dict[str, Any]:
+    """A sweep's sweep.json: `words`, `jobs` and `starts`.
 
     Raises:
-        ConfigError: it is not there, or something else.
+        ConfigError: it is missing or damaged.
     """
     try:
         content = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-        if not (isinstance(content["words"], list) and all(isinstance(word, str) for word in content["words"])):
-            raise TypeError("its words are no list of words")
+        words = content["words"]
+        if not (isinstance(words, list) and all(isinstance(word, str) and word[:1] != "-" for word in words)):
+            raise TypeError("words is not a list of key=value")
         if not isinstance(content["starts"], list):
-            raise TypeError("its starts are no list")
+            raise TypeError("starts is not a list")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(
-            f"{RESUME}={str(folder)!r} is no sweep's folder: {SWEEP} cannot be read there ({error}); give the folder "
-            "that holds the jobs' folders, e.g. outputs/DATE/TIME-sweep; one run goes on with resume=RUN"
+            f"{RESUME}={str(folder)!r} is not the folder of a sweep: {SWEEP} in it cannot be read ({error}); give the "
+            "folder that holds the folders of the jobs, e.g. outputs/DATE/TIME-sweep; resume=RUN continues a single run"
         ) from None
     return cast(dict[str, Any], content)
 
 
-def is_sweep(words: list[str]) -> bool:
-    """Whether these words ask for one, by a flag or by an experiment that is one."""
-    if any(word in MULTIRUN_FLAGS for word in words):
-        return True
-    experiments = [word for word in words if _key(word) == "experiment"]
-    if not experiments or any(word.startswith("-") for word in words):
-        return False
-    try:
-        return str(compose_with_hydra(first_values(experiments)).hydra.mode).endswith("MULTIRUN")
-    except ConfigError:
-        return False  # the check of the whole command line says what is wrong
-
-
-def prepare(words: list[str]) -> Sweep:
-    """What Hydra is told for a sweep.
+def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: DictConfig) -> Sweep:
+    """The sweep's folder, its number of jobs, and the settings that Hydra needs for it.
 
     Raises:
-        ConfigError: a value that no job could have, or a figure that an optimizing sweep cannot read.
+        ConfigError: a value that no job can have, or a metric that an optimizing sweep cannot read.
     """
-    resumed = any(word.startswith(f"{RESUME}=") for word in words)
-    words = [word for word in words if word not in MULTIRUN_FLAGS and not word.startswith(f"{RESUME}=")]
-    overrides = parse_overrides(words)
-    composed = compose_with_hydra(first_values(words))
     hydra = composed.hydra
-    launcher = str(hydra.runtime.choices["hydra/launcher"])
-    given = {_key(word) for word in words}
+    resumed = any(key_of(word) == RESUME for word in words)
+    words = [word for word in words if key_of(word) != RESUME]
+    given = {key_of(word) for word in words}
     params = dict(hydra.sweeper.params or {})
-    subdir = next((word.partition("=")[2].strip("'\"") for word in words if _key(word) == "hydra.sweep.subdir"), "jobs")
+    subdir = next((word.partition("=")[2].strip("'\"") for word in words if key_of(word) == "hydra.sweep.subdir"), "jobs")
     if not subdir or Path(subdir).name != subdir:
         raise ConfigError(
-            f"hydra.sweep.subdir={subdir!r} is no folder directly in the sweep's, where resume and reports look for "
+            f"hydra.sweep.subdir={subdir!r} is not a folder directly in the sweep's, where resume and reports look for "
             "jobs; leave it out, or write it without /, e.g. '${hydra.job.num}'"
         )
-    told = list(words)
-    if "hydra.sweep.dir" not in given:
-        told.append(f"hydra.sweep.dir={quoted(str(hydra.sweep.dir))}")
-    swept = {o.get_key_element() for o in overrides if o.is_sweep_override()} | set(params)
-    fixed = [_key(word) for word in words if _key(word) not in swept and not _key(word).startswith("hydra")]
-    told.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
-    optimizes = "optuna" in str(hydra.sweeper._target_)
-    if optimizes:  # which figure does not depend on the pair, and the first one may not exist
-        config = from_omegaconf(compose_config(first_values([w for w in words if not _key(w).startswith("loss")])))
-        told += _for_optuna(config, hydra.sweeper, given)
-    device = str(composed.device)
-    gpus = visible_gpus() if launcher == "joblib" and device in ("auto", "cuda") else []
-    if launcher == "joblib" and "hydra.launcher.n_jobs" not in given:
-        cores = 1 if device.startswith("cuda:") else os.cpu_count() or 1
-        told.append(f"hydra.launcher.n_jobs={len(gpus) or cores}")
     folder = Path(str(hydra.sweep.dir))
+    settings = [] if "hydra.sweep.dir" in given else [f"hydra.sweep.dir={quoted(str(folder))}"]
+    swept = {o.get_key_element() for o in overrides if o.is_sweep_override()} | set(params)
+    fixed = [key for key in map(key_of, words) if key not in swept and not key.startswith("hydra")]
+    settings.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
+    optimizes = "optuna" in str(hydra.sweeper._target_)
+    if optimizes:
+        # Which metric is read does not depend on the pair of objectives, and the first pair may not exist.
+        config = from_omegaconf(compose([w for w in first_values(overrides) if not key_of(w).startswith("loss")]))
+        settings += _optuna_settings(config, hydra.sweeper, given)
+    gpus: list[str] = []
+    if hydra.runtime.choices["hydra/launcher"] == "joblib":
+        device = str(composed.device)
+        gpus = visible_gpus() if device in ("auto", "cuda") else []
+        if "hydra.launcher.n_jobs" not in given:
+            cores = 1 if device.startswith("cuda:") else os.cpu_count() or 1
+            settings.append(f"hydra.launcher.n_jobs={len(gpus) or cores}")
     if (folder / CONFIG).is_file():
         raise UnusableFolderError(
-            f"hydra.sweep.dir={str(folder)!r} holds a run, and a run's folder holds no others: choose another folder"
+            f"hydra.sweep.dir={str(folder)!r} holds a run, and a run's folder cannot hold others: choose another folder"
         )
     if not resumed and (folder / SWEEP).is_file():
         raise UnusableFolderError(
-            f"{str(folder)!r} holds a sweep, and nothing is overwritten: go on with it by {RESUME}={folder}, or choose "
+            f"{str(folder)!r} holds a sweep, and nothing is overwritten: continue it with {RESUME}={folder}, or choose "
             "another folder with hydra.sweep.dir=..."
         )
-    jobs = int(hydra.sweeper.n_trials) if optimizes else _count(overrides, params)
-    return Sweep(folder, told, jobs, gpus)
+    jobs = int(hydra.sweeper.n_trials) if optimizes else count_jobs(overrides, params)
+    return Sweep(folder, [*words, *settings], jobs, gpus)
 
 
 @contextlib.contextmanager
-def under_way(sweep: Sweep, words: list[str]) -> Iterator[None]:
-    """Writes down what was asked, keeps a second process out of the sweep, and gives workers their GPUs.
+def locked(sweep: Sweep, words: Sequence[str]) -> Iterator[None]:
+    """Writes sweep.json, holds the sweep's lock, and names its workers' GPUs in the environment.
 
     Raises:
-        BusyError: the sweep is under way already.
-        UnusableFolderError: its folder cannot be made.
+        BusyError: another process runs the sweep.
+        UnusableFolderError: the folder cannot be made.
     """
     try:
         sweep.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnusableFolderError(f"hydra.sweep.dir={str(sweep.folder)!r} cannot be made ({error})") from None
-    with hold_lock(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
+        raise UnusableFolderError(f"hydra.sweep.dir={str(sweep.folder)!r} cannot be created ({error})") from None
+    with held(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
         file = sweep.folder / SWEEP
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():
-            content = _stored(sweep.folder)
-        passing = (RESUME, "sweep.retry", *MULTIRUN_FLAGS)  # what was said for one start alone
-        content["words"] = [word for word in words if _key(word) not in passing]
+            content = _read_sweep(sweep.folder)
+        content["words"] = [word for word in words if key_of(word) not in (RESUME, "sweep.retry")]  # of one start only
         content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
         replace_text(file, json.dumps(content, indent=1) + "\n")
         os.environ[GPUS] = ",".join(sweep.gpus)
         yield
 
 
-def summary(sweep: Sweep) -> tuple[int, str]:
-    """Exit code and words: how many jobs came to what end, and of those that failed which and why."""
+def summarize(sweep: Sweep) -> tuple[int, str]:
+    """Exit code and text: how many jobs ended how, and why those that failed did."""
     found: dict[Path, Status] = {}
     for place in sorted(sweep.folder.iterdir()):
         status = read_status(place) if place.is_dir() else None
@@ -204,68 +218,54 @@ def summary(sweep: Sweep) -> tuple[int, str]:
             found[place] = status
     ends = {place: state_of(status) for place, status in found.items()}
     counts = Counter(ends.values())
-    missing = 0 if sweep.jobs is None else sweep.jobs - len(found)
-    done = counts[states.FINISHED] + counts[states.PRUNED] + counts[states.SKIPPED]
-    words = ", ".join(f"{counts[end]} {end}" for end in (*states.STATES, BROKEN) if counts[end])
-    lines = [f"\n{len(found)} of {sweep.jobs or len(found)} jobs: {words or 'none begun'}"]
+    missing = 0 if sweep.jobs is None else max(0, sweep.jobs - len(found))
+    by_end = ", ".join(f"{counts[end]} {end}" for end in (*states.STATES, BROKEN) if counts[end])
+    lines = [f"{len(found)} of {sweep.jobs or len(found)} jobs: {by_end or 'none started'}"]
     for place, end in ends.items():
-        if end not in (states.FINISHED, states.PRUNED, states.SKIPPED):
-            reason = (
-                (place / REASON).read_text(encoding="utf-8", errors="replace") if (place / REASON).is_file() else ""
-            )
-            last = reason.strip().splitlines()[-1:] or [f"at step {found[place].step} of {found[place].steps}"]
-            lines.append(f"  {end}: {place}: {last[0][:300]}")
-    unfinished = missing > 0 or any(end in (BROKEN, states.INTERRUPTED, states.RUNNING) for end in ends.values())
-    if unfinished:
+        if end not in ENDED_WELL:
+            lines.append(f"  {end}: {place}: {_reason(place, found[place])[:300]}")
+    if missing or any(end in (BROKEN, states.INTERRUPTED, states.RUNNING) for end in ends.values()):
         again = f"python -m gantrain {RESUME}={shlex.quote(str(sweep.folder))}"
-        lines.append(f"  {max(missing, 0)} not begun; go on with {again}")
+        lines.append(f"  {missing} not started; continue with {again}")
     lines += _best(found)
     lines.append(f"  report       python -m gantrain report {shlex.quote(str(sweep.folder))}")
     lines.append(f"  TensorBoard  tensorboard --logdir {shlex.quote(str(sweep.folder))}")
-    return (0 if done == len(found) and missing <= 0 else FAILED), "\n".join(lines)
+    failed = missing or any(end not in ENDED_WELL for end in ends.values())
+    return (FAILED if failed else 0), "\n".join(lines)
+
+
+def _reason(folder: Path, status: Status) -> str:
+    """The last line of a job's error.txt, else how far it came."""
+    with contextlib.suppress(OSError):
+        lines = (folder / REASON).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return f"at step {status.step} of {status.steps}"
 
 
 def _best(found: dict[Path, Status]) -> list[str]:
-    """The best of the finished jobs by the figure that chooses their checkpoints; [] where that is not one figure."""
-    reached = {place: status.best for place, status in found.items() if status.state == states.FINISHED and status.best}
-    names = {best["name"] for best in reached.values()}
-    if len(names) != 1 or len(reached) < 2 or not names <= set(LOWER_IS_BETTER):
+    """The best of the finished jobs by the metric that selects checkpoints; [] if they differ in it."""
+    best = {place: status.best for place, status in found.items() if status.state == states.FINISHED and status.best}
+    names = {reached["name"] for reached in best.values()}
+    if len(names) != 1 or len(best) < 2 or not names <= set(LOWER_IS_BETTER):
         return []
     sign = 1 if LOWER_IS_BETTER[names.pop()] else -1
-    place, best = min(reached.items(), key=lambda item: sign * item[1]["value"])
-    return [f"  best         {place.name}: {best['headline']} {best['value']:.5g} at step {best['step']}"]
+    place, reached = min(best.items(), key=lambda item: sign * item[1]["value"])
+    return [f"  best         {place.name}: {reached['headline']} {reached['value']:.5g} at step {reached['step']}"]
 
 
-def _for_optuna(config: Config, sweeper: Any, given: set[str]) -> list[str]:
-    """What the figure asked for decides, where it is not said otherwise."""
+def _optuna_settings(config: Config, sweeper: Any, given: set[str]) -> list[str]:
+    """Settings that follow from the metric, unless they were given."""
     name = objective_of(config)
     right = "minimize" if LOWER_IS_BETTER[name] else "maximize"
-    asked = str(sweeper.direction).rpartition(".")[2]
-    told = []
+    direction = str(sweeper.direction).rpartition(".")[2]
+    settings = []
     if "hydra.sweeper.direction" not in given:
-        told.append(f"hydra.sweeper.direction={right}")
-    elif asked != right:
-        raise ConfigError(f"hydra.sweeper.direction={asked} is the wrong way for sweep.objective={name}; use {right}")
+        settings.append(f"hydra.sweeper.direction={right}")
+    elif direction != right:
+        raise ConfigError(f"hydra.sweeper.direction={direction} is wrong for sweep.objective={name}; use {right}")
     if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
-        told.append(f"hydra.sweeper.sampler.seed={config.seed}")  # the same trials again when it is taken up
+        settings.append(f"hydra.sweeper.sampler.seed={config.seed}")  # the same trials when the sweep is resumed
     if "hydra.sweeper.max_failure_rate" not in given:
-        told.append("hydra.sweeper.max_failure_rate=1.0")  # a run that fails is no reason to stop
-    return told
-
-
-def _count(overrides: list[Override], params: dict[str, str]) -> int | None:
-    """Jobs of Hydra's own sweeper: the product of what is swept, a command line's word before a configuration's."""
-    by_key = {o.get_key_element(): o for o in parse_overrides([f"{key}={value}" for key, value in params.items()])}
-    by_key |= {override.get_key_element(): override for override in overrides}
-    count = 1
-    for override in by_key.values():
-        if override.is_sweep_override():
-            if not override.is_discrete_sweep():
-                return None
-            count *= count_values(override)
-    refuse_too_many("the sweep", count)
-    return count
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
+        settings.append("hydra.sweeper.max_failure_rate=1.0")  # a failed run does not end the search
+    return settings

@@ -1,4 +1,4 @@
-"""Which GPU a worker process of a sweep takes."""
+"""Which GPU a worker process of a sweep uses."""
 
 import itertools
 import os
@@ -7,15 +7,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 GPUS = "GANTRAIN_GPUS"
-"""Set by the sweep for its workers: the devices that they share, as CUDA_VISIBLE_DEVICES names them."""
+"""Environment variable of the workers: the GPUs that they share, as CUDA_VISIBLE_DEVICES names them."""
 FOLDER = ".workers"
 
-_taken: list[FileLock] = []
-"""What this process holds until it ends."""
+_held: list[FileLock] = []
+"""Released when this process ends."""
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; [] without any."""
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
@@ -25,27 +25,26 @@ def visible_gpus() -> list[str]:
 
 
 def take_a_gpu(sweep: Path) -> str | None:
-    """Sets CUDA_VISIBLE_DEVICES to the GPU that the fewest workers of the sweep have; once in a process.
+    """Sets CUDA_VISIBLE_DEVICES to the GPU with the fewest workers of the sweep, at this process's first job.
 
-    It works before CUDA has started in this process only. A worker's GPU is free again when the worker ends,
-    however it does.
+    Only works before this process has started CUDA. However a worker ends, its GPU is free again.
 
     Returns:
-        The GPU, None where the sweep has none to share out.
+        The GPU; None if the sweep shares none.
     """
     gpus = [name for name in os.environ.get(GPUS, "").split(",") if name]
-    if _taken or not gpus:
+    if _held or not gpus:
         return os.environ.get("CUDA_VISIBLE_DEVICES") if gpus else None
     folder = sweep / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for workers in itertools.count():  # a GPU's first worker before any GPU's second
+    for workers in itertools.count():  # every GPU gets its first worker before any gets its second
         for gpu in gpus:
             lock = FileLock(folder / f"{gpu}.{workers}", timeout=0)
             try:
                 lock.acquire()
             except Timeout:
                 continue
-            _taken.append(lock)
+            _held.append(lock)
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             return gpu
     raise AssertionError("unreachable")

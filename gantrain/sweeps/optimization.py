@@ -1,4 +1,4 @@
-"""The figure that an optimizing sweep reads of each run: its name, which way is better, and its best over the run."""
+"""The metric that an optimizing sweep reads of each run, and its best value over the run."""
 
 import math
 from pathlib import Path
@@ -12,10 +12,10 @@ FIRST_CHOICES = ("fid", "kl", "modes", "kid")
 
 
 def objective_of(config: Config) -> str:
-    """The figure that `sweep.objective` names.
+    """The metric that `sweep.objective` names.
 
     Raises:
-        ConfigError: these runs do not measure it.
+        ConfigError: the runs do not measure it.
     """
     known = figures_of(config)
     name = config.sweep.objective
@@ -30,25 +30,25 @@ def objective_of(config: Config) -> str:
     return name
 
 
-def key_of(config: Config) -> str:
-    """The figure with the first network that is measured, as runs call it: `fid_ema`."""
+def result_key(config: Config) -> str:
+    """The metric with the first network that is measured, e.g. `fid_ema`."""
     return f"{objective_of(config)}_{config.metrics.networks[0]}"
 
 
-def course(run: RunRecord, key: str) -> dict[int, float]:
-    """What a run has measured of a figure, by step; what was not finite is left out."""
+def measured_values(run: RunRecord, key: str) -> dict[int, float]:
+    """The finite values of a metric by step."""
     rows = run.measured.get(key, [])
     return {row["step"]: row["value"] for row in rows if row["value"] is not None and math.isfinite(row["value"])}
 
 
 def best_value(run: RunRecord, key: str) -> float | None:
-    """The best of a figure over a run, None where it was not measured."""
-    values = course(run, key).values()
+    """The best value of a metric over a run; None if it was not measured."""
+    values = measured_values(run, key).values()
     if not values:
         return None
     return min(values) if LOWER_IS_BETTER[key.rpartition("_")[0]] else max(values)
 
 
 def siblings(folder: Path) -> list[Path]:
-    """The folders beside a job's in its sweep."""
+    """The other folders of a job's sweep."""
     return sorted(place for place in folder.parent.iterdir() if place.is_dir() and place != folder)

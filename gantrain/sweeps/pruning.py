@@ -1,4 +1,4 @@
-"""Ends a run early that falls behind the finished runs of its sweep, by Optuna's percentile rule."""
+"""Ends a run early whose metric falls behind the finished runs of its sweep, by Optuna's percentile rule."""
 
 import logging
 import warnings
@@ -11,19 +11,18 @@ from gantrain.metrics.metric import LOWER_IS_BETTER
 from gantrain.run_io.run_folder import JOB
 from gantrain.run_io.run_reader import read_run
 from gantrain.run_io.status import FINISHED, read_status
-from gantrain.sweeps.optimization import best_value, course, key_of, siblings
+from gantrain.sweeps.optimization import best_value, measured_values, result_key, siblings
 from gantrain.training.trainer import Prune
 
 
 def make_pruner(config: Config, folder: Path) -> Prune | None:
-    """What a run asks after each measurement, None without `sweep.prune`.
+    """The function that a run calls after each measurement; None without `sweep.prune`.
 
-    The rule reads the folders beside the run's own, so that it holds in any sweep, whichever processes its runs
-    are in: a run goes on while its best figure so far is among the best `sweep.prune_percentile` percent of what the
-    finished runs measured at the same step.
+    It reads the other folders of the sweep, so it works with every launcher. A run continues while its best value so
+    far is among the best `sweep.prune_percentile` percent of the finished runs' values at the same step.
 
     Raises:
-        ConfigError: Optuna is not installed, or nothing is measured before the end.
+        ConfigError: Optuna is not installed, or metrics are measured only at the end.
     """
     if not config.sweep.prune:
         return None
@@ -31,15 +30,15 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
         import optuna
     except ImportError:
         raise ConfigError(
-            "sweep.prune=true takes Optuna's rule, which is not installed: pip install 'gantrain[optuna]'"
+            "sweep.prune=true uses Optuna's rule, and Optuna is not installed: pip install 'gantrain[optuna]'"
         ) from None
     every = measuring_protocol(config, make_device(config.device)).every
     if every == 0 or every >= config.schedule.steps:
         raise ConfigError(
-            f"sweep.prune=true compares runs while they train, and metrics.every_steps={config.metrics.every_steps} "
-            "measures at the end only here: set it to, say, a tenth of schedule.steps"
+            f"sweep.prune=true compares runs during training, and metrics.every_steps={config.metrics.every_steps} "
+            "measures only at the end here: set it to, say, a tenth of schedule.steps"
         )
-    key = key_of(config)
+    key = result_key(config)
     optuna.logging.set_verbosity(logging.WARNING)
     lower = LOWER_IS_BETTER[key.rpartition("_")[0]]
     pruner = optuna.pruners.PercentilePruner(
@@ -49,21 +48,22 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
     )
     own: dict[int, float] = {}
 
-    def prune(step: int, figures: dict[str, float]) -> str | None:
-        own.update({**course(read_run(folder), key), step: figures[key]})
+    def prune(step: int, metrics: dict[str, float]) -> str | None:
+        own.update({**measured_values(read_run(folder), key), step: metrics[key]})
         study = optuna.create_study(direction="minimize" if lower else "maximize", pruner=pruner)
         compared = 0
         for place in siblings(folder):
             status = read_status(place)
             if status is None or status.state != FINISHED or not (place / JOB).is_file():
-                continue  # one that is being written is not read
+                continue
             run = read_run(place)
             value = best_value(run, key)
             if value is not None:
                 compared += 1
                 with warnings.catch_warnings():  # create_trial is marked as experimental in Optuna 2
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    study.add_trial(optuna.trial.create_trial(value=value, intermediate_values=course(run, key)))
+                    trial = optuna.trial.create_trial(value=value, intermediate_values=measured_values(run, key))
+                    study.add_trial(trial)
         trial = study.ask()
         for at, value in sorted(own.items()):
             trial.report(value, at)
@@ -71,7 +71,7 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
             return None
         best = min(own.values()) if lower else max(own.values())
         return (
-            f"{key}, at its best {best:.4g} until step {step}, is not among the best "
+            f"{key}, at best {best:.4g} until step {step}, is not among the best "
             f"{config.sweep.prune_percentile:g} % of the {compared} finished runs there"
         )
 

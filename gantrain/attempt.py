@@ -1,0 +1,168 @@
+"""One attempt to train in a folder: the lock, the state, the reason for a failure, and the exit code."""
+
+import contextlib
+import json
+import logging
+import shutil
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from gantrain.atomic_io import PART, BusyError, held, replace_text
+from gantrain.builders import resumed_config, run, with_changes
+from gantrain.config import Config, to_dict
+from gantrain.errors import BAD_INPUT, FAILED, describe_error
+from gantrain.overrides import explicit_keys
+from gantrain.run_io import status as states
+from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
+from gantrain.run_io.run_folder import AROUND, HOLD, HYDRA, JOB, LOCK, REASON, TRAIN_LOG, read_content, taken
+from gantrain.run_io.status import Status, mark, read_status
+from gantrain.signals import StopRequested, exit_code
+from gantrain.training.checkpoint import BEST, LAST, is_begun
+from gantrain.training.trainer import Prune
+
+KEPT = (*HOLD, JOB, HYDRA, TRAIN_LOG)
+"""What stays in a folder when a run in it starts over."""
+
+log = logging.getLogger(__name__)
+
+
+class Attempt:
+    """One attempt to train in a folder.
+
+    Attributes:
+        folder: of the run.
+        job: its number in a sweep; None for a single run.
+        new: the folder holds a run that this attempt has started, so its state and a failure are recorded there.
+        resumed: the folder holds an earlier run that this attempt continues; bad input leaves no trace in it.
+        code: exit code.
+    """
+
+    def __init__(self, folder: Path, job: int | None = None) -> None:
+        """Starts nothing yet."""
+        self.folder, self.job = folder, job
+        self.new = self.resumed = False
+        self.code = 0
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Holds the folder's lock; turns an error inside into an exit code, a message, a state and error.txt.
+
+        Raises:
+            KeyboardInterrupt: in a sweep, which ends too.
+            Exception: a bug in a single run.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with held(self.folder / LOCK, f"the run in {str(self.folder)!r}"):
+                yield
+        except KeyboardInterrupt as interruption:
+            self.code = exit_code(interruption)
+            self._mark(states.INTERRUPTED)
+            if self.job is not None:
+                raise
+            saved = "saved and ended" if isinstance(interruption, StopRequested) else "interrupted"
+            log.error("%s; continue from the last checkpoint with resume=%s", saved, self.folder)
+        except Exception as error:
+            found = describe_error(error)
+            if found is None:
+                self._mark(states.FAILED)
+                if self.job is None:
+                    raise
+                found = (FAILED, "".join(traceback.format_exception(error)))
+            self.code, reason = found
+            log.error("%s", reason)
+            if not isinstance(error, BusyError):
+                self._leave(reason)
+
+    def start(self, config: Config | DictConfig, overrides: Sequence[str]) -> None:
+        """Takes an empty folder for a new run: writes job.json, and the state `running`.
+
+        Args:
+            config: of the run; a sweep's job gives it unchecked, so that a refused one is on record too.
+            overrides: of the command line.
+
+        Raises:
+            RunFolderError: the folder holds something else.
+        """
+        if not self.is_free():
+            raise taken(self.folder)
+        self.new = True
+        tree = to_dict(config) if isinstance(config, Config) else OmegaConf.to_container(config, resolve=True)
+        content = {"job": self.job, "overrides": list(overrides), "config": tree}
+        replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
+        states.write_status(self.folder, Status(state=states.RUNNING, steps=config.schedule.steps))
+
+    def is_free(self) -> bool:
+        """Whether the folder holds nothing but locks and unfinished files; in a sweep also what Hydra has written."""
+        own = HOLD if self.job is None else (*HOLD, HYDRA, TRAIN_LOG)
+        return all(p.name in own or p.name.endswith(PART) for p in self.folder.iterdir())
+
+    def train(
+        self, config: Config, overrides: Sequence[str], *, prune: Prune | None = None, may_be_done: bool = False
+    ) -> None:
+        """Trains from the folder's newest checkpoint, or from the start if there is none.
+
+        Args:
+            config: checked; of a run with a checkpoint only what `overrides` set explicitly, and may change, counts.
+            overrides: of the command line.
+            prune: may end the run early, see `Trainer`.
+            may_be_done: accept a run that has done all its steps and was killed before it recorded that.
+        """
+        state = None
+        if not self.new or is_begun(self.folder):
+            explicit = explicit_keys(overrides, config)
+            asked = None if is_begun(self.folder) else read_content(self.folder / JOB).get("config")
+            if isinstance(asked, dict) and not self.new:
+                config = with_changes(self.folder, asked, explicit)
+                self.resumed = True
+                self.clear()
+                log.info("the run was ended before its first checkpoint; it starts over")
+            else:
+                config, state = resumed_config(self.folder, explicit, may_be_done=may_be_done)
+                self.resumed = not self.new
+        run(config, self.folder, state, prune=prune)
+        (self.folder / REASON).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes what an attempt left that was killed before its first checkpoint; job.json stays.
+
+        Raises:
+            RunFolderError: the run has trained, and its checkpoint is gone.
+        """
+        rows = self.folder / METRICS
+        trained = [path.name for path in self.folder.iterdir() if path.name == BEST or "damaged" in path.name]
+        trained += [f"rows in {METRICS}"] if rows.is_file() and rows.stat().st_size else []
+        if trained:
+            raise RunFolderError(
+                f"{str(self.folder)!r} has no {LAST} to continue from, and starting over would delete "
+                f"{', '.join(trained)}: copy {BEST} over {LAST} if there is one, or move the folder away to train again"
+            )
+        for path in self.folder.iterdir():
+            if path.name not in KEPT:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _mark(self, state: str) -> None:
+        if self.new or self.resumed:
+            mark(self.folder, state)
+
+    def _leave(self, reason: str) -> None:
+        """Writes error.txt and the state; a single run refused before it wrote anything leaves no folder."""
+        if not (self.new or (self.resumed and self.code != BAD_INPUT)):
+            return
+        try:
+            if self.job is None and self.code == BAD_INPUT and all(p.name in AROUND for p in self.folder.iterdir()):
+                for path in self.folder.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                if not self.folder.samefile(Path.cwd()):
+                    self.folder.rmdir()
+                return
+            replace_text(self.folder / REASON, f"{reason.rstrip()}\n")
+            before = read_status(self.folder)
+            if before is None or before.state != states.STOPPED:
+                mark(self.folder, states.FAILED)
+        except OSError as error:
+            log.error("the reason cannot be written into %r (%s)", str(self.folder), error)
+

@@ -1,0 +1,66 @@
+"""Checks of a sweep's values before its first job starts."""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from gantrain.config import ConfigError
+from gantrain.hydra_bridge import compose, readable_errors
+from gantrain.objectives import discriminator_names, generator_choices
+from gantrain.overrides import count_values, first_values, parse_overrides, refuse_too_many
+
+OBJECTIVE_NAMES = {"loss.disc": discriminator_names, "loss.gen": generator_choices}
+
+
+def check_values(overrides: Sequence[Override], composed: DictConfig) -> None:
+    """Tries each value of each swept key, with the first values of the others.
+
+    The value of a key is set in `composed`, which is a hundred times faster than composing; that of a group is
+    composed. A pair of objectives may turn out not to exist; a misspelled objective is refused here.
+
+    Args:
+        overrides: of the command line.
+        composed: of the sweep's first job.
+
+    Raises:
+        ConfigError: an unknown name, or a value of the wrong type.
+    """
+    first = first_values(overrides)
+    for place, override in enumerate(overrides):
+        if not (override.is_sweep_override() and override.is_discrete_sweep()):
+            continue
+        name = override.get_key_element()
+        known = OBJECTIVE_NAMES[name]() if name in OBJECTIVE_NAMES else None
+        present = OmegaConf.select(composed, name)
+        for value in override.sweep_string_iterator():
+            word = f"{name}={value}"
+            if known is not None and value not in known:
+                raise ConfigError(f"{word} is not known; choose from [{', '.join(known)}]")
+            if present is None or isinstance(present, DictConfig):
+                compose([*first[:place], word, *first[place + 1 :]])
+                continue
+            with readable_errors([word], f"{word}: "):
+                OmegaConf.update(composed, name, parse_overrides([word])[0].value())
+
+
+def count_jobs(overrides: Sequence[Override], params: dict[str, str]) -> int | None:
+    """The number of jobs of Hydra's own sweeper; None if a value is not discrete.
+
+    Args:
+        overrides: of the command line.
+        params: of hydra.sweeper.params, where the command line does not replace them.
+
+    Raises:
+        ConfigError: too many jobs.
+    """
+    by_key = {o.get_key_element(): o for o in parse_overrides([f"{key}={value}" for key, value in params.items()])}
+    by_key |= {override.get_key_element(): override for override in overrides}
+    count = 1
+    for override in by_key.values():
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                return None
+            count *= count_values(override)
+    refuse_too_many("the sweep", count)
+    return count
