@@ -10,17 +10,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gantrain.atomic_io import PART, BusyError, held, replace_text
+from gantrain.atomic_io import PART, replace_text
 from gantrain.builders import resumed_config, run, with_changes
 from gantrain.config import Config, to_dict
 from gantrain.errors import BAD_INPUT, FAILED, describe_error
+from gantrain.locks import BusyError, hold_lock
 from gantrain.overrides import explicit_keys
 from gantrain.run_io import status as states
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
 from gantrain.run_io.run_folder import AROUND, HOLD, HYDRA, JOB, LOCK, REASON, TRAIN_LOG, read_content, taken
 from gantrain.run_io.status import Status, mark, read_status
 from gantrain.signals import StopRequested, exit_code
-from gantrain.training.checkpoint import BEST, LAST, is_begun
+from gantrain.training.checkpoint import BEST, LAST, has_checkpoint
 from gantrain.training.trainer import Prune
 
 KEPT = (*HOLD, JOB, HYDRA, TRAIN_LOG)
@@ -56,7 +57,7 @@ class Attempt:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with held(self.folder / LOCK, f"the run in {str(self.folder)!r}"):
+            with hold_lock(self.folder / LOCK, f"the run in {str(self.folder)!r}"):
                 yield
         except KeyboardInterrupt as interruption:
             self.code = exit_code(interruption)
@@ -87,18 +88,23 @@ class Attempt:
         Raises:
             RunFolderError: the folder holds something else.
         """
-        if not self.is_free():
-            raise taken(self.folder)
+        self.check_free()
         self.new = True
         tree = to_dict(config) if isinstance(config, Config) else OmegaConf.to_container(config, resolve=True)
         content = {"job": self.job, "overrides": list(overrides), "config": tree}
         replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
         states.write_status(self.folder, Status(state=states.RUNNING, steps=config.schedule.steps))
 
-    def is_free(self) -> bool:
-        """Whether the folder holds nothing but locks and unfinished files; in a sweep also what Hydra has written."""
+    def check_free(self) -> None:
+        """Refuses a folder that holds more than locks and unfinished files; in a sweep, Hydra's files are there too.
+
+        Raises:
+            RunFolderError: it does.
+        """
         own = HOLD if self.job is None else (*HOLD, HYDRA, TRAIN_LOG)
-        return all(p.name in own or p.name.endswith(PART) for p in self.folder.iterdir())
+        inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        if any(path.name not in own and not path.name.endswith(PART) for path in inside):
+            raise taken(self.folder)
 
     def train(
         self, config: Config, overrides: Sequence[str], *, prune: Prune | None = None, may_be_done: bool = False
@@ -112,9 +118,9 @@ class Attempt:
             may_be_done: accept a run that has done all its steps and was killed before it recorded that.
         """
         state = None
-        if not self.new or is_begun(self.folder):
+        if not self.new or has_checkpoint(self.folder):
             explicit = explicit_keys(overrides, config)
-            asked = None if is_begun(self.folder) else read_content(self.folder / JOB).get("config")
+            asked = None if has_checkpoint(self.folder) else read_content(self.folder / JOB).get("config")
             if isinstance(asked, dict) and not self.new:
                 config = with_changes(self.folder, asked, explicit)
                 self.resumed = True
@@ -165,4 +171,3 @@ class Attempt:
                 mark(self.folder, states.FAILED)
         except OSError as error:
             log.error("the reason cannot be written into %r (%s)", str(self.folder), error)
-

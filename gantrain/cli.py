@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gantrain.cli_checks import check_first_word, check_overrides
 from gantrain.commands import COMMANDS
 from gantrain.config import Config, ConfigError, from_omegaconf
-from gantrain.distributed import joined, part, started
+from gantrain.distributed import destroy_process_group, process_group, torchrun_world_size
 from gantrain.errors import FAILED, GantrainError, describe_error, hide_file_errors_of_threads
 from gantrain.hydra_bridge import compose, parse_flags, readable_errors, run_hydra, run_job
 from gantrain.logs import log_to_console
@@ -48,7 +48,7 @@ def main() -> None:
     hide_file_errors_of_threads()
     ignore_late_interrupts()
     try:
-        processes = started(os.environ)
+        processes = torchrun_world_size(os.environ)
         if processes > 1:
             sys.exit(_train_with_torchrun(words, processes))
         elif words and words[0] in COMMANDS:
@@ -96,7 +96,10 @@ def train(words: Sequence[str], processes: int = 1) -> int:
         words = resumed_words(words)
     words.sort(key=lambda word: word not in MULTIRUN_FLAGS)  # Hydra's parser wants flags first
     flags = parse_flags(words)
-    if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
+    if flags.help:  # Hydra's own takes a second and a half to list the groups
+        print(compose(first_values(parse_overrides(flags.overrides)), with_hydra=True, flags=flags).hydra.help.template)
+        return 0
+    if flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         run_hydra(words, lambda _: None)
         return 0
     if flags.experimental_rerun is not None:
@@ -132,6 +135,8 @@ def _train_once(composed: DictConfig, words: list[str], overrides: list[Override
     from gantrain.attempt import Attempt  # imports all that trains: seconds
 
     attempt = Attempt(folder)
+    if config.resume is None:
+        attempt.check_free()
     task_words = [str(word) for word in composed.hydra.overrides.task]
     with attempt.recorded():
         if config.resume is None:
@@ -177,23 +182,23 @@ def _train_with_torchrun(words: list[str], count: int) -> int:
     """Trains one run in the processes that torchrun has started; returns the exit code."""
     if words and words[0] in COMMANDS:
         raise _not_for_torchrun(f"{words[0]} needs", count)
-    with joined() as processes:
-        code = train(words, count) if processes.is_first else _follow(processes)
+    with process_group() as processes:
+        code = train(words, count) if processes.is_main else _run_worker(processes)
         if code == 0:
-            part()
+            destroy_process_group()
         return code
 
 
-def _follow(processes: "Processes") -> int:
+def _run_worker(processes: "Processes") -> int:
     """Trains in a process other than the first, which writes and reports for all; returns the exit code.
 
     torchrun kills all processes when one ends with an error, so an end that all processes reach is left to the first.
     """
-    from gantrain.builders import follow
+    from gantrain.builders import run_worker
 
     try:
         with _silent():
-            follow()
+            run_worker()
     except KeyboardInterrupt as interruption:
         return 0 if isinstance(interruption, StopRequested) else exit_code(interruption)
     except Exception as error:

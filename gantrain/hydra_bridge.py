@@ -41,6 +41,7 @@ def register() -> None:
     schema.register()
     for name, resolver in (
         ("run_folder", lambda resume, new: resume or new),
+        ("help_groups", _help_groups),
         ("help_keys", _help_keys),
         ("help_objectives", _help_objectives),
         ("job_folder", job_folder),
@@ -198,6 +199,16 @@ def explain(error: BaseException) -> str:
     return "; ".join(dict.fromkeys(useful))
 
 
+def _help_groups() -> str:
+    """The groups of configs/, those inside others too, with their options."""
+    lines = []
+    for group in GROUPS:
+        for folder in (CONFIGS / group, *sorted(path for path in (CONFIGS / group).rglob("*") if path.is_dir())):
+            options = sorted(path.stem for path in folder.glob("*.yaml") if path.name[0] != "_")
+            lines.append(f"{folder.relative_to(CONFIGS)}: {', '.join(options)}")
+    return "\n".join(lines)
+
+
 def _help_keys(*, _root_: DictConfig) -> str:
     """Every key with its composed value and its line of help."""
     values = {key: OmegaConf.select(_root_, key) for key, _, _ in schema.options()}
@@ -208,7 +219,7 @@ def _help_keys(*, _root_: DictConfig) -> str:
         first, *rest = textwrap.wrap(text, max(40, 118 - width))
         lines.append(key.ljust(width) + first)
         lines += [" " * width + line for line in rest]
-    return "\n".join(lines).replace("$", "$$")
+    return "\n".join(lines)
 
 
 def _plain(value: Any) -> Any:
@@ -218,4 +229,4 @@ def _plain(value: Any) -> Any:
 def _help_objectives() -> str:
     from gantrain.objectives.table import as_text
 
-    return as_text().replace("$", "$$")
+    return as_text()

@@ -48,3 +48,4 @@ def log_to_console(level: int = logging.INFO) -> None:
     console.setFormatter(ConsoleFormatter())
     root.addHandler(console)
     root.setLevel(level)
+    logging.getLogger("hydra").setLevel(logging.WARNING)  # the launcher would print each job a second time

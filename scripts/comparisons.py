@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from gantrain.cli import CONFIGS, experiment_names
+from gantrain.cli_checks import experiment_names
+from gantrain.hydra_bridge import CONFIGS
 
 Overrides = tuple[str, ...]
 Lines = dict[str, Overrides]

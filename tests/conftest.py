@@ -10,13 +10,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from gantrain import __main__ as entry
-from gantrain.cli import compose_config
+from gantrain import cli as entry
+from gantrain.hydra_bridge import compose as compose_config
+from gantrain.overrides import first_values, parse_overrides
+
+if TYPE_CHECKING:
+    from gantrain.sweeps.driver import Sweep
+from gantrain.cli_checks import check_overrides
 from gantrain.config import Config, from_omegaconf
 from gantrain.data.cifar10 import _is_intact
 
@@ -45,6 +51,19 @@ def compose(*overrides: str) -> Config:
     return from_omegaconf(compose_config(list(overrides)))
 
 
+def plan(*words: str) -> "Sweep":
+    """A sweep of these words, checked as before its first job."""
+    from gantrain.sweeps.driver import plan_sweep
+    from gantrain.sweeps.values import check_values
+
+    overrides = parse_overrides(words)
+    check_overrides(overrides)
+    composed = compose_config(first_values(overrides), with_hydra=True)
+    sweep = plan_sweep(words, overrides, composed)
+    check_values(overrides, composed)
+    return sweep
+
+
 def python_path() -> str:
     """PYTHONPATH with the checkout first."""
     return os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
@@ -60,7 +79,9 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     log = logging.getLogger()
     handlers, level = list(log.handlers), log.level
     yield
-    # a run leaves handlers on streams that are closed with the test
+    for handler in log.handlers:
+        if handler not in handlers:
+            handler.close()
     log.handlers[:] = handlers
     log.setLevel(level)
     torch.set_default_dtype(dtype)

@@ -26,9 +26,9 @@ def refused(outcome: tuple[int, str], *words: str) -> None:
 
 
 KEYS_NAMES_PAIRS_AND_RANGES = {
-    "a mistyped command": (["evaluat", "run=x"], ["'evaluat' is no command", "did you mean evaluate", "sample"]),
-    "a command that needs no word": (["train", "data=ring"], ["'train' is no command", "key=value words alone"]),
-    "help of no command": (["evaluat", "--help"], ["'evaluat' is no command"]),
+    "a mistyped command": (["evaluat", "run=x"], ["unknown command 'evaluat'", "did you mean evaluate", "sample"]),
+    "a command that needs no word": (["train", "data=ring"], ["unknown command 'train'", "key=value only"]),
+    "help of no command": (["evaluat", "--help"], ["unknown command 'evaluat'"]),
     "points for a network of images": (
         ["data=ring", "model=dcgan"],
         ["model=dcgan does not fit data=ring", "model=mlp"],
@@ -124,8 +124,11 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a folder that is not named": (["data=folder"], ["data.root=None", "data.root=/path"]),
     "a run to resume that is not there": (["resume=outputs/none"], ["resume='outputs/none'", "not a folder"]),
     "an empty run to resume": (["resume="], ["resume", "no"]),
-    "a place that cannot be written": (["hydra.run.dir=/proc/nope"], ["hydra.run.dir='/proc/nope'", "written"]),
-    "a place with an endless name": (["hydra.run.dir=" + "a" * 300], ["hydra.run.dir", "cannot be made"]),
+    "a place that cannot be written": (
+        ["hydra.run.dir=/proc/nope"],
+        ["hydra.run.dir='/proc/nope'", "not a writable folder"],
+    ),
+    "a place with an endless name": (["hydra.run.dir=" + "a" * 300], ["hydra.run.dir", "cannot be created"]),
     "a run with an endless name": (["resume=" + "a" * 300], ["not a folder"]),
     "an odd width counted before the maximum": (
         ["model=poole", "model.maxout_count=before", "model.width=3"],

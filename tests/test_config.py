@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from gantrain import builders, config
-from gantrain.cli import CONFIGS, GROUPS, asked_keys
 from gantrain.config import ConfigError, from_dict, to_dict
 from gantrain.data import to_uint8
+from gantrain.hydra_bridge import CONFIGS, GROUPS
 from gantrain.objectives import discriminator_names, divergence_names, generator_names
+from gantrain.overrides import explicit_keys
 from gantrain.training.augment import Augment
 from gantrain.training.regularizers import GradientNormPenalty, ZeroCenteredPenalty
 from gantrain.training.schedules import DiscriminatorSteps
@@ -147,13 +148,13 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
 def test_asked_keys_are_those_a_command_line_sets() -> None:
     words = ["model=poole", "schedule.steps=9", "loss.gen=kl", "hydra.run.dir=x"]
     made = compose("model=poole", "schedule.steps=9", "loss.gen=kl")
-    asked = asked_keys(words, made)
+    asked = explicit_keys(words, made)
     assert asked["schedule.steps"] == 9
     assert asked["model.latent_dim"] == 64
     assert {key.split(".")[0] for key in asked} == {"model", "schedule", "loss"}
     everything = set(config.flatten(to_dict(made)))
-    assert set(asked_keys(["experiment=demo"], made)) == everything - set(config.MAY_CHANGE_ON_RESUME)
-    assert "schedule.steps" in asked_keys(["experiment=demo", "schedule.steps=9"], made)
+    assert set(explicit_keys(["experiment=demo"], made)) == everything - set(config.MAY_CHANGE_ON_RESUME)
+    assert "schedule.steps" in explicit_keys(["experiment=demo", "schedule.steps=9"], made)
 
 
 def test_streams_of_random_numbers_differ_from_each_other_and_by_seed() -> None:

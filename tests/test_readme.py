@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.cli import compose_with_hydra, first_values
 from gantrain.commands import COMMANDS
+from gantrain.hydra_bridge import compose as compose_config
 from gantrain.objectives import discriminator_names, generator_names
+from gantrain.overrides import first_values, parse_overrides
 from tests.conftest import REPOSITORY, compose
 
 PAGES = (*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md")))
@@ -51,7 +52,7 @@ def test_every_sweep_of_the_docs_composes() -> None:
         if not words or words[0] in COMMANDS or "ray" in line or "PARTITION" in line:
             continue
         if all(find_spec(f"hydra_plugins.{package}") for name, package in PLUGINS.items() if name in line):
-            compose_with_hydra(first_values(words))
+            compose_config(first_values(parse_overrides(words)), with_hydra=True)
             composed += 1
     assert composed >= 7
 

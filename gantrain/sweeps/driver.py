@@ -17,15 +17,16 @@ from typing import Any, cast
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from gantrain.atomic_io import UnusableFolderError, held, replace_text
+from gantrain.atomic_io import UnusableFolderError, replace_text
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
 from gantrain.errors import FAILED, describe_error
 from gantrain.hydra_bridge import compose, run_hydra
+from gantrain.locks import hold_lock
 from gantrain.logs import log_to_console
 from gantrain.metrics.metric import LOWER_IS_BETTER
 from gantrain.overrides import first_values, key_of, quoted
 from gantrain.run_io import status as states
-from gantrain.run_io.run_folder import CONFIG, LOCK, REASON, SWEEP
+from gantrain.run_io.run_folder import CONFIG, HOLD, LOCK, REASON, SWEEP
 from gantrain.run_io.run_reader import BROKEN, state_of
 from gantrain.run_io.status import Status, read_status
 from gantrain.signals import exit_code
@@ -149,7 +150,9 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
     words = [word for word in words if key_of(word) != RESUME]
     given = {key_of(word) for word in words}
     params = dict(hydra.sweeper.params or {})
-    subdir = next((word.partition("=")[2].strip("'\"") for word in words if key_of(word) == "hydra.sweep.subdir"), "jobs")
+    subdir = next(
+        (word.partition("=")[2].strip("'\"") for word in words if key_of(word) == "hydra.sweep.subdir"), "jobs"
+    )
     if not subdir or Path(subdir).name != subdir:
         raise ConfigError(
             f"hydra.sweep.subdir={subdir!r} is not a folder directly in the sweep's, where resume and reports look for "
@@ -181,6 +184,8 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
             f"{str(folder)!r} holds a sweep, and nothing is overwritten: continue it with {RESUME}={folder}, or choose "
             "another folder with hydra.sweep.dir=..."
         )
+    if not resumed and folder.is_dir() and any(inside.name not in HOLD for inside in folder.iterdir()):
+        raise UnusableFolderError(f"{str(folder)!r} is not empty, and nothing is overwritten: choose another folder")
     jobs = int(hydra.sweeper.n_trials) if optimizes else count_jobs(overrides, params)
     return Sweep(folder, [*words, *settings], jobs, gpus)
 
@@ -197,7 +202,7 @@ def locked(sweep: Sweep, words: Sequence[str]) -> Iterator[None]:
         sweep.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableFolderError(f"hydra.sweep.dir={str(sweep.folder)!r} cannot be created ({error})") from None
-    with held(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
+    with hold_lock(sweep.folder / LOCK, f"the sweep in {str(sweep.folder)!r}"):
         file = sweep.folder / SWEEP
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():

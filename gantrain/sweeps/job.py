@@ -25,7 +25,7 @@ from gantrain.run_io.status import Status, mark, read_status
 from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimization import best_value, result_key
 from gantrain.sweeps.pruning import make_pruner
-from gantrain.training.checkpoint import is_begun
+from gantrain.training.checkpoint import has_checkpoint
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)
 
@@ -98,7 +98,7 @@ def _train(attempt: Attempt, composed: DictConfig, overrides: list[str]) -> floa
         replace_text(folder / REASON, f"{error}\n")
         states.write_status(folder, Status(state=states.SKIPPED))
         return None
-    if started_before and not is_begun(folder):
+    if started_before and not has_checkpoint(folder):
         attempt.clear()
     key = result_key(config) if config.metric_names else None
     attempt.train(config, overrides, prune=make_pruner(config, folder), may_be_done=True)

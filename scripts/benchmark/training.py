@@ -19,9 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision import transforms
 
 from gantrain.builders import build_networks, build_trainer, load_data
-from gantrain.cli import compose_config
 from gantrain.config import Config, from_omegaconf
 from gantrain.data import BatchSampler, ImageSet
+from gantrain.hydra_bridge import compose as compose_config
 from gantrain.run_io.run_folder import RunFolder
 from scripts.benchmark.peers import PEERS, Parts, plain_adam
 from scripts.benchmark.timing import Contestant, Row, Work, compare

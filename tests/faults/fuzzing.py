@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from gantrain.cli import GROUPS, experiment_names
+from gantrain.cli_checks import experiment_names
 from gantrain.config import options
+from gantrain.hydra_bridge import GROUPS
 
 KNOWN = {key: default for key, default, _ in options()}
 TEXT = st.text(max_size=12)

@@ -12,7 +12,7 @@ from gantrain import builders
 from gantrain.commands import evaluate, sample
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.run_io.run_reader import find_runs, read_run
-from gantrain.sweeps.job import forget
+from gantrain.sweeps.job import free_memory
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose
 from tests.faults.test_long_runs import MOST, growth, train
@@ -44,7 +44,7 @@ def test_a_job_frees_the_memory_of_the_gpu(tmp_path: Path) -> None:
     words = [*TINY, "device=cuda", "metrics=none"]
     builders.run(compose(*words, "schedule.batch_size=64", "model.width=32"), tmp_path / "large")
     large = torch.cuda.max_memory_allocated()
-    forget()
+    free_memory()
     assert torch.cuda.memory_allocated() < large / 4
     builders.run(compose(*words), tmp_path / "small")
     assert torch.cuda.max_memory_allocated() < large, "the peak must be that of the run, not of the process"
@@ -120,7 +120,7 @@ def test_evaluation_changes_nothing_in_training(executor: str, tmp_path: Path) -
 
 
 def test_the_default_run_fits_into_two_gigabytes() -> None:
-    forget()
+    free_memory()
     torch.cuda.reset_peak_memory_stats()
     config = compose("metrics=none", "log.every_steps=50", "data=digits", "device=cuda")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], builders.make_device("cuda"))

@@ -1,4 +1,4 @@
-"""Which GPU each worker process takes; no GPU is needed to tell."""
+"""Which GPU each worker process takes; needs no GPU."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.sweeps.driver import prepare, under_way
+from gantrain.sweeps.driver import locked
 from gantrain.sweeps.gpus import GPUS, visible_gpus
-from tests.conftest import python_path
+from tests.conftest import plan, python_path
 
 TAKE = (
     "import os, sys; from pathlib import Path; from gantrain.sweeps.gpus import take_a_gpu; "
@@ -19,50 +19,41 @@ TAKE = (
 )
 
 
-def worker(sweep: Path, gpus: str) -> subprocess.Popen[str]:
+def worker(sweep: Path, gpus: str) -> tuple[subprocess.Popen[str], str]:
+    """A worker process, and the GPU that it has taken."""
     environment = {**os.environ, "PYTHONPATH": python_path(), GPUS: gpus}
     environment.pop("CUDA_VISIBLE_DEVICES", None)
-    return subprocess.Popen(
-        [sys.executable, "-c", TAKE, str(sweep)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def answer(process: subprocess.Popen[str]) -> str:
+    command = [sys.executable, "-c", TAKE, str(sweep)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    return process.stdout.readline().strip()
+    return process, process.stdout.readline().strip()
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+def end(*processes: subprocess.Popen[str]) -> None:
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
-def test_workers_share_the_gpus_evenly_and_take_over_those_of_the_dead(tmp_path: Path) -> None:
+def test_workers_share_gpus_evenly_and_reuse_those_of_killed_workers(tmp_path: Path) -> None:
     workers = [worker(tmp_path, "4,GPU-7f") for _ in range(3)]
-    taken = [answer(process) for process in workers]
-    assert sorted(Counter(taken).values()) == [1, 2]
-    assert set(taken) == {"4", "GPU-7f"}
-    alone = next(process for process, gpu in zip(workers, taken, strict=True) if taken.count(gpu) == 1)
-    freed = taken[workers.index(alone)]
-    end(alone)
-    late = worker(tmp_path, "4,GPU-7f")
-    assert answer(late) == freed, "the GPU of a worker that was killed is free again"
-    for process in (*workers, late):
-        if process is not alone:
-            end(process)
+    counts = Counter(gpu for _, gpu in workers)
+    assert sorted(counts.items(), key=lambda item: item[1])[0][1] == 1
+    assert set(counts) == {"4", "GPU-7f"}
+    single, freed = next((process, gpu) for process, gpu in workers if counts[gpu] == 1)
+    end(single)
+    late, gpu = worker(tmp_path, "4,GPU-7f")
+    assert gpu == freed
+    end(late, *(process for process, _ in workers if process is not single))
 
 
 def test_without_gpus_nothing_is_set(tmp_path: Path) -> None:
-    process = worker(tmp_path, "")
-    assert answer(process) == "unset"
+    process, gpu = worker(tmp_path, "")
+    assert gpu == "unset"
     end(process)
 
 
-def test_what_is_visible_is_what_the_user_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 3")
     assert visible_gpus() == ["2", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -82,16 +73,16 @@ def test_what_is_visible_is_what_the_user_allows(monkeypatch: pytest.MonkeyPatch
         (["device=cpu"], str(os.cpu_count()), ""),
     ],
 )
-def test_joblib_has_a_worker_for_each_gpu(
+def test_joblib_has_one_worker_per_gpu(
     words: list[str], workers: str, shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="gantrain[joblib] is not installed")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7")
     monkeypatch.setenv(GPUS, "of an earlier sweep")
     asked = ["hydra/launcher=joblib", "seed=0,1", f"hydra.sweep.dir={tmp_path / 's'}", *words]
-    sweep = prepare(asked)
-    assert [word for word in sweep.words if word.startswith("hydra.launcher.n_jobs")] == [
+    sweep = plan(*asked)
+    assert [word for word in sweep.overrides if word.startswith("hydra.launcher.n_jobs")] == [
         f"hydra.launcher.n_jobs={workers}"
     ]
-    with under_way(sweep, asked):
+    with locked(sweep, asked):
         assert os.environ[GPUS] == shared

@@ -9,10 +9,9 @@ import yaml
 
 from gantrain.config import Config, ConfigError
 from gantrain.run_io.run_reader import find_runs, read_run
-from gantrain.sweeps.driver import prepare
-from gantrain.sweeps.optimization import best_value, key_of, objective_of
+from gantrain.sweeps.optimization import best_value, objective_of, result_key
 from gantrain.sweeps.pruning import make_pruner
-from tests.conftest import TINY, compose
+from tests.conftest import TINY, compose, plan
 from tests.written_runs import write_run
 
 optuna = pytest.importorskip("optuna", reason="sweep.prune and hydra/sweeper=optuna need gantrain[optuna]")
@@ -58,7 +57,7 @@ def test_a_run_goes_on_among_the_best_of_those_that_finished(
     found = prune(50, {"modes_ema": value, "modes_kl_ema": 1.0})
     assert (found is None) == goes_on
     if found is not None:
-        assert f"modes_ema, at its best {value:.4g} until step 50" in found
+        assert f"modes_ema, at best {value:.4g} until step 50" in found
         assert "the 5 finished runs" in found
 
 
@@ -95,7 +94,7 @@ def test_unfinished_runs_are_no_measure(finished: Path) -> None:
 
 
 def test_what_cannot_be_pruned_or_read_is_refused() -> None:
-    with pytest.raises(ConfigError, match="measures at the end only"):
+    with pytest.raises(ConfigError, match="measures only at the end"):
         make_pruner(asked("metrics.every_steps=0"), Path())
     with pytest.raises(ConfigError, match=r"sweep.objective='fid' is not measured .*choose one of \[modes, modes_kl\]"):
         objective_of(asked("sweep.objective=fid"))
@@ -105,9 +104,9 @@ def test_what_cannot_be_pruned_or_read_is_refused() -> None:
 
 
 def test_the_figure_that_is_read() -> None:
-    assert key_of(compose(*TINY)) == "modes_ema"
-    assert key_of(compose("data=ring")) == "kl_ema"
-    assert key_of(compose("metrics.names=[kid,fid]", "metrics.networks=[raw,ema]")) == "fid_raw"
+    assert result_key(compose(*TINY)) == "modes_ema"
+    assert result_key(compose("data=ring")) == "kl_ema"
+    assert result_key(compose("metrics.names=[kid,fid]", "metrics.networks=[raw,ema]")) == "fid_raw"
     assert objective_of(compose("metrics.names=[colors,coverage]")) == "color_js"
     assert objective_of(compose("metrics.names=[colors,coverage]", "sweep.objective=coverage")) == "coverage"
 
@@ -156,13 +155,13 @@ def test_a_search_in_the_wrong_direction_is_refused(command: Any) -> None:
     words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "optimizer.lr_g=interval(1e-5,1e-3)"]
     code, text = command("-m", *words, "hydra.sweeper.direction=minimize")
     assert code == 2
-    assert "hydra.sweeper.direction=minimize is the wrong way for sweep.objective=modes; use maximize" in text
+    assert "hydra.sweeper.direction=minimize is wrong for sweep.objective=modes; use maximize" in text
 
 
 def test_runs_that_measure_at_the_end_only_are_refused_on_the_device_that_they_take() -> None:
-    with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures at the end only here"):
+    with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures only at the end here"):
         make_pruner(asked("metrics.names=[fid]", "metrics.every_steps=null"), Path())
-    with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures at the end only here"):
+    with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures only at the end here"):
         make_pruner(asked("metrics.every_steps=100"), Path())
     assert make_pruner(asked("metrics.every_steps=null"), Path()) is not None
 
@@ -180,8 +179,8 @@ def test_runs_that_are_being_written_are_not_read(finished: Path) -> None:
 
 @pytest.mark.parametrize("first", ["alt", "kl"])
 def test_a_search_may_begin_with_a_pair_that_does_not_exist(first: str) -> None:
-    words = ["--multirun", *TINY, "hydra/sweeper=optuna", "loss.disc=hinge", f"loss.gen=choice({first},linear)"]
-    assert "hydra.sweeper.direction=maximize" in prepare(words).words
+    words = [*TINY, "hydra/sweeper=optuna", "loss.disc=hinge", f"loss.gen=choice({first},linear)"]
+    assert "hydra.sweeper.direction=maximize" in plan(*words).overrides
 
 
 def test_a_kept_trial_is_read_anew(tmp_path: Path, command: Any) -> None:

@@ -137,7 +137,7 @@ def test_memory_that_does_not_suffice_and_defects_end_their_job_alone(
             raise error
         return run(config, folder, *rest, **more)
 
-    monkeypatch.setattr("gantrain.sweeps.job.run", fails_once)
+    monkeypatch.setattr("gantrain.attempt.run", fails_once)
     code, text = command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")
     assert code == 1
     first, second = (read_run(folder) for folder in find_runs([tmp_path / "s"]))

@@ -137,7 +137,7 @@ def test_a_run_killed_during_an_evaluation_resumes_bit_for_bit(tmp_path: Path) -
     words = [*TINY, "metrics.every_steps=5", "log.checkpoint_every_steps=5", "schedule.steps=30"]
     code = (
         "import pathlib, sys, time\n"
-        "from gantrain.__main__ import main\n"
+        "from gantrain.cli import main\n"
         "from gantrain.metrics.modes import ModesMetric\n"
         "own, calls = ModesMetric.measure, []\n"
         "def measure(*args):\n"

@@ -253,7 +253,7 @@ def test_what_one_process_alone_runs_into_is_told(tmp_path: Path) -> None:
         "def broken(config):\n"
         "    if os.environ['RANK'] == '1': raise ConfigError('no data on this machine')\n"
         "runs.prepare_data = broken\n"
-        "from gantrain.__main__ import main\n"
+        "from gantrain.cli import main\n"
         "main()\n"
     )
     ended = subprocess.run(

@@ -24,7 +24,7 @@ import os, signal, sys
 import gantrain.{module} as place
 def killed(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 place.{name} = killed
-from gantrain.__main__ import main
+from gantrain.cli import main
 main()
 """
 
@@ -33,12 +33,12 @@ main()
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("sweeps.job", "run"),  # job.json is there, no data yet
+        ("attempt", "run"),  # job.json is there, no data yet
         ("builders.runs", "RunFolder"),
-        ("logs.run_folder", "introduce"),  # config.yaml and run.json are there
+        ("run_io.run_folder", "introduce"),  # config.yaml and run.json are there
         ("training.trainer", "save_checkpoint"),
         ("sweeps.job", "from_omegaconf"),  # nothing is there but the lock
-        ("logs.status", "write_status"),
+        ("run_io.status", "write_status"),
     ],
 )
 def test_a_job_killed_before_its_first_checkpoint_is_begun_again(
@@ -71,7 +71,7 @@ def test_a_run_says_that_it_is_under_way_before_its_data_is_read(
         seen.append(read_run(folder).state)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gantrain.sweeps.job.run", look)
+    monkeypatch.setattr("gantrain.attempt.run", look)
     assert command("-m", *TWO)[0] == 130
     assert command(*TINY, "hydra.run.dir=alone")[0] == 130
     assert seen == ["running", "running"]
@@ -97,15 +97,6 @@ def test_damaged_files_around_a_run(tmp_path: Path, command: Any) -> None:
     (second / "job.json").write_text(asked)
     assert command("sweep.resume=s")[0] == 0
     assert [rows_without_times(folder) for folder in (first, second)] == before
-
-
-def test_a_foreign_run_in_a_jobs_folder_is_not_taken_for_the_job(tmp_path: Path, command: Any) -> None:
-    builders.run(compose(*TINY, "metrics=none", "model.d_norm=none"), tmp_path / "s" / "000-seed=0")
-    before = rows_without_times(tmp_path / "s" / "000-seed=0")
-    code, text = command("-m", *TWO, "schedule.steps=9")
-    assert code == 1
-    assert "000-seed=0' is not empty, and nothing is overwritten" in text
-    assert rows_without_times(tmp_path / "s" / "000-seed=0") == before
 
 
 def test_more_steps_given_on_resume_hold_from_then_on(tmp_path: Path, command: Any) -> None:
@@ -167,15 +158,3 @@ def test_an_empty_reason_does_not_hide_the_summary(tmp_path: Path, command: Any)
     code, text = command("sweep.resume=s")
     assert code == 1
     assert "2 of 2 jobs: 1 finished, 1 failed\n  failed: s/001-seed=1: at step 6 of 6" in text
-
-
-def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path, command: Any) -> None:
-    folder = tmp_path / "s" / "000-loss.disc=hinge"
-    folder.mkdir(parents=True)
-    (folder / "notes.txt").write_text("mine")
-    words = (*TINY, "metrics=none", "loss.gen=alt", "sweep.invalid_pairs=skip", "hydra.sweep.dir=s")
-    code, text = command("-m", *words, "loss.disc=hinge,gan")
-    assert code == 1
-    assert "000-loss.disc=hinge' is not empty, and nothing is overwritten" in text
-    assert [inside.name for inside in folder.iterdir()] == ["notes.txt"]
-    assert "1 of 2 jobs: 1 finished" in text
