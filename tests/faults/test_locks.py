@@ -1,4 +1,4 @@
-"""Who holds a folder is named, and a killed process holds nothing."""
+"""Locks name the process that holds them; a killed process holds none."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.sweeps.test_sweep import outcome, sweep, wait_for_rows
 WORDS = (*TINY, "metrics=none", "log.every_steps=1", "schedule.steps=200", "log.checkpoint_every_steps=20")
 
 
-def test_the_refusal_names_who_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_process_that_holds_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gantrain", "loss.gen=kl"])
     with hold_lock(tmp_path / ".lock", "the run in 'x'"):
         with pytest.raises(BusyError) as refused, hold_lock(tmp_path / ".lock", "the run in 'x'"):
@@ -35,7 +35,7 @@ def test_the_refusal_names_who_holds_it(tmp_path: Path, monkeypatch: pytest.Monk
         pass
 
 
-def test_what_cannot_be_held_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     lock = tmp_path / ("x" * 300)
     refused = pytest.raises(UnusableFolderError, match=r"it cannot be written .*make its folder writable")
     with refused, hold_lock(lock, "it"):
@@ -44,11 +44,11 @@ def test_what_cannot_be_held_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """The second is refused, names the first, and changes nothing; once that is killed it is let in."""
+    """The second is refused and names the first; after that is killed, it can resume."""
     run = tmp_path / "run"
     first = sweep(tmp_path, *WORDS, "hydra.run.dir=run")
     wait_for_rows(run, 30, first)
-    first.send_signal(signal.SIGSTOP)  # or it would be done by the time the second has imported PyTorch
+    first.send_signal(signal.SIGSTOP)  # otherwise it would be done before the second has imported PyTorch
     code, text = outcome(sweep(tmp_path, "resume=run"))
     assert code == 2, text
     assert f"is in use by process {first.pid} on {socket.gethostname()}" in text
@@ -64,7 +64,7 @@ def test_two_processes_on_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert outcome(sweep(tmp_path, *WORDS[:-2], "schedule.steps=30", "hydra.run.dir=run"))[0] == 0
     whole = rows_without_times(run)

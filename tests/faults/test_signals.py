@@ -1,4 +1,4 @@
-"""What asks a run to end gets a checkpoint of the step under way and a code that says whether to start it again."""
+"""Signals stop a run with a checkpoint of the current step and an exit code for schedulers."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def assert_ends_as_undisturbed(run: Path, undisturbed: Path) -> None:
+def assert_equals_undisturbed(run: Path, undisturbed: Path) -> None:
     assert rows_without_times(run) == rows_without_times(undisturbed)
     states = [load_checkpoint(folder / LAST) for folder in (run, undisturbed)]
     for network in ("generator", "discriminator", "ema"):
@@ -51,7 +51,7 @@ def last_row(run: Path) -> int:
         pytest.param(signal.SIGINT, INTERRUPTED, marks=pytest.mark.exhaustive),
     ],
 )
-def test_a_run_saves_its_step_and_goes_on_exactly(
+def test_a_signal_saves_the_step_and_the_run_resumes_exactly(
     number: signal.Signals, code: int, undisturbed: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -66,16 +66,16 @@ def test_a_run_saves_its_step_and_goes_on_exactly(
     step = load_checkpoint(run / LAST)["step"]
     assert 20 <= step < STEPS
     assert step == last_row(run), "no step is lost"
-    assert step % 100, "not one that was due anyhow"
+    assert step % 100, "no checkpoint was due at this step"
     assert read_run(run).state == "interrupted"
     code_again, text = outcome(sweep(tmp_path, "resume=run"))
     assert code_again == 0, text
-    assert_ends_as_undisturbed(run, undisturbed)
+    assert_equals_undisturbed(run, undisturbed)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_ctrl_c_twice_ends_at_once_and_loses_nothing_that_was_saved(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_at_once_and_keeps_the_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = sweep(tmp_path, *WORDS, "hydra.run.dir=run")
     wait_for_rows(run, 20, process)
@@ -87,12 +87,12 @@ def test_ctrl_c_twice_ends_at_once_and_loses_nothing_that_was_saved(undisturbed:
     assert "Traceback" not in text
     load_checkpoint(run / LAST)
     assert outcome(sweep(tmp_path, "resume=run"))[0] == 0
-    assert_ends_as_undisturbed(run, undisturbed)
+    assert_equals_undisturbed(run, undisturbed)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_a_sweep_is_asked_to_end(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_signal_stops_a_sweep_which_can_be_resumed(undisturbed: Path, tmp_path: Path) -> None:
     process = sweep(tmp_path, "-m", *WORDS, "seed=0,1", "hydra.sweep.dir=s")
     wait_for_rows(tmp_path / "s" / "000-seed=0", 20, process)
     process.send_signal(signal.SIGTERM)
@@ -102,19 +102,18 @@ def test_a_sweep_is_asked_to_end(undisturbed: Path, tmp_path: Path) -> None:
         assert load_checkpoint(run / LAST)["step"] == last_row(run)
     code, text = outcome(sweep(tmp_path, "sweep.resume=s"))
     assert code == 0, text
-    assert_ends_as_undisturbed(tmp_path / "s" / "000-seed=0", undisturbed)
+    assert_equals_undisturbed(tmp_path / "s" / "000-seed=0", undisturbed)
 
 
-def test_a_signal_before_training_ends_at_once(tmp_path: Path) -> None:
-    """There is nothing to save, and no step that would look."""
+def test_a_signal_before_training_ends_the_process(tmp_path: Path) -> None:
     process = sweep(tmp_path, *WORDS, "hydra.run.dir=run")
     process.send_signal(signal.SIGTERM)
     assert outcome(process)[0] == -signal.SIGTERM
     assert not (tmp_path / "run" / LAST).exists()
 
 
-def test_a_late_ctrl_c_does_not_interrupt_pythons_own_end(tmp_path: Path) -> None:
-    """torch has something done at the end of the process, where a KeyboardInterrupt would be a traceback."""
+def test_a_late_ctrl_c_prints_no_traceback(tmp_path: Path) -> None:
+    """Functions registered with atexit, such as torch's, would print a KeyboardInterrupt."""
     code = (
         "import atexit, os, signal\n"
         "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"

@@ -11,7 +11,7 @@ import pytest
 from gantrain import builders
 from scripts import comparisons, tables
 from tests.conftest import REPOSITORY, TINY, compose
-from tests.training.test_runs import _interrupt_at
+from tests.training.test_runs import interrupt_at
 
 TINY_TABLE = comparisons.Table("What?", {"alt": ("loss.gen=alt",), "kl": ("loss.gen=kl",)}, {"": ()})
 
@@ -91,7 +91,7 @@ def test_a_table_without_runs_is_one_sentence(results: Path) -> None:
 def test_no_run_is_repeated_and_an_unfinished_one_is_resumed(results: Path) -> None:
     assert len(tables.run_missing(["tiny"], "digits", (0,), 2, minutes=0.0)) == 2
     key = tables.key_of(TINY_TABLE, "digits", ("loss.gen=kl",), 0)
-    _interrupt_at(tables.folder_of(key, "digits"), 5, *key.split(), "log.checkpoint_every_steps=2")
+    interrupt_at(tables.folder_of(key, "digits"), 5, *key.split(), "log.checkpoint_every_steps=2")
     assert tables.run_missing(["tiny"], "digits", (0,), 2, minutes=10.0) == []
     rows = tables.finished_runs("digits")
     assert {key: row["resumed"] for key, row in rows.items() if row["resumed"]} == {key: True}

@@ -1,4 +1,4 @@
-"""Diagnostics in a run: what they see, what they leave alone, and the runs that the doctor speaks of."""
+"""Diagnostics in a run: their values, that they change nothing, and runs with findings of the doctor."""
 
 import json
 from collections.abc import Callable
@@ -17,14 +17,13 @@ from gantrain.data import ImageSet, to_range
 from gantrain.diagnostics.doctor import Doctor
 from gantrain.networks import NetworkPair
 from gantrain.run_io.metrics_jsonl import read_rows
-from gantrain.run_io.run_folder import RunFolder
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.trainer import StoppedByDoctorError, Trainer
 from tests.conftest import TINY, compose
 from tests.same_runs import assert_same
-from tests.training.test_runs import _interrupt_at, resume, train, trained_state
+from tests.training.test_runs import interrupt_at, resume, train, trained_state
 
-LOOKS = "log.diagnostics_every_steps=2"
+EVERY_2 = "log.diagnostics_every_steps=2"
 DEVICE = torch.device("cpu")
 
 
@@ -37,8 +36,8 @@ def trainer_of(*overrides: str) -> Trainer:
     return builders.build_trainer(config, builders.load_data(config, "train"), [], DEVICE)
 
 
-def test_what_diagnostics_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train(tmp_path / "run", LOOKS, "loss.gen=kl")
+def test_values_of_diagnostics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(tmp_path / "run", EVERY_2, "loss.gen=kl")
     rows = rows_of(run, "diagnostic")
     assert [row["step"] for row in rows] == [2, 4, 6]
     for name in (
@@ -81,13 +80,13 @@ def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: 
     folder.mkdir()
     for k in range(12):
         Image.new("RGB", (32, 32), (k * 20, 0, 9)).save(folder / f"{k}.png")
-    words = ("data=folder", "data.flip=false", f"data.root={folder}", "metrics=none", "loss=wasserstein", LOOKS)
+    words = ("data=folder", "data.flip=false", f"data.root={folder}", "metrics=none", "loss=wasserstein", EVERY_2)
     row = rows_of(train(tmp_path / "run", *words), "diagnostic")[-1]
     assert {"similarity/spread", "discriminator/rank_accuracy"} <= row.keys()
     for name in ("overfitting/r_v", "overfitting/r_t", "overfitting/logit_held_out", "reliability"):
         assert name not in row
     assert row["generator_weight/mean"] == 1  # a critic's generator weighs all alike
-    assert "overfitting/r_t" in rows_of(train(tmp_path / "hinge", "loss=hinge", LOOKS), "diagnostic")[-1]
+    assert "overfitting/r_t" in rows_of(train(tmp_path / "hinge", "loss=hinge", EVERY_2), "diagnostic")[-1]
 
 
 @pytest.mark.parametrize(
@@ -99,16 +98,16 @@ def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: 
     ],
     ids=["batch", "projection", "virtual"],
 )
-def test_looking_changes_nothing_and_resuming_is_exact(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+def test_diagnostics_change_nothing_and_resuming_is_exact(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     words = (*overrides, "metrics=none", "log.checkpoint_every_steps=4", "schedule.steps=10")
     blind = train(tmp_path / "blind", *words, "log.diagnostics_every_steps=0")
-    # step 4 is saved with the gradient that the look at step 5 compares with
+    # the checkpoint of step 4 holds the gradient that step 5 compares with
     looks = train(tmp_path / "looks", *words, "log.diagnostics_every_steps=5")
     states = [trained_state(folder) for folder in (blind, looks)]
     for part in ("generator", "discriminator", "optimizer_g", "optimizer_d", "batches", "train_step", "rng_cpu", "ema"):
         assert_same(states[0][part], states[1][part], part)
     assert rows_of(blind, "diagnostic") == []
-    _interrupt_at(tmp_path / "part", 5, *words, "log.diagnostics_every_steps=5")
+    interrupt_at(tmp_path / "part", 5, *words, "log.diagnostics_every_steps=5")
     part = resume(tmp_path / "part")
     assert_same(trained_state(part), states[1])
     timed = ("diagnostics/share_of_time",)
@@ -121,7 +120,7 @@ def test_looking_changes_nothing_and_resuming_is_exact(tmp_path: Path, overrides
     assert all("generator_gradient/cosine" in row for row in one)
 
 
-def test_the_cosine_is_that_of_two_steps_and_keeping_a_gradient_waits_for_nothing() -> None:
+def test_the_cosine_compares_two_steps_and_keeping_a_gradient_does_not_synchronize() -> None:
     trainer = trainer_of("log.diagnostics_every_steps=3", "schedule.steps=30", "log.every_steps=3")
     train_step, diagnostics = trainer.train_step, trainer.diagnostics
     assert diagnostics is not None
@@ -146,14 +145,14 @@ def test_the_cosine_is_that_of_two_steps_and_keeping_a_gradient_waits_for_nothin
     assert diagnostics.measure().values["generator_gradient/cosine"] == pytest.approx(wanted, abs=1e-6)
 
 
-def test_looking_every_step_compares_each_gradient_with_the_one_before(tmp_path: Path) -> None:
+def test_diagnostics_at_every_step_compare_each_gradient_with_the_one_before(tmp_path: Path) -> None:
     rows = rows_of(train(tmp_path / "run", "log.diagnostics_every_steps=1"), "diagnostic")
     assert "generator_gradient/cosine" not in rows[0]
     assert all(row["generator_gradient/cosine"] < 0.99999 for row in rows[1:])
 
 
-def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> None:
-    trainer = trainer_of("model.d_norm=batch", "schedule.batch_size=16", "log.every_steps=2", LOOKS)
+def test_held_out_images_are_discriminated_in_eval_mode() -> None:
+    trainer = trainer_of("model.d_norm=batch", "schedule.batch_size=16", "log.every_steps=2", EVERY_2)
     train_step, diagnostics = trainer.train_step, trainer.diagnostics
     assert diagnostics is not None
     assert diagnostics.held_out is not None
@@ -166,7 +165,7 @@ def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> Non
     assert network.training
     network.eval()
     for name, images in (("trained", diagnostics.trained), ("held_out", diagnostics.held_out)):
-        batch = to_range(images[0][16:32], (-1.0, 1.0))  # the second batch of 16: step 2, a look every 2
+        batch = to_range(images[0][16:32], (-1.0, 1.0))  # the second batch of 16
         assert values[f"overfitting/logit_{name}"] == pytest.approx(float(network(batch).detach().mean()), rel=1e-5)
     assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == builders.EXAMPLES_LOOKED_AT
     for split, (chosen, _) in (("train", diagnostics.trained), ("test", diagnostics.held_out)):
@@ -174,7 +173,7 @@ def test_held_out_images_are_judged_in_eval_mode_beside_training_images() -> Non
         assert bool((whole == chosen[:1]).flatten(1).all(dim=1).any()), split
 
 
-def test_points_are_looked_at_as_they_are(tmp_path: Path) -> None:
+def test_diagnostics_of_points(tmp_path: Path) -> None:
     words = (
         "data=ring",
         "device=cpu",
@@ -190,7 +189,7 @@ def test_points_are_looked_at_as_they_are(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "run", "doctor") == []
 
 
-def test_the_interval_is_whole_rows_of_scalars_and_stopping_needs_one() -> None:
+def test_the_interval_is_a_multiple_of_the_logging_interval_and_stopping_needs_one() -> None:
     for asked, every, wanted in (("30", "20", 40), ("null", "40", 80), ("20", "20", 20), ("null", "7", 56)):
         diagnostics = trainer_of(
             f"log.diagnostics_every_steps={asked}", f"log.every_steps={every}", "schedule.steps=500"
@@ -234,12 +233,11 @@ def findings_of(folder: Path, *overrides: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROVOKED)
-def test_a_run_that_provokes_the_condition(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_provokes_the_condition(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = findings_of(tmp_path / "run", *PROVOKED[name])
     assert name in found
-    printed = capsys.readouterr().err
-    assert printed.count(f"gantrain: doctor: {name} at step {found[name]['step']}: ") == 1
-    assert found[name]["evidence"] in printed
+    assert caplog.text.count(f"doctor: {name} at step {found[name]['step']}: ") == 1
+    assert found[name]["evidence"] in caplog.text
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     assert f"doctor/{name}/text_summary" in events.Tags()["tensors"]
@@ -254,12 +252,12 @@ def test_a_run_that_provokes_the_condition(name: str, tmp_path: Path, capsys: py
     ],
     ids=["demo", "exact-kl"],
 )
-def test_a_healthy_run_is_left_alone(
-    overrides: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_healthy_run_has_no_findings(
+    overrides: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert findings_of(tmp_path / "run", *overrides) == {}
     assert len(rows_of(tmp_path / "run", "diagnostic")) >= 15
-    assert "doctor" not in capsys.readouterr().err
+    assert "doctor" not in caplog.text
 
 
 def noise_images(count: int, seed: int) -> ImageSet:
@@ -269,7 +267,7 @@ def noise_images(count: int, seed: int) -> ImageSet:
 
 
 class Shift(nn.Module):
-    """Uniform z as an image, moved by a learned shift: with none, new images of the noise's distribution."""
+    """Uniform z as an image plus a learned shift; without a shift its distribution is that of `noise_images`."""
 
     def __init__(self, first: float) -> None:
         super().__init__()
@@ -280,7 +278,7 @@ class Shift(nn.Module):
 
 
 class OneImage(nn.Module):
-    """One learned image, and as much of z beside it as `share` says."""
+    """One learned image plus `share` times z."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -304,7 +302,7 @@ class Perceptron(nn.Module):
 
 
 class Slope(nn.Module):
-    """One weight on what `Shift` moves."""
+    """A linear discriminator of the direction of `Shift`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -325,11 +323,11 @@ def with_parts(
         monkeypatch.setattr(f"gantrain.builders.{module}.load_data", load)
 
 
-@pytest.mark.parametrize(("images", "told"), [(32, ["overfit discriminator"]), (20_000, [])])
-def test_a_discriminator_that_can_only_learn_by_heart(
-    images: int, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("images", "reported"), [(32, ["overfit discriminator"]), (20_000, [])])
+def test_a_discriminator_that_can_only_memorize(
+    images: int, reported: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real images are noise and the generator makes such noise: p = q but for which images were seen."""
+    """Real and generated images are the same noise: p = q except for the training images themselves."""
 
     def networks() -> NetworkPair:
         return NetworkPair(Shift(0.0), Perceptron(), (-1.0, 1.0), 3072, "uniform")
@@ -339,14 +337,14 @@ def test_a_discriminator_that_can_only_learn_by_heart(
 
     with_parts(monkeypatch, networks, data)
     found = findings_of(tmp_path / "run", "schedule.steps=300", "optimizer.lr_g=1e-6", "optimizer.lr_d=1e-3")
-    assert list(found) == told
-    if told:
+    assert list(found) == reported
+    if reported:
         assert "r_v = " in found["overfit discriminator"]["evidence"]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_generator_that_ignores_z(share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever z is, one image: a collapse by construction, which no rounding decides; with z in it there is none."""
+    """A generator of a single image has collapsed by construction; with z added it has not."""
 
     def networks() -> NetworkPair:
         return NetworkPair(OneImage(share), Perceptron(), (-1.0, 1.0), 3072, "uniform")
@@ -358,9 +356,9 @@ def test_a_generator_that_ignores_z(share: float, tmp_path: Path, monkeypatch: p
         assert "is 0 to 0 of that between real images" in found["mode collapse"]["evidence"]
 
 
-@pytest.mark.parametrize(("damping", "told"), [("regularizer.r1=0", ["oscillation"]), ("regularizer.r1=100", [])])
-def test_a_game_that_goes_round_in_circles(
-    damping: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("damping", "reported"), [("regularizer.r1=0", ["oscillation"]), ("regularizer.r1=100", [])])
+def test_a_game_that_oscillates(
+    damping: str, reported: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dirac-GAN: without a penalty it circles, with R1 it comes to rest (Mescheder et al. 2018)."""
 
@@ -370,10 +368,10 @@ def test_a_game_that_goes_round_in_circles(
     with_parts(monkeypatch, networks, lambda split: noise_images(2048, 0))
     rates = ("optimizer.lr_g=0.1", "optimizer.lr_d=0.1", "optimizer.beta1_g=0", "optimizer.beta1_d=0")
     found = findings_of(tmp_path / "run", "schedule.steps=300", "loss=wasserstein", damping, *rates)
-    assert list(found) == told
+    assert list(found) == reported
 
 
-def sick(self: Doctor, step: int, values: Any) -> Any:
+def find_once(self: Doctor, step: int, values: Any) -> Any:
     """A doctor that finds a dead discriminator at step 4, once."""
     from gantrain.diagnostics.doctor import Finding
 
@@ -383,14 +381,17 @@ def sick(self: Doctor, step: int, values: Any) -> Any:
     return [Finding("dead discriminator", step, "In steps 1 to 4 it was dead.", "Let it learn.")]
 
 
-def test_the_doctor_may_stop_a_run_which_then_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_doctor_can_stop_a_run_which_can_be_resumed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(Doctor, "hear", sick)
-    words = (LOOKS, "schedule.steps=8", "metrics=none", "log.checkpoint_every_steps=8")
-    whole = train(tmp_path / "whole", *words)  # is told and goes on
+    monkeypatch.setattr(Doctor, "hear", find_once)
+    words = (EVERY_2, "schedule.steps=8", "metrics=none", "log.checkpoint_every_steps=8")
+    whole = train(tmp_path / "whole", *words)
     assert [row["step"] for row in rows_of(whole, "doctor")] == [4]
-    assert "gantrain: doctor: dead discriminator at step 4: In steps 1 to 4 it was dead." in capsys.readouterr().err
+    assert "doctor: dead discriminator at step 4: In steps 1 to 4 it was dead." in caplog.text
     with pytest.raises(StoppedByDoctorError, match=r"a dead discriminator at step 4 and doctor\.stop=true"):
         train(tmp_path / "run", *words, "doctor.stop=true")
     printed = capsys.readouterr().out
@@ -409,7 +410,7 @@ def test_the_doctor_may_stop_a_run_which_then_goes_on(
     ]
     resumed = resume(tmp_path / "run", doctor__stop=False)
     assert_same(trained_state(resumed)["generator"], trained_state(whole)["generator"])
-    assert [row["step"] for row in rows_of(resumed, "doctor")] == [4]  # not told again
+    assert [row["step"] for row in rows_of(resumed, "doctor")] == [4]
 
 
 @pytest.mark.slow
@@ -418,7 +419,7 @@ def test_a_stopped_run_fails_on_the_command_line(gantrain: Callable[..., Any], t
     done = gantrain(*words, *PROVOKED["dead discriminator"], "doctor.stop=true", "hydra.run.dir=run")
     assert done.returncode == 1
     assert "gantrain: error: the doctor found a dead discriminator at step" in done.stderr
-    assert "run goes on all the same" in done.stderr
+    assert "run continues all the same" in done.stderr
     assert "Traceback" not in done.stderr
     assert "dead discriminator" in (tmp_path / "run" / "error.txt").read_text()
     finding = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
@@ -429,18 +430,7 @@ def test_a_stopped_run_fails_on_the_command_line(gantrain: Callable[..., Any], t
     assert again.stdout.count("Done: 300 steps") == 1
 
 
-def test_a_folder_writes_custom_charts_once(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "run", {}, "cpu").close()
-    RunFolder(tmp_path / "run", {}, "cpu", resume_step=0).close()
-    layouts = 0
-    for path in (tmp_path / "run" / "tensorboard").iterdir():
-        events = EventAccumulator(str(path))
-        events.Reload()
-        layouts += "custom_scalars__config__" in events.Tags()["tensors"]
-    assert layouts == 1
-
-
-def test_diagnostics_take_a_set_smaller_than_a_batch() -> None:
+def test_diagnostics_of_a_set_smaller_than_a_batch() -> None:
     trainer = trainer_of("schedule.batch_size=16", "log.every_steps=1")
     few = noise_images(5, 0).images, torch.zeros(5, dtype=torch.long)
     trainer.train_step.run()

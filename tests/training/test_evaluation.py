@@ -1,12 +1,6 @@
 """Evaluation during training: it changes no number of the run, and best.pt and last.pt hold the right steps."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +13,7 @@ from gantrain.metrics.metric import MetricValue
 from gantrain.metrics.modes import ModesMetric
 from gantrain.training.checkpoint import load_checkpoint
 from gantrain.training.train_step import TrainStep
-from tests.conftest import TINY, compose, python_path
+from tests.conftest import TINY, compose
 from tests.same_runs import assert_same, rows_without_times, shown
 from tests.training.test_runs import resume, train, trained_state
 
@@ -28,12 +22,6 @@ SELDOM = "log.checkpoint_every_steps=1000"
 
 def metric_rows(run: Path) -> list[dict[str, Any]]:
     return [row for row in rows_without_times(run) if row["kind"] == "metric"]
-
-
-def replace_measure(
-    monkeypatch: pytest.MonkeyPatch, measure: Callable[[ModesMetric, Tensor, Tensor | None], list[MetricValue]]
-) -> None:
-    monkeypatch.setattr(ModesMetric, "measure", measure)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +84,7 @@ def test_last_checkpoint_holds_each_checkpoint_step_and_best_checkpoint_the_best
             raise KeyboardInterrupt
         own_run(train_step)
 
-    replace_measure(monkeypatch, lambda *_: [MetricValue("modes", next(modes))])
+    monkeypatch.setattr(ModesMetric, "measure", lambda *_: [MetricValue("modes", next(modes))])
     monkeypatch.setattr(TrainStep, "run", run)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", *words)
@@ -110,7 +98,7 @@ def test_an_error_of_a_metric_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     def measure(*_: Any) -> list[MetricValue]:
         raise DataError("nothing can be seen in these")
 
-    replace_measure(monkeypatch, measure)
+    monkeypatch.setattr(ModesMetric, "measure", measure)
     with pytest.raises(DataError, match=r"^nothing can be seen in these$"):
         train(tmp_path / "run", "metrics.every_steps=3", SELDOM, "schedule.steps=50")
     assert max(row["step"] for row in rows_without_times(tmp_path / "run")) == 3
@@ -130,38 +118,3 @@ def test_a_pruned_run_saves_its_step_and_ends(tmp_path: Path) -> None:
     assert asked == [(step, ["modes_ema", "modes_kl_ema"]) for step in (3, 6)]
     assert load_checkpoint(tmp_path / "run" / "last.pt")["step"] == 6
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "pruned"
-
-
-@pytest.mark.slow
-def test_a_run_killed_during_an_evaluation_resumes_bit_for_bit(tmp_path: Path) -> None:
-    words = [*TINY, "metrics.every_steps=5", "log.checkpoint_every_steps=5", "schedule.steps=30"]
-    code = (
-        "import pathlib, sys, time\n"
-        "from gantrain.cli import main\n"
-        "from gantrain.metrics.modes import ModesMetric\n"
-        "own, calls = ModesMetric.measure, []\n"
-        "def measure(*args):\n"
-        "    calls.append(1)\n"
-        "    if len(calls) == 3:\n"
-        "        pathlib.Path('measuring').touch()\n"
-        "        time.sleep(1000)\n"
-        "    return own(*args)\n"
-        "ModesMetric.measure = measure\n"
-        "main()\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": python_path()}
-    (tmp_path / "start.py").write_text(code)
-    command = [sys.executable, "start.py", *words, "hydra.run.dir=killed"]
-    with (tmp_path / "log.txt").open("wb") as log:
-        killed = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (tmp_path / "measuring").exists():
-        time.sleep(0.05)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert load_checkpoint(tmp_path / "killed" / "last.pt")["step"] == 10
-    resume(tmp_path / "killed")
-    whole = train(tmp_path / "whole", *words[len(TINY) :])
-    assert_same(trained_state(tmp_path / "killed"), trained_state(whole))
-    assert rows_without_times(tmp_path / "killed") == rows_without_times(whole)
-    assert not list((tmp_path / "killed").glob("*.part"))

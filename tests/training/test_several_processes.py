@@ -53,11 +53,11 @@ SHARED = {
         *("data.on_device=false", "channels_last=true", "model.sn_schedule=per_step", "model.sync_batch_norm=true"),
     ),
 }
-"""Runs of every technique but dropout, which each process draws for itself."""
+"""Runs of every technique except dropout, which each process draws independently."""
 
 
 def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tensor]:
-    """Four iterations: what they recorded and what has become of the networks."""
+    """Recorded values, networks and generator states after four steps."""
     config = compose(*tiny(overrides), "metrics=none", "log.every_steps=6")
     device = torch.device("cpu")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device, processes)
@@ -73,7 +73,7 @@ def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tens
 
 
 def one_of_the_processes(rank: int, folder: Path) -> None:
-    """All of SHARED, and what came of it, to a file."""
+    """Writes the results of all of SHARED to a file."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
         assert current_processes() == Processes(rank, PROCESSES)
@@ -86,7 +86,7 @@ def one_of_the_processes(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
-    """By rank and by the names of SHARED, see `steps_of`."""
+    """Results by rank and by the names of SHARED, see `steps_of`."""
     folder = tmp_path_factory.mktemp("processes")
     torch.multiprocessing.spawn(one_of_the_processes, (folder,), nprocs=PROCESSES)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
@@ -94,16 +94,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
-def test_two_processes_are_one(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
+def test_two_processes_compute_what_one_does(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
     wanted = steps_of(SHARED[name], SINGLE_PROCESS)
     for found in (result[name] for result in results):
         assert found.keys() == wanted.keys()
         for key, value in wanted.items():
             if value.dtype == torch.uint8:
-                assert torch.equal(found[key], value), f"{key}: the draws to come differ"
+                assert torch.equal(found[key], value), f"{key}: generator states differ"
             else:
-                # Adam makes steps of lr = 2e-4 of the rounding that a bias before batch norm has for a gradient.
-                # So it does of the last bias of a relativistic D, which all logits move with and no loss depends on.
+                # The gradient of a bias before batch norm is only rounding, of which Adam makes steps of lr = 2e-4. So
+                # is that of the last bias of a relativistic D, whose loss does not depend on a shift of all logits.
                 free = key.endswith(".bias") or (key == "logits" and "relativistic" in name)
                 apart = 2e-3 if free else 3e-4 if "." in key else 1e-4
                 torch.testing.assert_close(found[key], value, rtol=1e-3, atol=apart, equal_nan=True, msg=key)
@@ -137,7 +137,7 @@ WORDS = (
 
 
 def assert_alike(one: Path, other: Path) -> None:
-    """The same rows in the same order and the same networks, to rounding."""
+    """The same rows in the same order and the same networks, up to rounding."""
     rows = [read_rows(folder / "metrics.jsonl") for folder in (one, other)]
     assert [(row["step"], row["kind"]) for row in rows[0]] == [(row["step"], row["kind"]) for row in rows[1]]
     timed = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
@@ -154,7 +154,7 @@ def numbers(row: dict[str, Any], timed: tuple[str, ...]) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_and_its_resumption_by_one_and_by_two(
+def test_a_run_of_two_processes_can_be_resumed_by_one_and_by_two(
     torchrun: Callable[..., subprocess.CompletedProcess[str]],
     gantrain: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
@@ -164,13 +164,13 @@ def test_a_run_of_two_processes_and_its_resumption_by_one_and_by_two(
     for name in ("two", "two-one", "two-two"):
         begun = torchrun(*WORDS, f"hydra.run.dir={name}", f"schedule.steps={9 if name == 'two' else 6}")
         assert begun.returncode == 0, begun.stderr
-        assert begun.stderr.count("executor: eager") == 1, "one process speaks"
+        assert begun.stderr.count("executor: eager") == 1, "only one process logs"
         assert "2 x cpu" in begun.stderr
         assert begun.stdout.count("checkpoint ") == 1
     assert_alike(tmp_path / "one", tmp_path / "two")
     onto_one = gantrain("resume=two-one", "schedule.steps=9")
     assert onto_one.returncode == 0, onto_one.stderr
-    assert "trained by 2 processes and goes on with 1" in onto_one.stderr
+    assert "trained by 2 processes and continues with 1" in onto_one.stderr
     onto_two = torchrun("resume=two-two", "schedule.steps=9")
     assert onto_two.returncode == 0, onto_two.stderr
     for name in ("two-one", "two-two"):
@@ -184,7 +184,7 @@ def test_a_run_of_two_processes_and_its_resumption_by_one_and_by_two(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_dropout_differs_between_processes_and_goes_on_exactly(
+def test_dropout_differs_between_processes_and_resumes_exactly(
     torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     words = (*WORDS[:-1], "metrics=none", "model.d_dropout=0.3", "loss=exact")
@@ -215,7 +215,7 @@ WRONG = (
     ("words", "said"),
     [pytest.param(*case, id=case[0][0], marks=() if case in WRONG[::7] else pytest.mark.exhaustive) for case in WRONG],
 )
-def test_what_goes_wrong_is_said_once(
+def test_an_error_is_reported_once(
     words: tuple[str, ...], said: str, torchrun: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     in_all = said == "leave torchrun out"
@@ -228,10 +228,9 @@ def test_what_goes_wrong_is_said_once(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_the_doctors_end_is_written_down_whole(
+def test_a_stop_by_the_doctor_is_written_completely(
     torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """The other process ends too, and nothing that the first one has still to write is cut off."""
     words = ("data=ring", "model.width=8", "metrics=none", "schedule.steps=400", "device=cpu", "doctor.stop=true")
     frozen = ("optimizer.lr_d=0.00001", "optimizer.lr_g=0.3", "log.diagnostics_every_steps=20", "log.every_steps=10")
     ended = torchrun(*words, *frozen, "hydra.run.dir=run")
@@ -245,7 +244,7 @@ def test_the_doctors_end_is_written_down_whole(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_what_one_process_alone_runs_into_is_told(tmp_path: Path) -> None:
+def test_an_error_of_a_single_process_is_reported(tmp_path: Path) -> None:
     (tmp_path / "start.py").write_text(
         "import os, sys\n"
         "import gantrain.builders.runs as runs\n"
@@ -269,7 +268,7 @@ def test_what_one_process_alone_runs_into_is_told(tmp_path: Path) -> None:
 
 
 def features_of(folder: Path, processes: Processes) -> Tensor:
-    """Of seven images, which two processes cannot share out evenly."""
+    """Features of seven images, which two processes cannot share evenly."""
     weights = find_inception_weights(str(folder / "weights"))
     inception = InceptionFeatures(weights, batch_size=3, device=torch.device("cpu"), processes=processes)
     images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
@@ -287,7 +286,7 @@ def one_that_measures(rank: int, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.inception
-def test_the_inception_is_shared_out(tmp_path: Path, inception_file: Path) -> None:
+def test_processes_share_the_work_of_the_inception(tmp_path: Path, inception_file: Path) -> None:
     (tmp_path / "weights").symlink_to(inception_file)
     torch.multiprocessing.spawn(one_that_measures, (tmp_path,), nprocs=PROCESSES)
     wanted = features_of(tmp_path, SINGLE_PROCESS)
@@ -295,7 +294,7 @@ def test_the_inception_is_shared_out(tmp_path: Path, inception_file: Path) -> No
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_draws_are_shared_out() -> None:
+def test_each_process_has_its_rows_of_the_random_numbers() -> None:
     whole = torch.rand(3, 8, 2, generator=torch.Generator().manual_seed(4))
     for rank in range(4):
         draws = shared_generator(torch.device("cpu"), 4, Processes(rank, 4))
@@ -304,7 +303,7 @@ def test_draws_are_shared_out() -> None:
     assert batch_std(whole, torch.Generator()) == whole.std()
 
 
-def test_batches_are_rows_of_the_whole_ones() -> None:
+def test_each_process_has_its_rows_of_the_batches() -> None:
     """Indices, mirroring and dequantization, over the end of an epoch."""
     images = torch.randint(0, 256, (10, 3, 4, 4), dtype=torch.uint8)
 
@@ -323,7 +322,7 @@ def test_batches_are_rows_of_the_whole_ones() -> None:
             assert labels.tolist() == [label for _, of in parts if of is not None for label in of.tolist()]
 
 
-def test_rows_part_without_a_rest() -> None:
+def test_local_slices_cover_all_rows_evenly() -> None:
     for count in (1, 7, 50_000):
         parts = [Processes(rank, 6).local_slice(count) for rank in range(6)]
         assert [i for part in parts for i in range(count)[part]] == list(range(count))
@@ -331,7 +330,7 @@ def test_rows_part_without_a_rest() -> None:
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_a_loss_over_processes_adds_up_to_its_value_and_all_of_its_gradient() -> None:
+def test_loss_shares_sum_to_the_loss_and_keep_the_full_gradient() -> None:
     v = torch.tensor([1.0, 2.0], requires_grad=True)
     parts = [Processes(rank, 4).loss_share(v.square().sum()) for rank in range(4)]
     assert sum(float(part.detach()) for part in parts) == pytest.approx(5)
@@ -339,11 +338,11 @@ def test_a_loss_over_processes_adds_up_to_its_value_and_all_of_its_gradient() ->
     assert torch.equal(gradient, torch.tensor([2.0, 4.0]))
 
 
-def test_synchronized_batch_norm_wants_batch_norm() -> None:
+def test_synchronized_batch_norm_needs_batch_norm() -> None:
     with pytest.raises(ConfigError, match="sync_batch_norm"):
         compose("model.sync_batch_norm=true", "model.g_norm=layer")
     config = compose(*TINY, "model.sync_batch_norm=true", "metrics=none")
     trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], torch.device("cpu"))
     layers = [m for m in trainer.train_step.networks.generator.modules() if isinstance(m, nn.BatchNorm2d)]
     assert layers
-    assert all(layer.process_group is None for layer in layers), "one process alone has its own statistics"
+    assert all(layer.process_group is None for layer in layers), "a single process needs no group"
