@@ -31,13 +31,14 @@ def record(
     overrides: tuple[str, ...] = (),
     left_out: tuple[str, ...] = (),
     config: dict[str, Any] | None = None,
+    rows: tuple[dict[str, Any], ...] = (),
     **changes: Any,
 ) -> RunRecord:
-    """A run of `CONFIG` with these changes (a__b is the key a.b), and metrics of the EMA by step."""
+    """A run of `CONFIG` with these changes (a__b is the key a.b), metrics of the EMA by step, and other rows."""
     complete = CONFIG if config is None else config
     complete = {key: value for key, value in complete.items() if key not in left_out}
     complete |= {key.replace("__", "."): value for key, value in changes.items()}
-    rows = tuple(
+    measurements = tuple(
         {
             "step": at,
             "kind": "metric",
@@ -49,4 +50,4 @@ def record(
         for at, value in of_steps.items()
     )
     status = Status(state=state, step=step, steps=20, time=time)
-    return RunRecord(Path(name), complete, overrides, None, status, state, reason, (), rows)
+    return RunRecord(Path(name), complete, overrides, None, status, state, reason, (), (*measurements, *rows))

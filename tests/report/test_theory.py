@@ -1,10 +1,9 @@
-"""Theory beside the runs: curves against closed forms, and where the runs stood against what they logged."""
+"""Theory and runs: curves against closed forms, and positions against what the runs logged."""
 
 import json
 import math
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,12 @@ from gantrain.report import theory
 from gantrain.report.markup import Section
 from gantrain.report.run_table import group_runs
 from gantrain.report.theory import make_theory
-from gantrain.run_io.run_reader import find_runs, read_run
-from tests.written_runs import write_run
+from gantrain.run_io.run_reader import RunRecord
+from tests.report.made_records import record
 
 
-def section_of(place: Path) -> Section | None:
-    return make_theory(group_runs([read_run(folder) for folder in find_runs([place])]))
-
-
-def section_at(place: Path) -> Section:
-    section = section_of(place)
-    assert section is not None
-    return section
-
-
-def pictures(section: Section) -> dict[str, list[list[dict[str, Any]]]]:
-    """The traces of each picture, by the run_group's label."""
+def charts(section: Section) -> dict[str, list[list[dict[str, Any]]]]:
+    """The traces of each chart, by the group's label."""
     found: dict[str, list[list[dict[str, Any]]]] = {}
     for panel in section.html.split("<article")[1:]:
         label = re.search(r"<h3>(.*?)</h3>", panel)
@@ -84,19 +73,33 @@ def values(words: list[str]) -> list[list[float]]:
     return [[float(word) for word in cell.split(" ± ")] for cell in words]
 
 
-def add_rows(run: Path, *rows: dict[str, Any]) -> None:
-    with (run / "metrics.jsonl").open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+def trained(
+    gen: str = "alt",
+    seed: int = 0,
+    fake: tuple[float, ...] = (-0.6, -1.0, -1.5),
+    std: float = 0.7,
+    measured: dict[int, float] | None = None,
+    scalar: str = "log_ratio/fake",
+    **config: Any,
+) -> RunRecord:
+    """A run that logged the mean and deviation of log r (or v) at steps 100, 500 and 1000, and diagnostics."""
+    rows = [
+        {"step": step, "kind": "train", scalar: value, f"{scalar}_std": std}
+        for step, value in zip((100, 500, 1000), fake, strict=True)
+    ]
+    weights = [{"step": s, "kind": "diagnostic", "generator_weight/mean": w} for s, w in (measured or {}).items()]
+    return record(f"{gen}-{seed}", loss__gen=gen, seed=seed, rows=(*rows, *weights), **config)
 
 
-def diagnostics(of_step: dict[int, float]) -> list[dict[str, Any]]:
-    return [{"step": step, "kind": "diagnostic", "generator_weight/mean": value} for step, value in of_step.items()]
+def section_of(*runs: RunRecord) -> Section:
+    section = make_theory(group_runs(runs))
+    assert section is not None
+    return section
 
 
-def test_curves_are_the_closed_forms(tmp_path: Path) -> None:
-    for gen in ("alt", "minimax", "kl", "rkl"):
-        write_run(tmp_path / gen, f"loss.gen={gen}", steps=100, every=50, grids=0)
-    drawn = {label: curve(found[0]) for label, found in pictures(section_at(tmp_path)).items()}
+def test_curves_equal_the_closed_forms() -> None:
+    section = section_of(*(trained(gen) for gen in ("alt", "minimax", "kl", "rkl")))
+    drawn = {label: curve(found[0]) for label, found in charts(section).items()}
     x = drawn["loss.gen=alt"][0]
     assert (x[0], x[-1], len(x)) == (-8, 8, 201)
     sigmoid = 1 / (1 + np.exp(-x))
@@ -108,19 +111,16 @@ def test_curves_are_the_closed_forms(tmp_path: Path) -> None:
         np.testing.assert_array_equal(sign[~zero], np.sign(slope[~zero]))
 
 
-def test_the_run_stands_where_it_logged(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", "loss.gen=alt", steps=1000, every=100, grids=0)
-    add_rows(run, *diagnostics({100: 0.625, 700: 0.5, 990: 0.25}))
-    section = section_at(tmp_path)
+def test_positions_are_what_the_run_logged() -> None:
+    section = section_of(trained(measured={100: 0.625, 700: 0.5, 990: 0.25}))
     (numbers,) = Numbers(section.html).rows
-    # -0.5 - step / 1000 of the writer, at its first row, the middle one and the last; its deviation is 0.7
     assert numbers["step"] == ["100", "500", "1,000"]
     assert values(numbers["log r, generated"]) == [[-0.6, 0.7], [-1, 0.7], [-1.5, 0.7]]
     expected = [1 / (1 + math.exp(-distance)) for distance in (0.6, 1.0, 1.5)]
     np.testing.assert_allclose([float(word) for word in numbers["weight there, by theory"]], expected, rtol=2e-3)
-    assert numbers["mean weight, measured"][1] == "–"  # 700 is no measurement of step 500
+    assert numbers["mean weight, measured"][1] == "–"  # 700 is too far from step 500
     assert values(numbers["mean weight, measured"][::2]) == [[0.625], [0.25]]
-    on_curve, measured = next(iter(pictures(section).values()))
+    on_curve, measured = next(iter(charts(section).values()))
     marks = [trace for trace in on_curve if "name" not in trace and trace["yaxis"] == "y"]
     assert [trace["x"] for trace in marks] == [[-0.6], [-1.0], [-1.5]]
     np.testing.assert_allclose([trace["y"][0] for trace in marks], expected, rtol=1e-4)
@@ -133,91 +133,65 @@ def test_the_run_stands_where_it_logged(tmp_path: Path) -> None:
     assert (measured[0]["x"], measured[0]["y"]) == ([100, 700, 990], [0.625, 0.5, 0.25])
 
 
-def test_seeds_are_averaged_and_marked_each(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        run = write_run(tmp_path / str(seed), "loss.gen=kl", f"seed={seed}", steps=300, every=100, grids=0)
-        rows = [json.loads(row) for row in (run / "metrics.jsonl").read_text().splitlines()]
-        for row in rows:
-            if "log_ratio/fake" in row:
-                row |= {"log_ratio/fake": -2.0 - 4 * seed, "log_ratio/fake_std": 1.0 + seed}
-        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        add_rows(run, *diagnostics({300: 0.1 + 0.2 * seed}))
-    section = section_at(tmp_path)
+def test_seeds_are_averaged_and_marked() -> None:
+    runs = [
+        trained("kl", seed, fake=(-2.0 - 4 * seed,) * 3, std=1.0 + seed, measured={1000: 0.1 + 0.2 * seed})
+        for seed in (0, 1)
+    ]
+    section = section_of(*runs)
     (numbers,) = Numbers(section.html).rows
     assert values(numbers["log r, generated"]) == [[-4, 1.5]] * 3
     assert float(numbers["weight there, by theory"][2]) == pytest.approx(3 * math.exp(-4), rel=1e-2)
     assert numbers["mean weight, measured"][:2] == ["–", "–"]
     assert float(numbers["mean weight, measured"][2]) == pytest.approx(0.2)
-    ((on_curve, measured),) = pictures(section).values()
+    ((on_curve, measured),) = charts(section).values()
     ticks = [trace["x"] for trace in on_curve if trace.get("marker", {}).get("symbol") == "line-ns"]
     assert ticks == [[-2.0, -6.0]] * 3
-    assert [trace["y"] for trace in measured] == [[0.1], [0.3]]
+    assert [trace["y"] for trace in measured] == [[0.1], [pytest.approx(0.3)]]
 
 
-def test_where_the_weight_vanishes_the_numbers_are_marked(tmp_path: Path) -> None:
-    for gen in ("alt", "kl"):
-        run = write_run(tmp_path / gen, f"loss.gen={gen}", steps=200, every=100, grids=0)
-        text = (run / "metrics.jsonl").read_text().replace('"log_ratio/fake": -1.5', '"log_ratio/fake": -12.0')
-        (run / "metrics.jsonl").write_text(text)
-    panels = section_at(tmp_path).html.split("<article")[1:]
+def test_vanishing_weights_are_marked() -> None:
+    section = section_of(trained("alt"), trained("kl", fake=(-1.0, -1.0, -12.0)))
+    panels = section.html.split("<article")[1:]
     marked = [re.findall(r'<td class="n theory-vanishes">([^<]+)</td>', panel) for panel in panels]
     assert marked[0] == []
-    # r log r pushes by r (log r + 1): by nothing at -1, where the run starts, and hardly at -12
+    # the gradient of r log r is r (log r + 1): 0 at log r = -1, and small at -12
     assert [float(word) for word in marked[1]] == [0, 0, pytest.approx(11 * math.exp(-12), rel=1e-2)]
 
 
-def test_a_bound_on_the_ratio_leaves_exactly_nothing_beyond(tmp_path: Path) -> None:
-    write_run(tmp_path / "0", "loss.gen=kl", "loss.max_log_ratio=3", steps=200, every=100, grids=0)
-    ((on_curve, *_),) = pictures(section_at(tmp_path)).values()
+def test_beyond_the_bound_on_the_ratio_the_weight_is_exactly_0() -> None:
+    ((on_curve, *_),) = charts(section_of(trained("kl", loss__max_log_ratio=3.0))).values()
     x, _, sign = curve(on_curve)
     assert set(np.abs(x[sign == 0]).round(2)) == {round(0.08 * k, 2) for k in range(38, 101)}
 
 
-def test_without_a_ratio_the_curve_is_over_v(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "0", "loss=hinge", "loss.gen=hinge_ns", steps=200, every=100, grids=0)
-    add_rows(run, *({"step": step, "kind": "train", "logit/fake": -0.5} for step in (100, 200)))
-    section = section_at(tmp_path)
-    ((on_curve,),) = pictures(section).values()
+def test_without_a_ratio_the_curve_is_over_v() -> None:
+    section = section_of(trained("hinge_ns", fake=(-0.5,) * 3, scalar="logit/fake", loss__disc="hinge"))
+    ((on_curve,),) = charts(section).values()
     x, weight, sign = curve(on_curve)
-    np.testing.assert_array_equal(sign[x < 0.99], -1)  # the loss max(0, 1 - v) pushes by 1 up to v = 1
+    np.testing.assert_array_equal(sign[x < 0.99], -1)  # max(0, 1 - v) has slope -1 up to v = 1
     np.testing.assert_array_equal(weight[x < 0.99], 1.0)
     np.testing.assert_array_equal(sign[x > 1.01], 0)
     (numbers,) = Numbers(section.html).rows
-    assert values(numbers["v, generated"]) == [[-0.5]] * 3
+    assert values(numbers["v, generated"]) == [[-0.5, 0.7]] * 3
     assert "estimate no ratio" in section.html
     assert "No weight was measured" in section.html
 
 
-def test_a_normalized_ratio_stands_for_a_mean_of_one(tmp_path: Path) -> None:
-    write_run(tmp_path / "0", "loss.gen=kl", "loss.normalize_ratio=true", steps=200, every=100, grids=0)
-    section = section_at(tmp_path)
-    ((on_curve,),) = pictures(section).values()
+def test_a_normalized_ratio_is_drawn_for_a_mean_of_one() -> None:
+    section = section_of(trained("kl", loss__normalize_ratio=True))
+    ((on_curve,),) = charts(section).values()
     x, weight, _ = curve(on_curve)
     np.testing.assert_allclose(weight, np.abs(np.exp(x) * (x + 1)), rtol=1e-3, atol=1e-5)
     assert "mean ratio" in section.html
 
 
-def test_pairs_that_do_not_exist_and_runs_without_rows_have_no_panel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tree = {"loss": {"disc": "hinge", "gen": "kl"}, "seed": 0}
-    (tmp_path / "refused").mkdir()
-    (tmp_path / "refused" / "job.json").write_text(json.dumps({"job": 0, "overrides": [], "config": tree}))
-    assert section_of(tmp_path) is None
-    for gen in ("alt", "kl"):
-        write_run(tmp_path / gen, f"loss.gen={gen}", steps=20, every=10, grids=0)
-    (tmp_path / "kl" / "metrics.jsonl").write_text("")
-    (label,) = pictures(section_at(tmp_path))
+def test_pairs_that_do_not_exist_and_runs_without_rows_have_no_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = [record("refused", loss__disc="hinge", loss__gen="kl"), record("empty", loss__gen="js")]
+    assert make_theory(group_runs(nothing)) is None
+    (label,) = charts(section_of(*nothing, trained()))
     assert "loss.gen=alt" in label
-    write_run(tmp_path / "rkl", "loss.gen=rkl", steps=20, every=10, grids=0)
     monkeypatch.setattr(theory, "MOST_PANELS", 1)
-    section = section_at(tmp_path)
-    assert len(pictures(section)) == 1
+    section = section_of(trained(), trained("rkl"))
+    assert len(charts(section)) == 1
     assert "shows the other 1" in section.html
-
-
-def test_a_moved_folder_gives_the_same_numbers(tmp_path: Path) -> None:
-    write_run(tmp_path / "here" / "0", steps=20, every=10, grids=0)
-    before = pictures(section_at(tmp_path / "here"))
-    (tmp_path / "here").rename(tmp_path / "there")
-    assert pictures(section_at(tmp_path / "there")) == before
