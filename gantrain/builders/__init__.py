@@ -3,8 +3,11 @@
 from gantrain.builders.data import check_classes, load_data, load_density, load_images, prepare_data
 from gantrain.builders.device import STREAMS, make_device, stream_seed
 from gantrain.builders.measuring import (
-    MEASURED_POINTS,
+    CPU_SAMPLES,
+    CUDA_SAMPLES,
+    DEFAULT_POINTS,
     Protocol,
+    build_image_metrics,
     build_metrics,
     choose_reference,
     find_weights,
@@ -31,12 +34,15 @@ from gantrain.builders.training import (
 
 __all__ = [
     "CLASSES_IN_A_GRID",
+    "CPU_SAMPLES",
+    "CUDA_SAMPLES",
+    "DEFAULT_POINTS",
     "EXAMPLES_LOOKED_AT",
     "MAPPED_POINTS",
-    "MEASURED_POINTS",
     "STREAMS",
     "Protocol",
     "build_grid",
+    "build_image_metrics",
     "build_metrics",
     "build_networks",
     "build_trainer",

@@ -1,4 +1,4 @@
-"""From the configuration to the metrics of a run and their protocol."""
+"""Metrics from the configuration, and how much of the data they use."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from gantrain.builders.data import REFERENCE_SEED, check_classes, load_images
 from gantrain.config import Config, ConfigError
 from gantrain.data import DataSet, ImageSet, PointSet
 from gantrain.distributed import SINGLE_PROCESS, Processes
-from gantrain.metrics.inception import InceptionWeights, find_inception_weights
-from gantrain.metrics.inception_metrics import NAMES as INCEPTION_METRICS
-from gantrain.metrics.inception_metrics import check_classifier
-from gantrain.metrics.metric import Metric, usual_batch_size
-from gantrain.metrics.points import PointsMetric
-from gantrain.metrics.registry import RealImages, make_metrics
+from gantrain.metrics.inception import InceptionWeights, check_logits, find_inception_weights
+from gantrain.metrics.metric import INCEPTION, LABELS, LOGITS, POINTS, Metric, MetricContext, RealImages
+from gantrain.metrics.registry import make_metrics, needing
+from gantrain.metrics.sampling import default_batch_size
 
-MEASURED_POINTS = 2_500
+DEFAULT_POINTS = 2_500
+CUDA_SAMPLES, CPU_SAMPLES, CHEAP_SAMPLES = 50_000, 1_024, 10_000
+"""Default numbers of samples with the Inception on CUDA, with it on a CPU, and without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The metrics' settings, with `null` resolved for the device and the data."""
+    """The numbers of `metrics.*`, with `null` resolved for the device and the data."""
 
     names: tuple[str, ...]
     samples: int
@@ -31,30 +31,34 @@ class Protocol:
 
 
 def measuring_protocol(config: Config, device: torch.device) -> Protocol:
-    """The protocol of a run; keys that are null get values that are affordable on the device."""
+    """How much is measured, and how often: the configured numbers, else what the device can afford."""
     names, metrics = config.metric_names, config.metrics
-    cuda = device.type == "cuda"
-    by_inception = any(name in INCEPTION_METRICS for name in names)
-    points = config.data.spec.points
-    samples = metrics.samples or (
-        MEASURED_POINTS if points else 10_000 if not by_inception else 50_000 if cuda else 1_024
-    )
+    cuda, points = device.type == "cuda", config.data_kind == POINTS
+    if points:
+        samples, every = DEFAULT_POINTS, max(1, config.schedule.steps // 20)
+    elif needing(names, INCEPTION):
+        samples, every = (CUDA_SAMPLES, 10_000) if cuda else (CPU_SAMPLES, 0)
+    else:
+        samples, every = CHEAP_SAMPLES, max(1, config.schedule.steps // 5)
+    samples = metrics.samples or samples
     reference = metrics.reference_samples
     if reference is None and not cuda:
         reference = samples
-    every = metrics.every_steps
-    if every is None:
-        every = max(1, config.schedule.steps // (20 if points else 5)) if not by_inception else 10_000 if cuda else 0
-    return Protocol(names, samples, reference, every, metrics.batch_size or usual_batch_size(device))
+    every = every if metrics.every_steps is None else metrics.every_steps
+    return Protocol(names, samples, reference, every, metrics.batch_size or default_batch_size(device))
 
 
 def find_weights(config: Config) -> InceptionWeights | None:
-    """The Inception's weights if a metric needs them; refuses weights that cannot be used."""
+    """The Inception's weights if a metric needs them.
+
+    Raises:
+        WeightsError: they are missing, damaged or without the classifier that a metric needs.
+    """
     names = config.metric_names
-    if not any(name in INCEPTION_METRICS for name in names):
+    if not needing(names, INCEPTION):
         return None
     weights = find_inception_weights(config.metrics.inception_weights)
-    check_classifier(names, weights)
+    check_logits(needing(names, LOGITS), weights)
     return weights
 
 
@@ -65,15 +69,20 @@ def build_metrics(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> list[Metric]:
-    """The metrics of a run."""
+    """The configured metrics, ready to measure.
+
+    Raises:
+        ConfigError: more reference images than there are, or a metric of classes on data without them.
+    """
     protocol = measuring_protocol(config, device)
     if not protocol.names:
         return []
     if isinstance(training_set, PointSet):
-        return [PointsMetric(training_set.density)]
-    return make_metrics(
+        return make_metrics(protocol.names, training_set.density, config.data_kind)
+    return build_image_metrics(
         protocol.names,
-        real_images(config, training_set, protocol.names, protocol.reference_samples),
+        _real_images(config, training_set, protocol),
+        config.data_kind,
         weights=weights,
         batch_size=protocol.batch_size,
         device=device,
@@ -82,34 +91,50 @@ def build_metrics(
     )
 
 
-def real_images(
-    config: Config, training_set: ImageSet, names: tuple[str, ...], inception_samples: int | None
-) -> RealImages:
-    """The real images that the metrics compare with.
+def build_image_metrics(
+    names: tuple[str, ...],
+    real: RealImages,
+    data: str,
+    *,
+    weights: InceptionWeights | None,
+    batch_size: int | None,
+    device: torch.device,
+    precision: str,
+    bootstrap: int = 0,
+    processes: Processes = SINGLE_PROCESS,
+) -> list[Metric]:
+    """Metrics of images, with one Inception for all that need it.
 
     Args:
-        config: the run's.
-        training_set: its training images.
-        names: of the metrics.
-        inception_samples: number of images for the Inception; None for all.
-
-    Raises:
-        ConfigError: the set has fewer images, or no classes although a metric needs them.
+        names: of metrics that fit the data.
+        real: the images to compare with.
+        data: kind of the data, images or digits.
+        weights: the Inception's; None if no metric needs it.
+        batch_size: images per forward pass of the Inception; None for the device's default.
+        device: where the work is done.
+        precision: of the Inception, see `InceptionFeatures`.
+        bootstrap: resamples of a confidence interval; 0 for no intervals.
+        processes: those that measure together.
     """
-    split = config.metrics.reference_split
-    reference = training_set if split == "train" else load_images(config, split)
-    seen = reference.images
-    if any(name in INCEPTION_METRICS for name in names):
-        seen, _ = choose_reference(reference, inception_samples)
-    held_out = None
-    if "classes" in names:
-        check_classes("metrics.names=classes", training_set, training_set.labels)
-        held_out = load_images(config, "test") if config.data.spec.has_test else None
-    return RealImages(reference, seen, training_set, (training_set, held_out))
+    inception = None
+    if needing(names, INCEPTION):
+        from gantrain.metrics.features import InceptionFeatures
+
+        assert weights is not None, "found before"
+        inception = InceptionFeatures(
+            weights,
+            batch_size=batch_size,
+            device=device,
+            logits=bool(needing(names, LOGITS)),
+            precision=precision,
+            processes=processes,
+        )
+    context = MetricContext(real=real, device=device, bootstrap=bootstrap, inception=inception)
+    return make_metrics(names, context, data)
 
 
 def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Tensor]:
-    """`count` random images of a set and their labels, the same for every run; all of them for None.
+    """`count` random images of a set and their labels, the same in every run; None for all of them.
 
     Raises:
         ConfigError: the set has fewer.
@@ -118,8 +143,21 @@ def choose_reference(reference: ImageSet, count: int | None) -> tuple[Tensor, Te
         return reference.images, reference.labels
     if count > len(reference):
         raise ConfigError(
-            f"metrics.reference_samples={count}: {reference.name} has {len(reference)} images; choose at most as "
-            "many (metrics.samples sets it where it is null, on a CPU)"
+            f"metrics.reference_samples={count}: {reference.name} has {len(reference)} images; use at most that many "
+            "(on a CPU the default is metrics.samples)"
         )
     order = torch.randperm(len(reference), generator=torch.Generator().manual_seed(REFERENCE_SEED))
     return reference.images[order[:count]], reference.labels[order[:count]]
+
+
+def _real_images(config: Config, training_set: ImageSet, protocol: Protocol) -> RealImages:
+    split = config.metrics.reference_split
+    reference = training_set if split == "train" else load_images(config, split)
+    for_inception = test = None
+    if needing(protocol.names, INCEPTION):
+        for_inception, _ = choose_reference(reference, protocol.reference_samples)
+    labeled = needing(protocol.names, LABELS)
+    if labeled:
+        check_classes(f"metrics.names={labeled[0]}", training_set, training_set.labels)
+        test = load_images(config, "test") if config.data.spec.has_test else None
+    return RealImages(reference=reference, train=training_set, test=test, for_inception=for_inception)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError
-from gantrain.metrics.metric import draw_images
 from gantrain.metrics.rejection import PERCENTILE, Accepted, RejectionError, rejection_sample
+from gantrain.metrics.sampling import draw_images
 from gantrain.networks import sample_latent
 from gantrain.networks.latent_paths import truncate_normal
 from gantrain.objectives import ObjectiveError

@@ -1,4 +1,4 @@
-"""What `evaluate` measures, and what it compares with."""
+"""The images that `evaluate` measures, and those it compares with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from gantrain.commands.trained import TrainedRun
 from gantrain.config import ConfigError
 from gantrain.data import DATASETS, DatasetSpec, ImageOptions, ImageSet
 from gantrain.data.folder import load_folder
-from gantrain.metrics.registry import RealImages
+from gantrain.metrics.metric import RealImages
 
 REFERENCES = {
     f"{spec.name}{'' if split == 'train' else '-test'}": (spec, split)
@@ -20,34 +20,34 @@ REFERENCES = {
     for split in spec.splits
 }
 """Data sets that `reference` can name, with the split."""
-FEWEST = 10  # images on either side: the Inception Score splits them in ten, density looks for the fifth neighbor
+FEWEST = 10  # images of either kind: what every metric can be computed on
 
 
 def folder_images(folder: str, reference: ImageSet, *, samples: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Images of a folder, uint8 (N, 3, H, W), and their classes (N,) where its folders are those of the reference.
+    """Images of a folder, uint8 (N, 3, H, W), and their classes (N,) if its subfolders are classes of the reference.
 
     Raises:
-        ConfigError: it holds fewer than are asked for.
-        DataError: it is none, or holds what cannot be read.
+        ConfigError: it holds fewer images than requested.
+        DataError: it does not exist, or holds unreadable images.
     """
-    given = load_folder(Path(folder), reference.images.shape[-1], "images")
-    count = samples or len(given)
-    if not FEWEST <= count <= len(given):
+    images = load_folder(Path(folder), reference.images.shape[-1], "images")
+    count = samples or len(images)
+    if not FEWEST <= count <= len(images):
         raise ConfigError(
-            f"images={folder!r} holds {len(given)} images, and {max(count, FEWEST)} are wanted; "
-            f"at least {FEWEST} can be measured"
+            f"images={folder!r} holds {len(images)} images, and {max(count, FEWEST)} are needed; at least {FEWEST} "
+            "can be measured"
         )
-    chosen = torch.arange(len(given))
-    if count < len(given):
-        chosen = torch.randperm(len(given), generator=torch.Generator().manual_seed(seed))[:count]
+    chosen = torch.arange(len(images))
+    if count < len(images):
+        chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
     labels = None
-    if set(given.classes) <= set(reference.classes):  # a folder a class: what the images should show
-        numbers = torch.tensor([reference.classes.index(name) for name in given.classes])
-        labels = numbers[given.labels[chosen]] if len(reference.classes) > 1 else None
-    return given.images[chosen], labels
+    if len(reference.classes) > 1 and set(images.classes) <= set(reference.classes):
+        indices = torch.tensor([reference.classes.index(name) for name in images.classes])
+        labels = indices[images.labels[chosen]]
+    return images.images[chosen], labels
 
 
-def data_of_run(trained: TrainedRun, reference: str | None, root: str | None) -> RealImages:
+def load_run_data(trained: TrainedRun, reference: str | None, root: str | None) -> RealImages:
     """A run's own data, or another reference, on the CPU.
 
     Raises:
@@ -56,12 +56,12 @@ def data_of_run(trained: TrainedRun, reference: str | None, root: str | None) ->
     """
     data = trained.config.data
     if reference is not None:
-        return data_named(reference, root, data.image_size)
+        return load_named_data(reference, root, data.image_size)
     options = replace(data.options, root=root or data.root)
     return _load(data.spec, options, trained.config.metrics.reference_split, f"data={data.name}")
 
 
-def data_named(name: str, root: str | None, image_size: int) -> RealImages:
+def load_named_data(name: str, root: str | None, image_size: int) -> RealImages:
     """The reference, the training images and the images for the classifier, on the CPU.
 
     Args:
@@ -84,8 +84,8 @@ def data_named(name: str, root: str | None, image_size: int) -> RealImages:
     return _load(spec, spec.options(root=root, image_size=image_size), split, f"reference={name!r}")
 
 
-def seen_by_inception(reference: ImageSet, count: int | None, samples: int, device: torch.device) -> Tensor:
-    """As much of the reference as passes through the Inception: `count`, or as affordable on the device.
+def choose_inception_images(reference: ImageSet, count: int | None, samples: int, device: torch.device) -> Tensor:
+    """The part of the reference for Inception metrics: `count` images, or what the device can afford.
 
     Raises:
         ConfigError: there are fewer.
@@ -111,4 +111,4 @@ def _load(spec: DatasetSpec, options: ImageOptions, split: str, shown: str) -> R
 def _real_images(reference: ImageSet, train: ImageSet, test: ImageSet | None, shown: str) -> RealImages:
     if len(reference) < FEWEST:
         raise ConfigError(f"{shown} has {len(reference)} images; at least {FEWEST} are needed")
-    return RealImages(reference, reference.images, train, (train, test))
+    return RealImages(reference=reference, train=train, test=test)

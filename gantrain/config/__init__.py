@@ -9,7 +9,7 @@ from gantrain.config.convert import from_dict, from_omegaconf, register, to_dict
 from gantrain.config.data import DataConfig
 from gantrain.config.log import DoctorConfig, LogConfig
 from gantrain.config.loss import LossConfig
-from gantrain.config.metrics import INCEPTION_PRECISIONS, METRIC_NAMES, SAMPLING_NETWORKS, SPLITS, MetricsConfig
+from gantrain.config.metrics import INCEPTION_PRECISIONS, SAMPLING_NETWORKS, SPLITS, MetricsConfig
 from gantrain.config.model import ModelConfig
 from gantrain.config.optimizer import LR_DECAYS, OptimizerConfig, ScheduleConfig
 from gantrain.config.paper import PaperConfig
@@ -25,7 +25,6 @@ __all__ = [
     "INCEPTION_PRECISIONS",
     "LR_DECAYS",
     "MAY_CHANGE_ON_RESUME",
-    "METRIC_NAMES",
     "PRECISIONS",
     "SAMPLING_NETWORKS",
     "SPLITS",

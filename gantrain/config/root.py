@@ -17,6 +17,8 @@ from gantrain.config.regularizer import RegularizerConfig
 from gantrain.config.sweep import SweepConfig
 from gantrain.config.tricks import TricksConfig
 from gantrain.data import DATASETS
+from gantrain.metrics.metric import DIGITS, IMAGES, POINTS, MetricSpec
+from gantrain.metrics.registry import find_specs
 from gantrain.networks import NETWORKS
 from gantrain.options import ConfigError, between, choice, option, require, unread
 from gantrain.training.augment import AugmentOptions
@@ -124,17 +126,7 @@ class Config:
                 f"augment.target={self.augment.target:g} adapts to the sign of D on real images, and a "
                 f"{self.loss.disc} discriminator's has no meaning: set augment.target=null, or another loss.disc"
             )
-        if "modes" in self.metrics.names and not self.data.spec.has_modes:
-            raise ConfigError(
-                f"metrics.names={self.metrics.names} with data={self.data.name}: "
-                f"modes are counted on {', '.join(f'data={spec.name}' for spec in DATASETS if spec.has_modes)} only; "
-                "use fid, kid or auto"
-            )
-        if "classes" in self.metrics.names and self.data.spec.labels_are_modes:
-            raise ConfigError(
-                f"metrics.names={self.metrics.names} with data={self.data.name}: its labels are modes, not classes; "
-                "take modes in place of classes"
-            )
+        self.metrics.check_data(self.data_kind, self.data.name)
         if self.metrics.reference_split == "test" and not self.data.spec.has_test:
             raise ConfigError(
                 f"metrics.reference_split='test' does not exist for data={self.data.name}, which has one split: "
@@ -154,9 +146,17 @@ class Config:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The metrics asked for, `auto` resolved by the data set."""
-        if self.metrics.names == ["auto"]:
-            return ("modes",) if self.data.spec.has_modes else ("fid", "kid")
-        return tuple(self.metrics.names)
+        return self.metrics.names_for(self.data_kind)
+
+    @property
+    def metric_specs(self) -> list[MetricSpec]:
+        """The specs of these metrics."""
+        return find_specs(self.metric_names, self.data_kind)
+
+    @property
+    def data_kind(self) -> str:
+        """The kind of data that metrics are computed on: images, digits or points."""
+        return POINTS if self.data.spec.points else DIGITS if self.data.spec.labels_are_modes else IMAGES
 
     def _check_points(self) -> None:
         """Points go with model=mlp, and with nothing that is about images."""
@@ -174,9 +174,6 @@ class Config:
         require(self.cond.name == "none", "cond", self.cond.name, "reads labels, and model=mlp none; leave it at none")
         require(not self.augment.policy, "augment.policy", self.augment.policy, "is for images; leave it at []")
         unread("log.grid_images", self.log.grid_images, 64, "sets of images, not points")
-        between("metrics.samples", self.metrics.samples, 11, 10**7, what="KL looks for the tenth neighbor")
-        for name in self.metric_names:
-            require(name == "modes", "metrics.names", name, f"is measured on images; data={self.data.name} has modes")
 
 
 def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:

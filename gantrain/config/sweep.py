@@ -12,7 +12,9 @@ class SweepConfig:
     resume: str | None = option(None, "a sweep's folder to go on with: finished runs are kept, broken ones taken up")
     retry: bool = option(False, "on resume, take up failed and stopped runs too, from their checkpoints")
     invalid_pairs: str = option("fail", "a pair that does not exist: fail, or skip as experiment=grid_divergences does")
-    objective: str = option("auto", "figure that an optimizing sweeper reads, a run's best; auto: fid, kl or modes")
+    objective: str = option(
+        "auto", "metric value that a sweeper optimizes, a run's best; auto: that which decides the best checkpoint"
+    )
     prune: bool = option(False, "end a run whose figure falls behind the sweep's finished runs at the same step")
     prune_percentile: float = option(50.0, "go on among the best so many percent of them; 50 is the median rule")
     prune_after: int = option(4, "finished runs before any is pruned")

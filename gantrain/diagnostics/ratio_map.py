@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gantrain.data.points import GaussianMixture
+from gantrain.data import GaussianMixture
 from gantrain.objectives import Objective
 
 CELLS = 72

@@ -1,8 +1,8 @@
-"""How far a figure strays when other images are drawn: the bootstrap over the images at hand (Efron 1979).
+"""Confidence intervals of metrics by the bootstrap over the generated images (Efron 1979).
 
-An interval here is the figure ± 1.96 standard deviations over resamples, and says where the mean of such figures over
-many sets of as many images lies, in 95 of 100 cases. The resamples' own mean is not used: a resample holds fewer
-different images, so that FID, KL and the like lie higher on resamples than on the images.
+An interval is the value ± 1.96 standard deviations over resamples: in 95 of 100 cases it contains the mean of such
+values over many sets of as many images. The mean of the resamples is not used: a resample contains fewer different
+images, so that FID, KL and the like are larger on resamples than on the images.
 """
 
 import math
@@ -14,56 +14,56 @@ from torch import Tensor
 from tqdm import tqdm
 
 Z_95 = 1.959964
-SEED = 20  # of the resamples: the same for every figure and run
-LEAST = 20  # resamples that tell a standard deviation within about a sixth
+SEED = 20  # of the resamples: the same for every metric and run
+MIN_RESAMPLES = 20  # give the standard deviation to about a sixth
 
 
 def resample_counts(images: int, resamples: int, *, what: str) -> Iterator[Tensor]:
-    """How often each of the images is drawn, float64 (images,) of sum `images`, for one resample after another."""
+    """For each resample, how often each image is drawn: float64 (images,) with sum `images`."""
     source = torch.Generator().manual_seed(SEED)
-    for _ in tqdm(
-        range(resamples), desc=f"bootstrap of {what}", unit="resample", leave=False, disable=None, file=sys.stderr
-    ):
+    for _ in _progress(resamples, f"bootstrap of {what}"):
         drawn = torch.randint(images, (images,), generator=source)
         yield torch.bincount(drawn, minlength=images).double()
 
 
 def half_counts(images: int, resamples: int, *, what: str) -> Iterator[Tensor]:
-    """The same for halves of the images, each at most once: float64 (images,) of zeros and images // 2 ones.
+    """Random halves of the images: float64 (images,) of zeros and images // 2 ones.
 
-    Figures of halves stray among one another as figures of all images do from their mean (the jackknife that deletes
-    half, Shao & Wu 1989). For figures of more dimensions than images, which images drawn twice would lead astray.
+    The variance of a statistic over halves equals its variance over sets of all images (the delete-half jackknife,
+    Shao & Wu 1989). For statistics with more dimensions than images, which are biased by images drawn twice.
     """
     source = torch.Generator().manual_seed(SEED)
-    for _ in tqdm(range(resamples), desc=f"halves for {what}", unit="half", leave=False, disable=None, file=sys.stderr):
+    for _ in _progress(resamples, f"halves for {what}"):
         counts = torch.zeros(images, dtype=torch.float64)
         counts[torch.randperm(images, generator=source)[: images // 2]] = 1
         yield counts
 
 
-def around(value: float, of_resamples: list[float], *, noise: float = 0.0) -> tuple[float, float] | None:
-    """The 95 % interval of a figure from its values on resamples; None where these are all the same.
+def interval_from_resamples(value: float, resampled: list[float], *, noise: float = 0.0) -> tuple[float, float] | None:
+    """The 95 % interval of a value from its values on resamples; None if these are all equal.
 
-    `noise` is the standard deviation that the figure has besides, on the same images.
+    `noise` is an additional standard deviation of the value, on the same images.
     """
-    return _interval(value, math.hypot(float(torch.tensor(of_resamples, dtype=torch.float64).std()), noise))
+    return _interval(value, math.hypot(float(torch.tensor(resampled, dtype=torch.float64).std()), noise))
 
 
-def of_mean(values: Tensor) -> tuple[float, float] | None:
-    """The 95 % interval of the mean of values (N,), by their standard error; None where they are all the same."""
+def interval_of_mean(values: Tensor) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of values (N,), from its standard error; None if they are all equal."""
     values = values.double()
     return _interval(float(values.mean()), float(values.std(correction=0)) / len(values) ** 0.5)
 
 
-def of_share(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` examples (Wilson 1927), which has a width at 0 and 1 as well."""
+def interval_of_share(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of `count` examples (1927), which has a width at 0 and 1 too."""
     weight = Z_95**2 / count
-    centre = (share + weight / 2) / (1 + weight)
+    center = (share + weight / 2) / (1 + weight)
     half = Z_95 * (share * (1 - share) / count + weight / (4 * count)) ** 0.5 / (1 + weight)
-    return centre - half, centre + half
+    return center - half, center + half
 
 
-def _interval(value: float, spread: float) -> tuple[float, float] | None:
-    if spread == 0:
-        return None  # the images at hand do not tell
-    return value - Z_95 * spread, value + Z_95 * spread
+def _progress(count: int, description: str) -> Iterator[int]:
+    return iter(tqdm(range(count), desc=description, leave=False, disable=None, file=sys.stderr))
+
+
+def _interval(value: float, std: float) -> tuple[float, float] | None:
+    return None if std == 0 else (value - Z_95 * std, value + Z_95 * std)

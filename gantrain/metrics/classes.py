@@ -1,4 +1,4 @@
-"""Which classes of a labeled data set a generator shows, and how evenly, by the set's own classifier."""
+"""Class coverage: which classes of a labeled data set a generator produces, and how evenly, by a trained classifier."""
 
 from typing import Any
 
@@ -6,26 +6,49 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gantrain.metrics.bootstrap import around, of_share, resample_counts
-from gantrain.metrics.classifier import ImageClassifier
-from gantrain.metrics.metric import MetricValue
+from gantrain.metrics.bootstrap import interval_from_resamples, interval_of_share, resample_counts
+from gantrain.metrics.classifier import train_classifier
+from gantrain.metrics.metric import (
+    HIGHER,
+    IMAGES,
+    LABELS,
+    LOWER,
+    Metric,
+    MetricContext,
+    MetricSpec,
+    MetricValue,
+    ValueSpec,
+)
+from gantrain.metrics.modes import ACCURACY_CHART, KL_CHART
 
-SHOWN_IN_PICTURE = 30  # classes
+CLASSES_SHOWN = 30  # in the figure
 
 
-class ClassesMetric:
-    """Class histogram of generated images against that of held-out real ones, both as the classifier sees them."""
+class ClassesMetric(Metric):
+    """Class histogram of generated images against that of held-out real images, both by the same classifier."""
 
-    headline = "classes_kl"
-    picture = "classes"
+    spec = MetricSpec(
+        name="classes",
+        help="KL of the class shares from those of held-out real images and number of classes found, by a CNN trained "
+        "once on the data set itself and cached; needs labels",
+        values=(
+            ValueSpec("classes_kl", "KL of the classes", LOWER, chart=KL_CHART, diversity=True),
+            ValueSpec("classes", "classes", HIGHER, chart="classes found: higher is better", diversity=True),
+            ValueSpec("class_accuracy", "class accuracy", HIGHER, chart=ACCURACY_CHART, conditional=True),
+        ),
+        data=(IMAGES,),
+        needs=(LABELS,),
+        figure_size=(8.0, 4.5),
+    )
 
-    def __init__(self, classifier: ImageClassifier, names: tuple[str, ...], *, bootstrap: int = 0) -> None:
-        """Takes the classifier and the classes' names."""
-        self._classifier = classifier
-        self._names = names
-        self._bootstrap = bootstrap
+    def __init__(self, context: MetricContext) -> None:
+        """Trains the classifier, or loads it from the cache."""
+        real = context.real
+        self._classifier = classifier = train_classifier(real.train, real.test, context.device)
+        self._names = real.train.classes
+        self._bootstrap = context.bootstrap
         counts = classifier.held_out_counts.double()
-        self._real = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))  # no class has no share at all
+        self._real = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))  # no share is 0
         self._protocol: dict[str, Any] = {
             "classifier": "CNN",
             "classifier_trained_on": classifier.trained_on,
@@ -35,66 +58,65 @@ class ClassesMetric:
         }
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
-        """The figures of uint8 images (N, 3, H, W).
+        """The values of uint8 images (N, 3, H, W).
 
-        `classes`: how many are shown at least once in a thousand times their share of real images; `classes_kl`:
-        KL(generated shares ‖ real shares) in nats, which is (classes - 1)/(2N) for N real images; with the labels
-        (N,) that were asked for `class_accuracy`, the share of images that show theirs.
+        `classes`: number of classes with more than a thousandth of their share of real images. `classes_kl`:
+        KL(generated shares ‖ real shares) in nats, which is (classes - 1)/(2N) for N real images. With the requested
+        labels (N,), `class_accuracy`: share of images that the classifier assigns to their label.
         """
-        found = self._classifier.classes(images)
-        counts = self._counts(found)
+        predicted = self._classifier.classes(images)
+        counts = self._counts(predicted)
         protocol = {**self._protocol, "samples": len(images), "of": len(self._real)}
-        kl = self._kl(counts)
-        interval, of_interval = None, {}
+        kl, interval, kl_protocol, over = self._kl(counts), None, protocol, {}
         if self._bootstrap:
-            resamples = [self._kl(self._counts(found, drawn)) for drawn in self._resamples(len(images))]
-            interval = around(kl, resamples)
-            of_interval = {"interval_over": "generated images", "bootstrap": self._bootstrap}
+            over = {"interval_over": "generated images"}
+            drawn = resample_counts(len(images), self._bootstrap, what="the classes")
+            interval = interval_from_resamples(kl, [self._kl(self._counts(predicted, n)) for n in drawn])
+            kl_protocol = {**protocol, **over, "bootstrap": self._bootstrap}
         shown = int((counts / counts.sum() > self._real / 1000).sum())
-        figures = [
+        values = [
             MetricValue("classes", float(shown), protocol),
-            MetricValue("classes_kl", kl, {**protocol, **of_interval}, interval),
+            MetricValue("classes_kl", kl, kl_protocol, interval),
         ]
         if labels is not None:
-            right = float((found == labels.cpu()).double().mean())
-            interval = of_share(right, len(images)) if self._bootstrap else None
-            of_real = {**protocol, "real": self._classifier.accuracy}
-            figures.append(MetricValue("class_accuracy", right, of_real, interval))
-        return figures
+            accuracy = float((predicted == labels.cpu()).double().mean())
+            interval = interval_of_share(accuracy, len(images)) if self._bootstrap else None
+            accuracy_protocol = {**protocol, **over, "real": self._classifier.accuracy}
+            values.append(MetricValue("class_accuracy", accuracy, accuracy_protocol, interval))
+        return values
 
-    def draw(self, picture: Any, images: Tensor) -> None:
-        """Draws the shares of the classes, the data's beside the images', into a matplotlib Figure."""
+    def draw(self, figure: Any, images: Tensor) -> None:
+        """Draws the class shares of real and generated images side by side."""
         counts = self._counts(self._classifier.classes(images))
         shares = counts / counts.sum()
         errors = (shares * (1 - shares) / counts.sum()).sqrt()
-        chosen = (shares - self._real).abs().topk(min(SHOWN_IN_PICTURE, len(counts))).indices.sort().values
-        axes = picture.subplots()
-        at = np.arange(len(chosen))
-        axes.bar(at - 0.2, 100 * self._real[chosen].numpy(), 0.4, color="#999999", label="real images, held out")
+        chosen = (shares - self._real).abs().topk(min(CLASSES_SHOWN, len(counts))).indices.sort().values
+        axes = figure.subplots()
+        x = np.arange(len(chosen))
+        axes.bar(x - 0.2, 100 * self._real[chosen].numpy(), 0.4, color="#999999", label="held-out real images")
         axes.bar(
-            at + 0.2,
+            x + 0.2,
             100 * shares[chosen].numpy(),
             0.4,
             yerr=196 * errors[chosen].numpy(),
             capsize=2,
             color="#0072B2",
             ecolor="#333333",
-            label=f"{len(images):,} samples, with 95 % of sampling error",
+            label=f"{len(images):,} samples with 95 % intervals",
         )
-        axes.set_xticks(at, [self._names[k] for k in chosen], rotation=30, ha="right")
+        axes.set_xticks(x, [self._names[k] for k in chosen], rotation=30, ha="right")
         axes.set_ylabel("share of images [%]")
-        what = "Classes" if len(chosen) == len(counts) else f"The {len(chosen)} of {len(counts)} classes furthest apart"
+        what = (
+            "Classes" if len(chosen) == len(counts) else f"{len(chosen)} of {len(counts)} classes, largest differences"
+        )
         right = 100 * self._classifier.accuracy
-        axes.set_title(f"{what}, by a classifier that is right on {right:.1f} % of held-out images")
+        axes.set_title(f"{what}, by a classifier with an accuracy of {right:.1f} % on held-out images")
         axes.legend()
 
-    def _counts(self, found: Tensor, drawn: Tensor | None = None) -> Tensor:
-        return torch.bincount(found, weights=drawn, minlength=len(self._real)).double()
+    def _counts(self, predicted: Tensor, weights: Tensor | None = None) -> Tensor:
+        return torch.bincount(predicted, weights=weights, minlength=len(self._real)).double()
 
     def _kl(self, counts: Tensor) -> float:
         shares = counts / counts.sum()
         present = counts > 0
         return float((shares[present] * (shares[present] / self._real[present]).log()).sum())
-
-    def _resamples(self, count: int) -> Any:
-        return resample_counts(count, self._bootstrap, what="the classes")

@@ -1,5 +1,6 @@
-"""A classifier of a labeled set of images, trained once on the set itself and kept."""
+"""A classifier of a labeled image set, trained once on the set itself and cached."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,25 +14,27 @@ from tqdm import tqdm
 from gantrain.cache import cached_path, load_cached, save_cached, tensor_digest
 from gantrain.data import ImageSet
 
-RECIPE = "cnn-1"  # part of the cache's names: another network or training is another recipe
+log = logging.getLogger(__name__)
+
+RECIPE = "cnn-1"  # part of the cache name: change it with the network or its training
 WIDTHS = (64, 128, 256)
 EPOCHS, BATCH, LEARNING_RATE = 8, 256, 0.2
-LEAST_STEPS = 300  # on sets so small that the epochs would be fewer
+MIN_STEPS = 300  # for small sets, whose epochs are shorter
 SHIFT = 3  # pixels
 SEED = 0
-HELD_OUT = 5  # of a set without a test split, every fifth image of a fixed order
+HELD_OUT = 5  # without a test split, every fifth image of a fixed order is held out
 
 
 @dataclass(frozen=True, slots=True)
 class ImageClassifier:
-    """A trained network with what it does on images that it has not seen.
+    """A trained classifier with its results on held-out images.
 
     Attributes:
-        network: float images in [-2, 2] to scores, in eval mode.
-        accuracy: share of right answers on held-out images.
-        held_out: how many those are.
-        held_out_counts: how many of them it takes for each class, (classes,).
-        digest: of its weights, for protocols: figures by different classifiers differ.
+        network: float images in [-2, 2] -> logits, in eval mode.
+        accuracy: on the held-out images.
+        held_out: number of held-out images.
+        held_out_counts: how many of them are predicted as each class, (classes,).
+        digest: of its weights, for protocols: values by different classifiers are not comparable.
         trained_on: data set, split and number of images.
     """
 
@@ -44,17 +47,17 @@ class ImageClassifier:
 
     @torch.no_grad()
     def classes(self, images: Tensor) -> Tensor:
-        """uint8 images (N, 3, H, W) -> classes (N,), on the CPU."""
+        """Predicted classes (N,), on the CPU, of uint8 images (N, 3, H, W)."""
         device = next(self.network.parameters()).device
         return torch.cat([self.network(_as_input(part.to(device))).argmax(dim=1).cpu() for part in images.split(1000)])
 
 
-def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) -> ImageClassifier:
-    """The set's own classifier, from the cache or trained now (about three minutes for CIFAR-10 on two cores).
+def train_classifier(train: ImageSet, test: ImageSet | None, device: torch.device) -> ImageClassifier:
+    """A classifier from the cache, or trained now (about three minutes for CIFAR-10 on two cores).
 
     Args:
         train: labeled images of at least two classes.
-        test: the images to hold out; None takes a fifth of `train`.
+        test: the held-out images; None holds out a fifth of `train`.
         device: where it is trained and used.
     """
     classes, name = len(train.classes), train.name
@@ -73,18 +76,15 @@ def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) 
 
     state = load_cached(path, read)
     if state is None:
-        print(
-            f"a classifier of {name}, trained once on its {len(train):,} images; kept in {path}",
-            file=sys.stderr,
-        )
+        log.info("training a classifier on the %s images of %s, once; kept in %s", f"{len(train):,}", name, path)
         network = _network(classes, tuple(train.images.shape[2:])).to(device)
         _train(network, train.to(device))
-        made = ImageClassifier(network.eval(), 0.0, 0, torch.empty(0), "", name)
-        found = made.classes(test.images)
+        untested = ImageClassifier(network.eval(), 0.0, 0, torch.empty(0), "", name)
+        predicted = untested.classes(test.images)
         state = {
             "network": {key: value.cpu() for key, value in network.state_dict().items()},
-            "right": int((found == test.labels.cpu()).sum()),
-            "counts": torch.bincount(found, minlength=classes),
+            "right": int((predicted == test.labels.cpu()).sum()),
+            "counts": torch.bincount(predicted, minlength=classes),
         }
         save_cached(state, path)
     weights = torch.cat([value.flatten().float() for value in state["network"].values()])
@@ -99,7 +99,7 @@ def classifier_of(train: ImageSet, test: ImageSet | None, device: torch.device) 
 
 
 def _network(classes: int, size: tuple[int, ...]) -> nn.Module:
-    """Three strided convolutions, the strongest response of each map, a linear layer; seeded, apart from the rest."""
+    """Three strided convolutions, global max pooling and a linear layer; seeded, without touching the global seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         layers: list[nn.Module] = []
@@ -108,20 +108,20 @@ def _network(classes: int, size: tuple[int, ...]) -> nn.Module:
             layers += [nn.Conv2d(channels, width, 3 if k else 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             channels = width
         assert min(size) >= 2 ** len(WIDTHS), "images too small for the strides"
-        return nn.Sequential(*layers, _Strongest(), nn.Flatten(), nn.Linear(channels, classes))
+        return nn.Sequential(*layers, _GlobalMaxPool(), nn.Flatten(), nn.Linear(channels, classes))
 
 
-class _Strongest(nn.Module):
-    """Each map's largest value, (N, C, H, W) -> (N, C, 1, 1); its gradient is deterministic on CUDA."""
+class _GlobalMaxPool(nn.Module):
+    """(N, C, H, W) -> (N, C, 1, 1); unlike AdaptiveMaxPool2d, its gradient is deterministic on CUDA."""
 
-    def forward(self, maps: Tensor) -> Tensor:
-        return maps.amax(dim=(2, 3), keepdim=True)
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(dim=(2, 3), keepdim=True)
 
 
 def _train(network: nn.Module, data: ImageSet) -> None:
-    """Nesterov momentum with one cycle of the learning rate (Smith & Topin 2019), shifts by a few pixels."""
+    """SGD with Nesterov momentum, a one-cycle learning rate (Smith & Topin 2019) and random shifts."""
     network.train().to(memory_format=torch.channels_last)
-    batches = max(EPOCHS * -(-len(data) // BATCH), LEAST_STEPS)
+    batches = max(EPOCHS * -(-len(data) // BATCH), MIN_STEPS)
     optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=batches, pct_start=0.25)
     source = torch.Generator().manual_seed(SEED)
@@ -142,7 +142,7 @@ def _batches(count: int, source: torch.Generator) -> Iterator[Tensor]:
 
 
 def _shifted(images: Tensor, source: torch.Generator) -> Tensor:
-    """The batch moved by up to SHIFT pixels, with its mirrored edge where nothing was."""
+    """The batch shifted by up to SHIFT pixels, with reflection padding."""
     down, right = torch.randint(0, 2 * SHIFT + 1, (2,), generator=source).tolist()
     height, width = images.shape[2:]
     padded = F.pad(images, (SHIFT,) * 4, mode="reflect")

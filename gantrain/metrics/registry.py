@@ -1,113 +1,99 @@
-"""The metrics by their names in `metrics.names`, made ready to measure."""
+"""The list of metrics, and everything that is derived from their specs. Imports PyTorch and NumPy only."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-
-from gantrain.data import ImageSet
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.classes import ClassesMetric
-from gantrain.metrics.classifier import classifier_of
 from gantrain.metrics.colors import ColorsMetric
-from gantrain.metrics.features import InceptionFeatures
-from gantrain.metrics.folded_inception import FEATURES
-from gantrain.metrics.inception import InceptionWeights
-from gantrain.metrics.inception_metrics import NAMES as INCEPTION_METRICS
-from gantrain.metrics.inception_metrics import InceptionMetric
-from gantrain.metrics.memorization import NeighborsMetric
-from gantrain.metrics.metric import Metric
+from gantrain.metrics.fid import FIDMetric
+from gantrain.metrics.inception_score import InceptionScoreMetric
+from gantrain.metrics.kid import KIDMetric
+from gantrain.metrics.memorization import DuplicatesMetric, NeighborsMetric
+from gantrain.metrics.metric import DIGITS, IMAGES, LOWER, POINTS, Metric, MetricSpec, ValueSpec
 from gantrain.metrics.modes import ModesMetric
+from gantrain.metrics.points import PointsMetric
+from gantrain.metrics.prdc import CoverageMetric, DensityMetric, PrecisionMetric, RecallMetric
 
-NAMES = (*INCEPTION_METRICS, "modes", "classes", "colors", "duplicates", "neighbors")
+METRICS: list[type[Metric]] = [
+    FIDMetric,
+    KIDMetric,
+    InceptionScoreMetric,
+    PrecisionMetric,
+    RecallMetric,
+    DensityMetric,
+    CoverageMetric,
+    ModesMetric,
+    PointsMetric,
+    ClassesMetric,
+    ColorsMetric,
+    DuplicatesMetric,
+    NeighborsMetric,
+]
+"""All metrics: add yours here. A name occurs once per kind of data."""
+
+AUTO = {IMAGES: ("fid", "kid"), DIGITS: ("modes",), POINTS: ("modes",)}
+"""What `metrics.names=auto` means for each kind of data."""
+
+MetricClass = TypeVar("MetricClass", bound=type[Metric])
 
 
-@dataclass(frozen=True, slots=True)
-class RealImages:
-    """The real images that figures are read against.
+def register_metric(metric: MetricClass) -> MetricClass:
+    """Class decorator that adds a metric at run time, for notebooks and tests.
 
-    Attributes:
-        reference: what generated images are compared with.
-        for_inception: as much of it as passes through the Inception, uint8 (N, 3, H, W).
-        train: what the generator was trained on, where copies are looked for.
-        classified: labeled images that the classifier is trained on, and those it is tested on, None for a fifth.
+    Raises:
+        ValueError: there is a metric with this name for the same data.
     """
+    for other in METRICS:
+        if other.spec.name == metric.spec.name and set(other.spec.data) & set(metric.spec.data):
+            raise ValueError(f"a metric named {metric.spec.name!r} exists: {other.__module__}.{other.__name__}")
+    METRICS.append(metric)
+    return metric
 
-    reference: ImageSet
-    for_inception: Tensor
-    train: ImageSet
-    classified: tuple[ImageSet, ImageSet | None]
+
+def metric_names(data: str | None = None) -> tuple[str, ...]:
+    """Names of the metrics for one kind of data; None for all."""
+    specs = (metric.spec for metric in METRICS)
+    return tuple(dict.fromkeys(spec.name for spec in specs if data is None or data in spec.data))
 
 
-def make_metrics(
-    names: tuple[str, ...],
-    real: RealImages,
-    *,
-    weights: InceptionWeights | None,
-    batch_size: int | None = None,
-    device: torch.device,
-    precision: str = "auto",
-    bootstrap: int = 0,
-    processes: Processes = SINGLE_PROCESS,
-) -> list[Metric]:
-    """The metrics of these NAMES; the first one's headline tells which generator is best.
+def find_metrics(names: Iterable[str], data: str) -> list[type[Metric]]:
+    """The metrics of these names for one kind of data, in this order; names that do not fit are left out."""
+    fitting = {metric.spec.name: metric for metric in METRICS if data in metric.spec.data}
+    return [fitting[name] for name in names if name in fitting]
+
+
+def find_specs(names: Iterable[str], data: str) -> list[MetricSpec]:
+    """The specs of `find_metrics`."""
+    return [metric.spec for metric in find_metrics(names, data)]
+
+
+def make_metrics(names: Sequence[str], context: Any, data: str) -> list[Metric]:
+    """The metrics of these names, ready to measure.
 
     Args:
-        names: which of NAMES.
-        real: what to compare with.
-        weights: the Inception's, where one of the names needs it.
-        batch_size: images a forward pass of the Inception; None for what suits the device.
-        device: where the work is done.
-        precision: of the Inception, see `InceptionFeatures`.
-        bootstrap: resamples behind each interval; 0 for no intervals.
-        processes: those that measure together, see `InceptionFeatures`.
+        names: of metrics that fit the data.
+        context: a `MetricContext`, or a `GaussianMixture` for points.
+        data: the kind of data.
     """
-    metrics: list[Metric] = []
-    reference, train = real.reference, real.train
-    by_inception = tuple(name for name in names if name in INCEPTION_METRICS)
-    inception = None
-    if by_inception:
-        assert weights is not None, "found before"
-        inception = InceptionFeatures(
-            weights,
-            batch_size=batch_size,
-            device=device,
-            logits="inception_score" in by_inception,
-            precision=precision,
-            processes=processes,
-        )
-        metrics.append(
-            InceptionMetric(
-                by_inception,
-                inception,
-                reference=real.for_inception,
-                reference_name=reference.name,
-                bootstrap=bootstrap,
-            )
-        )
-    if "modes" in names:
-        metrics.append(ModesMetric(bootstrap=bootstrap))
-    if "classes" in names:
-        classifier = classifier_of(*real.classified, device)
-        metrics.append(ClassesMetric(classifier, real.classified[0].classes, bootstrap=bootstrap))
-    if "colors" in names:
-        metrics.append(ColorsMetric(reference.images, reference.name, bootstrap=bootstrap))
-    of_copies = tuple(name for name in names if name in ("duplicates", "neighbors"))
-    if of_copies:
-        whole = real.for_inception is train.images
-        embed = _embedding(inception, train) if inception is not None and whole else None
-        metrics.append(
-            NeighborsMetric(of_copies, train.images, train.name, embed=embed, device=device, bootstrap=bootstrap)
-        )
-    return metrics
+    return [metric(context) for metric in find_metrics(names, data)]
 
 
-def _embedding(inception: InceptionFeatures, train: ImageSet) -> Callable[[Tensor], Tensor]:
-    """Images to features, those of the training set from the cache."""
+def needing(names: Iterable[str], need: str) -> tuple[str, ...]:
+    """Those of the names whose metric has a need, such as INCEPTION."""
+    needy = {metric.spec.name for metric in METRICS if need in metric.spec.needs}
+    return tuple(name for name in names if name in needy)
 
-    def embed(images: Tensor) -> Tensor:
-        known = images is train.images
-        return inception.of_reference(images, train.name) if known else inception.of(images)[FEATURES]
 
-    return embed
+def value_specs() -> dict[str, ValueSpec]:
+    """The specs of all values by name, in the order of the metrics."""
+    specs: dict[str, ValueSpec] = {}
+    for metric in METRICS:
+        for value in metric.spec.values:
+            specs.setdefault(value.name, value)
+    return specs
+
+
+def lower_is_better(value_name: str) -> bool | None:
+    """The direction of a value such as `fid`; None if it only describes, or is unknown."""
+    spec = value_specs().get(value_name)
+    return None if spec is None or spec.better is None else spec.better == LOWER

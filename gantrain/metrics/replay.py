@@ -1,6 +1,6 @@
-"""A network's forward on full batches, replayed as a CUDA graph: one launch in place of hundreds."""
+"""A forward pass replayed as a CUDA graph: one launch instead of hundreds."""
 
-import sys
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -9,19 +9,21 @@ from torch import Tensor
 
 from gantrain.cuda_graphs import capture_graph, capture_stream, warm_up
 
+log = logging.getLogger(__name__)
+
 Forward = Callable[[Tensor], dict[str, Tensor]]
 
 
-class Replayed:
-    """A forward pass without randomness, captured on CUDA at the first full batch of each shape."""
+class GraphedForward:
+    """A forward pass without randomness, captured on CUDA at the first full batch of each shape; eager on a CPU."""
 
     def __init__(self, forward: Forward, *, batch_size: int, device: torch.device) -> None:
-        """Takes the forward.
+        """Takes the forward pass.
 
         Args:
-            forward: batch on the device to named tensors of it; the same work for the same shape.
-            batch_size: examples of a full batch; others run eagerly.
-            device: where the forward runs.
+            forward: batch on the device -> named tensors.
+            batch_size: size of a full batch; others run eagerly.
+            device: where the forward pass runs.
         """
         self._forward = forward
         self._batch_size = batch_size
@@ -30,22 +32,22 @@ class Replayed:
         self._graphs: dict[torch.Size, Forward] = {}
 
     def __call__(self, batch: Tensor) -> dict[str, Tensor]:
-        """The forward of a batch on the device or the CPU; what a full batch gives is overwritten by the next one."""
+        """The output for a batch on the device or the CPU; that of a full batch is overwritten by the next call."""
         if self._captures and len(batch) == self._batch_size:
-            graph = self._graphs.get(batch.shape) or self._captured(batch)
+            graph = self._graphs.get(batch.shape) or self._capture(batch)
             if graph is not None:
                 return graph(batch)
         return self._forward(batch.to(self._device, non_blocking=True))
 
-    def _captured(self, batch: Tensor) -> Forward | None:
+    def _capture(self, batch: Tensor) -> Forward | None:
         try:
             graph = capture(self._forward, batch.to(self._device))
         except RuntimeError as error:
             self._captures = False
-            print(
-                f"no CUDA graph of the forward could be captured ({str(error).splitlines()[0]}); it runs eagerly, "
-                "which takes longer and gives the same figures",
-                file=sys.stderr,
+            log.warning(
+                "the forward pass cannot be captured as a CUDA graph (%s); it runs eagerly, which takes longer and "
+                "gives the same values",
+                str(error).splitlines()[0],
             )
             return None
         self._graphs[batch.shape] = graph
@@ -53,10 +55,10 @@ class Replayed:
 
 
 def capture(forward: Forward, example: Tensor) -> Forward:
-    """A CUDA graph of the forward on batches like `example`, which lies on the device.
+    """A CUDA graph of the forward pass on batches of the shape of `example`, which is on the device.
 
     Raises:
-        RuntimeError: something in the forward cannot be captured.
+        RuntimeError: something in the forward pass cannot be captured.
     """
     static = example.clone()
     graph = torch.cuda.CUDAGraph()
@@ -64,11 +66,11 @@ def capture(forward: Forward, example: Tensor) -> Forward:
     def replay(batch: Tensor) -> dict[str, Tensor]:
         static.copy_(batch, non_blocking=True)
         graph.replay()
-        return found
+        return output
 
     with torch.cuda.device(static.device):
-        side = capture_stream(static.device, replay)
+        stream = capture_stream(static.device, replay)
         work = partial(forward, static)
-        warm_up(work, side)
-        found = capture_graph(work, graph, stream=side, pool=torch.cuda.graph_pool_handle())
+        warm_up(work, stream)
+        output = capture_graph(work, graph, stream=stream, pool=torch.cuda.graph_pool_handle())
     return replay

@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gantrain.formatting import printable
+from gantrain.metrics.registry import lower_is_better
 from gantrain.options import ConfigError
 from gantrain.report.formatting import (
     SeedMean,
     base_of,
     counted,
     direction,
-    lower_is_better,
     mean_and_std,
     named,
     number,

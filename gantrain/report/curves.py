@@ -8,7 +8,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from gantrain.report.formatting import base_of, direction, lower_is_better, named
+from gantrain.metrics.registry import lower_is_better
+from gantrain.report.formatting import base_of, direction, named
 from gantrain.report.learning_curves import MOST_POINTS, Series, cost_at, learning_curves
 from gantrain.report.markup import Section, as_json, render, source
 from gantrain.report.run_groups import seed_of

@@ -5,14 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.metrics.registry import lower_is_better, value_specs
 
-TITLES = {"fid": "FID", "kid": "KID", "inception_score": "Inception Score", "kl": "KL(q‖p)"}
-DIVERSITY = (
-    *("recall", "coverage", "modes", "modes_kl", "classes", "classes_kl"),
-    *("duplicates", "exact_duplicates", "memorized"),
-)
-"""Metrics of how varied samples are, or of how much of the data they leave out."""
 ROUNDING = 1e-12
 """Values that agree to this share of their size are taken to be equal."""
 
@@ -33,14 +27,16 @@ class SeedMean:
         return cls(float(mean), 0.0 if std <= ROUNDING * abs(mean) else float(std), int(count))
 
 
-def lower_is_better(name: str) -> bool | None:
-    """A metric's direction; None for one that only describes."""
-    return LOWER_IS_BETTER.get(name)
+def measures_diversity(name: str) -> bool:
+    """Whether a metric is about how varied samples are, rather than how good each one is."""
+    spec = value_specs().get(name)
+    return spec is not None and spec.diversity
 
 
 def title_of(name: str) -> str:
     """A metric's name in prose: `FID` of `fid`."""
-    return TITLES.get(name, name.replace("_", " "))
+    spec = value_specs().get(name)
+    return name.replace("_", " ") if spec is None else spec.title
 
 
 def base_of(metric: str) -> str:

@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gantrain.formatting import as_word
+from gantrain.metrics.registry import lower_is_better
 from gantrain.objectives import ObjectiveError, discriminator_names, generator_names
-from gantrain.report.formatting import SeedMean, counted, direction, lower_is_better, mean_and_std, number, title_of
+from gantrain.report.formatting import (
+    SeedMean,
+    counted,
+    direction,
+    mean_and_std,
+    number,
+    title_of,
+)
 from gantrain.report.gradient_positions import objective_of
 from gantrain.report.markup import Section, render, source
 from gantrain.report.run_groups import RunGroup, value_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantrain.report.formatting import DIVERSITY, SeedMean, lower_is_better
+from gantrain.metrics.registry import lower_is_better
+from gantrain.report.formatting import SeedMean, measures_diversity
 from gantrain.report.run_groups import RunGroup, canonical, is_varied, requested_words, seed_of, value_of
 from gantrain.run_io.run_reader import RunRecord
 from gantrain.run_io.status import FINISHED
@@ -101,7 +102,7 @@ class RunTable:
     @functools.cached_property
     def metric_names(self) -> list[str]:
         """Every metric that was measured: those of quality, then those of diversity."""
-        return sorted(self.metrics["name"].unique(), key=lambda name: name in DIVERSITY)
+        return sorted(self.metrics["name"].unique(), key=measures_diversity)
 
     @functools.cached_property
     def headline(self) -> str | None:

@@ -4,7 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from gantrain.report.formatting import counted, direction, lower_is_better, mean_and_std, number, title_of
+from gantrain.metrics.registry import lower_is_better
+from gantrain.report.formatting import (
+    counted,
+    direction,
+    mean_and_std,
+    number,
+    title_of,
+)
 from gantrain.report.markup import Section, render, source
 from gantrain.report.run_groups import seed_of
 from gantrain.report.run_table import BEST, LAST, RunTable

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gantrain.formatting import as_word
+from gantrain.metrics.registry import lower_is_better
 from gantrain.report.formatting import (
-    DIVERSITY,
     SeedMean,
     direction,
     duration,
-    lower_is_better,
     mean_and_std,
+    measures_diversity,
     number,
     title_of,
 )
@@ -96,7 +96,7 @@ def columns_of(table: RunTable) -> list[TableColumn]:
     columns = [TableColumn(key, key, "varied") for key in table.varied] if len(table.varied) > 1 else []
     for name in table.metric_names:
         lower, title = lower_is_better(name), title_of(name)
-        above = "diversity" if name in DIVERSITY else "metrics"
+        above = "diversity" if measures_diversity(name) else "metrics"
         differs = name in table.incomparable
         hint = "protocols differ" if differs else direction(name)
         marked = None if differs else lower

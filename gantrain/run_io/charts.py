@@ -9,43 +9,11 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from gantrain.config import Config
+from gantrain.metrics.registry import value_specs
 
 GAME, FIGURES, HEALTH = SECTIONS = ("the game", "the figures", "the health of the pair")
 LOW, HIGH = "_minus_std", "_plus_std"
 """What is hung on a mean's tag for the bounds of its band; they are written to TensorBoard only."""
-
-FIGURES_OF = {
-    "fid": ("fid",),
-    "kid": ("kid",),
-    "inception_score": ("inception_score",),
-    "precision": ("precision",),
-    "recall": ("recall",),
-    "density": ("density",),
-    "coverage": ("coverage",),
-    "modes": ("modes", "modes_kl"),
-    "classes": ("classes_kl", "classes"),
-    "colors": ("color_js",),
-    "duplicates": ("duplicates",),
-    "neighbors": ("memorized",),
-}
-"""What each metric gives that is better one way, its headline first; see `figures_of` for points."""
-OF_POINTS = ("kl", "modes", "high_quality", "modes_kl")
-
-FIGURE_CHARTS = (
-    ("FID: lower is better", ("fid",)),
-    ("KID: lower is better", ("kid",)),
-    ("Inception Score: higher is better", ("inception_score",)),
-    (
-        "precision, density: quality; recall, coverage: variety; higher is better",
-        ("precision", "recall", "density", "coverage"),
-    ),
-    ("modes found: higher is better", ("modes",)),
-    ("KL from the data (of modes, classes or points): down to 0", ("modes_kl", "classes_kl", "kl")),
-    ("classes found: higher is better", ("classes",)),
-    ("share of points near a mode: up to the data's", ("high_quality",)),
-    ("colors' Jensen–Shannon divergence from the data's: down to 0", ("color_js",)),
-    ("duplicates, copies of training images (memorized): lower is better", ("duplicates", "memorized")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +34,9 @@ class Chart:
 
 
 def figures_of(config: Config) -> list[str]:
-    """The figures that the run's metrics give and that are better one way, the first metric's headline first."""
-    if config.data.spec.points:
-        return list(OF_POINTS) if config.metric_names else []
-    return [figure for name in config.metric_names for figure in FIGURES_OF[name]]
+    """The values with a direction that the run's metrics give, the headline first."""
+    values = [value for spec in config.metric_specs for value in spec.values]
+    return [value.name for value in values if value.better and (not value.conditional or config.cond.name != "none")]
 
 
 def charts_of(config: Config) -> list[Chart]:
@@ -140,11 +107,12 @@ def _game(config: Config) -> Iterator[Chart]:
 
 
 def _figures(config: Config) -> Iterator[Chart]:
-    measured = figures_of(config)
-    for title, figures in FIGURE_CHARTS:
-        tags = tuple(rf"metric/{figure}_(ema|raw)$" for figure in figures if figure in measured)
-        if tags:
-            yield Chart(FIGURES, title, tags)
+    specs = value_specs()
+    tags: dict[str, list[str]] = {}
+    for name in figures_of(config):
+        tags.setdefault(specs[name].chart_title, []).append(rf"metric/{name}_(ema|raw)$")
+    for title, patterns in tags.items():
+        yield Chart(FIGURES, title, tuple(patterns))
 
 
 def _health(config: Config) -> Iterator[Chart]:

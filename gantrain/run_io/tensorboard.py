@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gantrain.config import from_dict
-from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.metrics.registry import lower_is_better
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -80,7 +80,7 @@ class BestValues:
 
     def update(self, metric: str, network: str, value: float | None) -> bool:
         """Whether the value is the best so far; it is then remembered."""
-        lower = LOWER_IS_BETTER.get(metric)
+        lower = lower_is_better(metric)
         if value is None or not math.isfinite(value) or lower is None:
             return False
         name, sign = f"{metric}_{network}", 1 if lower else -1

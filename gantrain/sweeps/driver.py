@@ -23,7 +23,7 @@ from gantrain.errors import FAILED, describe_error
 from gantrain.hydra_bridge import compose, run_hydra
 from gantrain.locks import hold_lock
 from gantrain.logs import log_to_console
-from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.metrics.registry import lower_is_better, value_specs
 from gantrain.overrides import first_values, key_of, quoted
 from gantrain.run_io import status as states
 from gantrain.run_io.run_folder import CONFIG, HOLD, LOCK, REASON, SWEEP
@@ -252,9 +252,9 @@ def _best(found: dict[Path, Status]) -> list[str]:
     """The best of the finished jobs by the metric that selects checkpoints; [] if they differ in it."""
     best = {place: status.best for place, status in found.items() if status.state == states.FINISHED and status.best}
     names = {reached["name"] for reached in best.values()}
-    if len(names) != 1 or len(best) < 2 or not names <= set(LOWER_IS_BETTER):
+    if len(names) != 1 or len(best) < 2 or not names <= set(value_specs()):
         return []
-    sign = 1 if LOWER_IS_BETTER[names.pop()] else -1
+    sign = 1 if lower_is_better(names.pop()) else -1
     place, reached = min(best.items(), key=lambda item: sign * item[1]["value"])
     return [f"  best         {place.name}: {reached['headline']} {reached['value']:.5g} at step {reached['step']}"]
 
@@ -262,7 +262,7 @@ def _best(found: dict[Path, Status]) -> list[str]:
 def _optuna_settings(config: Config, sweeper: Any, given: set[str]) -> list[str]:
     """Settings that follow from the metric, unless they were given."""
     name = objective_of(config)
-    right = "minimize" if LOWER_IS_BETTER[name] else "maximize"
+    right = "minimize" if lower_is_better(name) else "maximize"
     direction = str(sweeper.direction).rpartition(".")[2]
     settings = []
     if "hydra.sweeper.direction" not in given:

@@ -4,11 +4,9 @@ import math
 from pathlib import Path
 
 from gantrain.config import Config, ConfigError
-from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.metrics.registry import lower_is_better
 from gantrain.run_io.charts import figures_of
 from gantrain.run_io.run_reader import RunRecord
-
-FIRST_CHOICES = ("fid", "kl", "modes", "kid")
 
 
 def objective_of(config: Config) -> str:
@@ -19,8 +17,8 @@ def objective_of(config: Config) -> str:
     """
     known = figures_of(config)
     name = config.sweep.objective
-    if name == "auto":
-        name = next((choice for choice in (*FIRST_CHOICES, *known) if choice in known), name)
+    if name == "auto" and known:
+        name = known[0]
     if name not in known:
         listed = f"choose one of [{', '.join(known)}]" if known else "set metrics.names, which is empty"
         raise ConfigError(
@@ -46,7 +44,7 @@ def best_value(run: RunRecord, key: str) -> float | None:
     values = measured_values(run, key).values()
     if not values:
         return None
-    return min(values) if LOWER_IS_BETTER[key.rpartition("_")[0]] else max(values)
+    return min(values) if lower_is_better(key.rpartition("_")[0]) else max(values)
 
 
 def siblings(folder: Path) -> list[Path]:

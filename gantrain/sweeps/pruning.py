@@ -7,7 +7,7 @@ from pathlib import Path
 from gantrain.builders.device import make_device
 from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import Config, ConfigError
-from gantrain.metrics.metric import LOWER_IS_BETTER
+from gantrain.metrics.registry import lower_is_better
 from gantrain.run_io.run_folder import JOB
 from gantrain.run_io.run_reader import read_run
 from gantrain.run_io.status import FINISHED, read_status
@@ -40,7 +40,7 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
         )
     key = result_key(config)
     optuna.logging.set_verbosity(logging.WARNING)
-    lower = LOWER_IS_BETTER[key.rpartition("_")[0]]
+    lower = lower_is_better(key.rpartition("_")[0])
     pruner = optuna.pruners.PercentilePruner(
         config.sweep.prune_percentile,
         n_startup_trials=config.sweep.prune_after,

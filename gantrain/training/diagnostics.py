@@ -22,7 +22,7 @@ from gantrain.diagnostics.statistics import (
     similarity,
     swings,
 )
-from gantrain.metrics.metric import evaluating
+from gantrain.metrics.sampling import evaluating
 from gantrain.training.train_step import TrainStep
 
 EXAMPLES = 64

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from gantrain.diagnostics.doctor import Doctor
 from gantrain.distributed import Processes
 from gantrain.errors import FAILED, GantrainError
-from gantrain.metrics.metric import LOWER_IS_BETTER, Metric, MetricValue, draw_images, evaluating
+from gantrain.metrics.metric import LOWER, Metric, MetricValue, headline
+from gantrain.metrics.sampling import draw_images, evaluating
 from gantrain.run_io.profile import Profile
 from gantrain.run_io.progress import Progress
 from gantrain.run_io.run_folder import RunFolder
@@ -414,14 +415,16 @@ class Trainer:
 
     def _update_best(self, values: list[MetricValue], progress: Progress) -> bool:
         """Whether the first metric's headline is the best so far; it is then remembered."""
-        headline = self.metrics[0].headline
-        value = next(v.value for v in values if v.name == headline)
-        progress.show(**{headline: f"{value:.4g}"})
-        sign = 1 if LOWER_IS_BETTER[headline] else -1
+        spec = headline(metric.spec for metric in self.metrics)
+        if spec is None:
+            return False
+        value = next(v.value for v in values if v.name == spec.name)
+        progress.show(**{spec.name: f"{value:.4g}"})
+        sign = 1 if spec.better == LOWER else -1
         if self.best and sign * value >= sign * self.best["value"]:
             return False
-        name = f"{headline}_{self.sampling.networks[0]}"
-        self.best = {"name": headline, "headline": name, "value": value, "step": self.step}
+        name = f"{spec.name}_{self.sampling.networks[0]}"
+        self.best = {"name": spec.name, "headline": name, "value": value, "step": self.step}
         return True
 
     def _save(self, folder: RunFolder, *names: str) -> None:

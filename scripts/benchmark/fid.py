@@ -14,7 +14,6 @@ from torch_fidelity import calculate_metrics
 from gantrain.metrics.features import InceptionFeatures
 from gantrain.metrics.fid import fid as distance
 from gantrain.metrics.fid import moments_of, reference_of
-from gantrain.metrics.folded_inception import FEATURES
 from gantrain.metrics.inception import PACKAGE, find_inception_weights
 from scripts.benchmark.timing import Contestant, Row, Work
 from scripts.benchmark.training import Bench, random_images
@@ -60,8 +59,8 @@ def fid(bench: Bench) -> Iterator[Row]:
 
     def ours(precision: str) -> None:
         inception = InceptionFeatures(weights, device=bench.device, precision=precision)
-        known = reference_of(moments_of(inception.of(reference)[FEATURES]))
-        values[f"gantrain, {precision}"] = distance(inception.of(samples)[FEATURES], known)
+        known = reference_of(moments_of(inception.features(reference)))
+        values[f"gantrain, {precision}"] = distance(inception.features(samples), known)
 
     works: dict[str, Work] = {
         "torch-fidelity": theirs,

@@ -18,7 +18,7 @@ from gantrain.metrics.points import mode_statistics
 from gantrain.training.checkpoint import CheckpointError
 from tests.conftest import compose
 
-CONV_PAIRS = ("modes", "high_quality", "modes_kl", "kl")
+VALUES = ("modes", "high_quality", "modes_kl", "kl")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_points_are_evaluated_before_and_after_rejection(ring: Path, tmp_path: P
     out = tmp_path / "found.json"
     evaluate.run(evaluate.Options(run=str(ring), seeds=2, samples=500, rejection=True, out=str(out)))
     found = {figure["name"]: figure for figure in json.loads(out.read_text())["metric_values"]}
-    assert set(found) == {f"{name}{end}" for name in CONV_PAIRS for end in ("", "_rejection")}
+    assert set(found) == {f"{name}{end}" for name in VALUES for end in ("", "_rejection")}
     trained = load_run(ring)
     for rejection, end in ((False, ""), (True, "_rejection")):
         drawn = [draw_samples(trained, 500, seed, rejection=rejection) for seed in (0, 1)]
@@ -70,13 +70,13 @@ def test_a_checkpoint_in_place_of_its_folder(ring: Path) -> None:
 
 def test_what_concerns_images_is_refused_of_points(ring: Path) -> None:
     for words, said in (
-        ({"metrics": ["fid"]}, "metrics=fid is measured on images"),
+        ({"metrics": ["fid"]}, "metrics=fid cannot be computed on points"),
         ({"reference": "digits"}, "reference=digits is for images"),
         ({"bootstrap": 50}, "bootstrap=50 is for images"),
     ):
         with pytest.raises(ConfigError, match=said):
             evaluate.run(evaluate.Options(run=str(ring), **words))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="images= has none"):
+    with pytest.raises(ConfigError, match="rejection=True is read with run= only"):
         evaluate.Options(images=str(ring), reference="digits", rejection=True)
-    with pytest.raises(ConfigError, match="percentile is of rejection"):
+    with pytest.raises(ConfigError, match="percentile is read by rejection"):
         evaluate.Options(run=str(ring), percentile=50.0)

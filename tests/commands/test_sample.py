@@ -20,7 +20,7 @@ from gantrain.commands.options import parse_words
 from gantrain.commands.trained import TrainedRun, load_run
 from gantrain.config import ConfigError
 from gantrain.data import to_uint8
-from gantrain.metrics.metric import generate_images
+from gantrain.metrics.sampling import generate_images
 from gantrain.networks import sample_latent
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.training.checkpoint import CheckpointError

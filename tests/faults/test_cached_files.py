@@ -63,7 +63,7 @@ def inception_features(folder: Path) -> features.InceptionFeatures:
 
 
 def of_classifier(_: Path, seed: int) -> Values:
-    found = classifier.classifier_of(images_of(seed), images_of(seed + 50), torch.device("cpu"))
+    found = classifier.train_classifier(images_of(seed), images_of(seed + 50), torch.device("cpu"))
     assert found.held_out == 20
     weights = [value.float() for value in found.network.state_dict().values()]
     return [*weights, torch.tensor(found.accuracy), found.held_out_counts, found.classes(images_of(9).images)]
@@ -249,9 +249,9 @@ def test_torchscript_is_opened_only_where_its_sha256_is_the_published_one(
 
     monkeypatch.setattr(inception.importlib.util, "find_spec", lambda _: Spec)
     monkeypatch.setattr(torch.jit, "load", load)
-    with pytest.raises(inception.WeightsError, match=r"default_1\.pt' has sha256 .*reinstall it"):
+    with pytest.raises(inception.WeightsError, match=r"default_1\.pt' has sha256 .*reinstall"):
         find_inception_weights(None)
-    with pytest.raises(inception.WeightsError, match="cannot be read as weights"):
+    with pytest.raises(inception.WeightsError, match="cannot be loaded as weights"):
         find_inception_weights(str(file))
     assert not opened
     monkeypatch.setattr(inception, "TORCHSCRIPT_SHA256", hashlib.sha256(buffer.getvalue()).hexdigest())
@@ -263,7 +263,7 @@ def test_torchscript_is_opened_only_where_its_sha256_is_the_published_one(
 def test_weights_larger_than_memory_are_not_read(cache: Path, tmp_path: Path) -> None:
     with (tmp_path / "vast.pth").open("wb") as file:
         file.truncate(2**40)
-    with pytest.raises(inception.WeightsError, match="larger than any weights of the Inception"):
+    with pytest.raises(inception.WeightsError, match="too large to be the Inception's weights"):
         find_inception_weights(str(tmp_path / "vast.pth"))
 
 

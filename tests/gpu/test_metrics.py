@@ -1,4 +1,4 @@
-"""FID, KID and the other figures on a GPU, against torch-fidelity and against the CPU."""
+"""Metrics on a GPU, against torch-fidelity and against the CPU."""
 
 from pathlib import Path
 
@@ -9,12 +9,14 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from gantrain.metrics.features import InceptionFeatures
-from gantrain.metrics.fid import fid_of_halves, frechet_distance, moments_of, reference_of
+from gantrain.metrics.fid import FIDMetric, fid_of_halves, frechet_distance, moments_of, reference_of
 from gantrain.metrics.inception import InceptionWeights, find_inception_weights
-from gantrain.metrics.inception_metrics import InceptionMetric
 from gantrain.metrics.kid import kid, kid_of_resamples
+from gantrain.metrics.metric import IMAGES
 from gantrain.metrics.prdc import density_and_coverage, precision_and_recall
+from gantrain.metrics.registry import make_metrics
 from tests.gpu.needs import GPU, NEEDS_GPU
+from tests.metrics.contexts import context_of
 from tests.metrics.test_inception import Images, some_images
 
 pytestmark = NEEDS_GPU
@@ -26,17 +28,17 @@ def weights(inception_file: Path) -> InceptionWeights:
 
 
 def eager(features: InceptionFeatures) -> InceptionFeatures:
-    """The same without CUDA graphs."""
+    """Turns CUDA graphs off."""
     features._forward._captures = False
     return features
 
 
 @pytest.mark.inception
 @pytest.mark.parametrize("place", ["cpu", "cuda"])
-def test_fid_on_the_gpu_is_torch_fidelitys_with_graphs_and_without(place: str, weights: InceptionWeights) -> None:
+def test_fid_on_the_gpu_equals_torch_fidelitys_with_and_without_graphs(place: str, weights: InceptionWeights) -> None:
     one, other = some_images(250, seed=0), some_images(250, seed=1) // 2
     features = InceptionFeatures(weights, batch_size=64, device=GPU)  # three full batches and one of 58
-    metric = InceptionMetric(("fid",), features, reference=one, reference_name="random", bootstrap=20)
+    metric = FIDMetric(context_of(one, inception=features, bootstrap=20))
     theirs = calculate_metrics(
         input1=Images(other),
         input2=Images(one),
@@ -48,49 +50,48 @@ def test_fid_on_the_gpu_is_torch_fidelitys_with_graphs_and_without(place: str, w
         save_cpu_ram=True,
         verbose=False,
     )
-    (figure,) = metric.measure(other.to(place), None)
-    fid = figure.value
+    (value,) = metric.measure(other.to(place), None)
+    fid = value.value
     wanted = theirs["frechet_inception_distance"]
-    assert len(features._forward._graphs) == 1, "the forward was captured"
+    assert len(features._forward._graphs) == 1, "one graph of full batches"
     assert features.protocol["precision"] == ("tf32" if torch.backends.cudnn.allow_tf32 else "float32")
-    assert figure.interval is not None
-    assert figure.interval[0] < fid < figure.interval[1]
-    assert fid == pytest.approx(wanted, rel=1e-3, abs=1e-2)  # both in TF32, by other kernels
+    assert value.interval is not None
+    assert value.interval[0] < fid < value.interval[1]
+    assert fid == pytest.approx(wanted, rel=1e-3, abs=1e-2)  # both in TF32, with different kernels
     assert fid > 1
     without = eager(InceptionFeatures(weights, batch_size=64, device=GPU))
-    (again,) = InceptionMetric(("fid",), without, reference=one, reference_name="random").measure(other, None)
+    (again,) = FIDMetric(context_of(one, inception=without)).measure(other, None)
     assert again.value == pytest.approx(fid, abs=1e-3)
     assert not without._forward._graphs
 
 
 @pytest.mark.inception
-def test_neither_images_nor_features_leave_the_gpu_for_fid_and_kid(
+def test_images_and_features_stay_on_the_gpu_for_fid_and_kid(
     weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = InceptionFeatures(weights, batch_size=32, device=GPU)
     one, other = some_images(70, seed=0), (some_images(70, seed=1) // 2).to(GPU)
-    metric = InceptionMetric(("fid", "kid"), features, reference=one, reference_name="random")
-    assert metric._statistics is not None
-    assert metric._statistics.root.device == metric._statistics.mean.device == GPU
-    taken = []
+    metrics = make_metrics(("fid", "kid"), context_of(one, inception=features), IMAGES)
+    moved = []
     to, cpu = torch.Tensor.to, torch.Tensor.cpu
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: taken.append(tensor.shape) or cpu(tensor))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: moved.append(tensor.shape) or cpu(tensor))
     monkeypatch.setattr(
         torch.Tensor,
         "to",
-        lambda tensor, *words, **named: taken.append(tensor.shape) or to(tensor, *words, **named),
+        lambda tensor, *words, **named: moved.append(tensor.shape) or to(tensor, *words, **named),
     )
-    metric.measure(other, None)
+    for metric in metrics:
+        metric.measure(other, None)
     monkeypatch.undo()
-    assert features.of(other)["2048"].device == GPU
-    moments = moments_of(features.of(other)["2048"])
+    assert features.features(other).device == GPU
+    moments = moments_of(features.features(other))
     assert moments.covariance.device == GPU
-    left = {tuple(shape) for shape in taken if shape[:1] == (len(other),)}
-    assert not left, f"{left} were moved whole"
+    left = {tuple(shape) for shape in moved if shape[:1] == (len(other),)}
+    assert not left, f"{left} were moved"
 
 
 @pytest.mark.inception
-def test_features_of_the_gpu_are_those_of_the_plain_extractor(weights: InceptionWeights) -> None:
+def test_features_on_the_gpu_equal_those_of_the_plain_extractor(weights: InceptionWeights) -> None:
     images = some_images(40, seed=2).to(GPU)
     plain = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights.path)
@@ -102,23 +103,23 @@ def test_features_of_the_gpu_are_those_of_the_plain_extractor(weights: Inception
             (wanted,) = plain(images)
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
-    for precision, near in (("float32", 1e-5), ("auto", 1e-2), ("bf16", 0.1)):
+    for precision, tolerance in (("float32", 1e-5), ("auto", 1e-2), ("bf16", 0.1)):
         features = InceptionFeatures(weights, batch_size=16, device=GPU, precision=precision)
-        found = features.of(images)["2048"]
+        found = features.features(images)
         assert torch.backends.cudnn.allow_tf32 == tf32
-        apart = float((found - wanted).norm() / wanted.norm())
-        assert apart < near, precision
+        error = float((found - wanted).norm() / wanted.norm())
+        assert error < tolerance, precision
         assert features.protocol["precision"] == {"float32": "float32", "auto": "tf32", "bf16": "bf16"}[precision]
 
 
 @pytest.mark.inception
-def test_the_other_figures_of_features_on_the_gpu_are_those_on_the_cpu(weights: InceptionWeights) -> None:
+def test_other_inception_metrics_on_the_gpu_equal_those_on_the_cpu(weights: InceptionWeights) -> None:
     names = ("kid", "precision", "recall", "density", "coverage")
     features = InceptionFeatures(weights, batch_size=32, device=GPU)
     one, other = some_images(60, seed=0), some_images(60, seed=1)
-    metric = InceptionMetric(names, features, reference=one, reference_name="random", bootstrap=20)
-    found = {figure.name: figure for figure in metric.measure(other, None)}
-    x, real = features.of(other)["2048"].cpu(), features.of_reference(one, "random").cpu()
+    metrics = make_metrics(names, context_of(one, "random", inception=features, bootstrap=20), IMAGES)
+    found = {value.name: value for metric in metrics for value in metric.measure(other, None)}
+    x, real = features.features(other).cpu(), features.of_reference(one, "random").cpu()
     assert found["kid"].value == pytest.approx(kid(x, real)[0], rel=1e-6)
     theirs = kid_features_to_metric(x.double(), real.double(), kid_subset_size=60, verbose=False)
     assert found["kid"].value == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-9)
@@ -129,7 +130,7 @@ def test_the_other_figures_of_features_on_the_gpu_are_those_on_the_cpu(weights: 
     assert resamples == pytest.approx(kid_of_resamples(x, real, 20), rel=1e-6, abs=1e-9)
 
 
-def test_moments_and_fid_on_the_gpu_are_those_on_the_cpu() -> None:
+def test_moments_and_fid_on_the_gpu_equal_those_on_the_cpu() -> None:
     generator = torch.Generator().manual_seed(0)
     real, x = (torch.randn(count, 300, generator=generator).relu() + shift for count, shift in ((900, 0), (500, 0.1)))
     on_gpu, on_cpu = moments_of(x.to(GPU)), moments_of(x)

@@ -1,4 +1,4 @@
-"""A set's own classifier: what it learns, what it says of itself, and that it is trained once."""
+"""The classifier of a data set: what it learns, its held-out accuracy, and its cache."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gantrain.data import ImageSet
 from gantrain.metrics import classifier
-from gantrain.metrics.classifier import ImageClassifier, classifier_of
+from gantrain.metrics.classifier import ImageClassifier, train_classifier
 
 CPU = torch.device("cpu")
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
-    monkeypatch.setattr(classifier, "LEAST_STEPS", 60)
+    monkeypatch.setattr(classifier, "MIN_STEPS", 60)
     monkeypatch.setattr(classifier, "EPOCHS", 1)
     monkeypatch.setattr(classifier, "BATCH", 32)
 
@@ -35,9 +35,9 @@ def of_stripes(count: int, seed: int) -> ImageSet:
     return ImageSet("stripes-train", stripes(labels, seed), labels, ("across", "down", "none"))
 
 
-def test_it_reads_images_that_it_has_not_seen_and_knows_how_well() -> None:
+def test_it_classifies_new_images_and_reports_its_accuracy() -> None:
     train, test = of_stripes(600, 1), of_stripes(200, 2)
-    found = classifier_of(train, test, CPU)
+    found = train_classifier(train, test, CPU)
     right = found.classes(test.images) == test.labels
     assert float(right.double().mean()) > 0.95
     assert found.accuracy == pytest.approx(float(right.double().mean()))
@@ -46,41 +46,41 @@ def test_it_reads_images_that_it_has_not_seen_and_knows_how_well() -> None:
     assert found.trained_on == "stripes-train (600 images)"
 
 
-def test_without_a_test_split_a_fifth_is_held_out_and_accuracy_is_about_that() -> None:
-    """Labels without any relation to the images: chance on those held out, however well the seen ones are learned."""
+def test_without_a_test_split_a_fifth_is_held_out() -> None:
+    """With random labels the held-out accuracy is chance, however well the training images are learned."""
     images = of_stripes(400, 3)
     labels = torch.randint(3, (400,), generator=torch.Generator().manual_seed(4))
-    found = classifier_of(ImageSet("noise-train", images.images, labels, images.classes), None, CPU)
+    found = train_classifier(ImageSet("noise-train", images.images, labels, images.classes), None, CPU)
     assert found.held_out == 80
     assert found.trained_on == "noise-train (320 images)"
     assert 0.15 < found.accuracy < 0.55
 
 
-def test_it_is_trained_once_and_a_damaged_one_again(
+def test_it_is_cached_and_a_damaged_cache_is_trained_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = of_stripes(300, 5)
     before = torch.get_rng_state()
-    first = classifier_of(train, None, CPU)
-    assert torch.equal(before, torch.get_rng_state()), "training draws nothing from the run's own stream"
+    first = train_classifier(train, None, CPU)
+    assert torch.equal(before, torch.get_rng_state()), "training draws nothing from the global generator"
     (path,) = tmp_path.glob("classifier-*.pt")
     with monkeypatch.context() as patch:
         patch.setattr(classifier, "_train", None)
-        again = classifier_of(train, None, CPU)
+        again = train_classifier(train, None, CPU)
     assert again.digest == first.digest
     assert torch.equal(again.classes(train.images), first.classes(train.images))
     assert (again.accuracy, again.held_out) == (first.accuracy, first.held_out)
     path.write_bytes(path.read_bytes()[:1000])
     capsys.readouterr()
-    assert classifier_of(train, None, CPU).digest == first.digest
+    assert train_classifier(train, None, CPU).digest == first.digest
     assert "is damaged" in capsys.readouterr().err
     other = ImageSet(train.name, train.images, (train.labels + 1) % 3, train.classes)
-    classifier_of(other, None, CPU)
-    assert len(list(tmp_path.glob("classifier-*.pt"))) == 2, "other labels are another classifier"
+    train_classifier(other, None, CPU)
+    assert len(list(tmp_path.glob("classifier-*.pt"))) == 2, "other labels give another classifier"
 
 
-def of_brightness(accuracy: float, counts: list[int]) -> ImageClassifier:
-    """Tells black, grey and white apart, for tests of what is made of a classifier's answers."""
+def by_brightness(accuracy: float, counts: list[int]) -> ImageClassifier:
+    """Classifies black, grey and white images."""
 
     class Brightness(torch.nn.Module):
         def __init__(self) -> None:
@@ -93,13 +93,12 @@ def of_brightness(accuracy: float, counts: list[int]) -> ImageClassifier:
     return ImageClassifier(Brightness(), accuracy, sum(counts), torch.tensor(counts), "0", "shades")
 
 
-def test_the_strongest_responses_and_their_gradients_are_those_of_max_pooling() -> None:
-    """After ReLU, whose zeros are the only ties."""
+def test_global_max_pooling_and_its_gradient_equal_pytorchs() -> None:
     source = torch.Generator().manual_seed(0)
     one, other = (torch.randn(8, 5, 4, 4, generator=source).requires_grad_() for _ in range(2))
     other.data.copy_(one)
     wanted = torch.nn.AdaptiveMaxPool2d(1)(one.relu())
-    found = classifier._Strongest()(other.relu())
+    found = classifier._GlobalMaxPool()(other.relu())
     assert torch.equal(found, wanted)
     for values in (found, wanted):
         values.square().sum().backward()

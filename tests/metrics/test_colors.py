@@ -1,4 +1,4 @@
-"""Colors: histograms and their distance by hand, hues against Python's own conversion."""
+"""Colors: histograms and their distance by hand, hues against colorsys."""
 
 import colorsys
 import math
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gantrain.metrics.colors import ColorsMetric, color_histograms, green_brown_share, jensen_shannon
+from tests.metrics.contexts import context_of
 
 
 def plain(*colors: tuple[int, int, int]) -> Tensor:
@@ -37,7 +38,7 @@ def test_jensen_shannon_by_hand() -> None:
     assert found == pytest.approx(wanted)
 
 
-def test_greens_and_browns_are_those_of_pythons_own_hsv() -> None:
+def test_greens_and_browns_agree_with_colorsys() -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (40, 3, 6, 6), dtype=torch.uint8, generator=generator)
     wanted = []
@@ -53,20 +54,20 @@ def test_greens_and_browns_are_those_of_pythons_own_hsv() -> None:
     assert green_brown_share(images).tolist() == pytest.approx(wanted)
 
 
-def test_grass_and_earth_are_green_and_brown_and_sky_snow_and_night_are_not() -> None:
+def test_grass_and_earth_are_green_and_brown_but_sky_and_snow_are_not() -> None:
     assert green_brown_share(plain((60, 140, 50), (110, 75, 40))).tolist() == [1.0, 1.0]
     assert green_brown_share(plain((90, 150, 220), (250, 250, 250), (5, 6, 5), (200, 30, 30))).tolist() == [0.0] * 4
 
 
-def test_figures_of_a_generator_that_keeps_to_half_of_the_colors() -> None:
+def test_values_of_a_generator_with_half_of_the_colors() -> None:
     data = plain((60, 140, 50), (90, 150, 220)).repeat(50, 1, 1, 1)
-    metric = ColorsMetric(data, "meadow", bootstrap=100)
+    metric = ColorsMetric(context_of(data, bootstrap=100))
     js, share = metric.measure(data[::2], None)
     wanted = 0.5 * (0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)) + 0.5 * math.log(1 / 0.75)
     assert js.value == pytest.approx(wanted)
-    assert js.interval is None, "images that are all alike tell no spread"
+    assert js.interval is None, "equal images have no spread"
     assert (share.value, share.protocol["real"]) == (1.0, 0.5)
-    assert 0 <= js.protocol["real"] < 0.02, "halves of the data are near each other"
+    assert 0 <= js.protocol["real"] < 0.02, "halves of the data are similar"
     same, share = metric.measure(data, None)
     assert same.value == pytest.approx(0.0, abs=1e-9)
     assert same.interval is not None

@@ -1,4 +1,4 @@
-"""FID against the closed form of Gaussians and against torch-fidelity's on the same features."""
+"""FID against the closed form for Gaussians and against torch-fidelity on the same features."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from gantrain.metrics.fid import Moments, fid, frechet_distance, moments_of, ref
 
 
 def features(count: int, dims: int, seed: int, *, shift: float = 0.0) -> Tensor:
-    """Correlated ones, none below 0, as the Inception's are."""
+    """Correlated and non-negative, like Inception features."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(dims, dims, generator=torch.Generator().manual_seed(9), dtype=torch.float64) / dims**0.5
     x = torch.randn(count, dims, generator=generator, dtype=torch.float64) @ (mixing + torch.eye(dims) / 4)
     return (x + shift).clamp(min=0)
 
 
-def torch_fidelitys(x: Tensor, real: Tensor) -> float:
+def torch_fidelity_fid(x: Tensor, real: Tensor) -> float:
     statistics = [fid_features_to_statistics(part) for part in (x, real)]
     return float(fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"])
 
@@ -33,8 +33,8 @@ def with_moments(mean: Tensor, covariance: Tensor, count: int) -> Tensor:
     return mean + white @ torch.linalg.cholesky(covariance).T
 
 
-def test_fid_of_gaussians_is_the_closed_form() -> None:
-    """Covariances with common axes: |μ - μ'|² + Σ (√λ - √λ')²."""
+def test_fid_of_gaussians_with_common_axes_equals_the_closed_form() -> None:
+    """|μ - μ'|² + Σ (√λ - √λ')²."""
     axes = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).Q
     one, other = torch.tensor([4.0, 1, 0.25, 9, 2, 1]).double(), torch.tensor([1.0, 1, 4, 0.5, 2, 16]).double()
     mean, other_mean = torch.linspace(0, 1, 6).double(), torch.linspace(1, -1, 6).double()
@@ -48,7 +48,7 @@ def test_fid_of_gaussians_is_the_closed_form() -> None:
     assert float(reference.trace) == pytest.approx(float(other.sum()), rel=1e-12)
 
 
-def test_fid_of_gaussians_with_different_axes_is_that_of_the_matrix_root() -> None:
+def test_fid_of_gaussians_with_different_axes_uses_the_matrix_root() -> None:
     one, other = (torch.randn(8, 12, generator=torch.Generator().manual_seed(k)).double().cov() for k in (2, 3))
     root = linalg.sqrtm(one.numpy() @ other.numpy()).real
     wanted = float(one.trace() + other.trace()) - 2 * float(np.trace(root))
@@ -57,8 +57,7 @@ def test_fid_of_gaussians_with_different_axes_is_that_of_the_matrix_root() -> No
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_moments_are_numpys_wherever_the_features_lie(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Far from 0 too, where sums of squares that start at 0 would lose their digits."""
+def test_moments_equal_numpys_even_far_from_zero(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fid_module, "ROWS", 64)
     x = (features(300, 10, 0) + 1e4).to(dtype)
     found = moments_of(x)
@@ -68,25 +67,25 @@ def test_moments_are_numpys_wherever_the_features_lie(dtype: torch.dtype, monkey
     torch.testing.assert_close(found.covariance, wanted, rtol=1e-9, atol=1e-12)
 
 
-def test_fid_is_torch_fidelitys_on_the_same_features() -> None:
+def test_fid_equals_torch_fidelitys() -> None:
     real, x = features(700, 200, 1), features(500, 200, 2, shift=0.3)
     found = fid(x, reference_of(moments_of(real)))
-    assert found == pytest.approx(torch_fidelitys(x, real), rel=1e-6)
+    assert found == pytest.approx(torch_fidelity_fid(x, real), rel=1e-6)
     assert found > 1
     single = fid(x.float(), reference_of(moments_of(real.float())))
-    assert single == pytest.approx(torch_fidelitys(x.float(), real.float()), rel=1e-6)
+    assert single == pytest.approx(torch_fidelity_fid(x.float(), real.float()), rel=1e-6)
 
 
 @pytest.mark.parametrize(("count", "real_count"), [(50, 700), (500, 60), (40, 50)])
-def test_fid_of_fewer_images_than_features_is_torch_fidelitys(count: int, real_count: int) -> None:
-    """Singular covariances: eigenvalues of 0 come out as ±1e-16 either way."""
+def test_fid_of_fewer_images_than_features_equals_torch_fidelitys(count: int, real_count: int) -> None:
+    """The covariances are singular: eigenvalues of 0 are ±1e-16 in both."""
     real, x = features(real_count, 200, 1), features(count, 200, 2, shift=0.3)
     found = fid(x, reference_of(moments_of(real)))
-    assert found == pytest.approx(torch_fidelitys(x, real), abs=1e-2)
+    assert found == pytest.approx(torch_fidelity_fid(x, real), abs=1e-2)
     assert found > 10
 
 
-def test_fid_of_a_set_with_itself_is_zero() -> None:
+def test_fid_of_a_set_to_itself_is_zero() -> None:
     for count in (30, 300):
         x = features(count, 100, 3)
         assert fid(x, reference_of(moments_of(x))) == pytest.approx(0.0, abs=1e-4)

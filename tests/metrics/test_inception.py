@@ -1,8 +1,10 @@
-"""Inception weights and the metrics computed with them, against torch-fidelity's own."""
+"""Inception weights, features, and metrics of them, against torch-fidelity."""
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +17,12 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 from gantrain.data.cifar10 import load_cifar10
 from gantrain.metrics import inception
 from gantrain.metrics.features import InceptionFeatures
-from gantrain.metrics.folded_inception import ConvolutionReLU, FoldedInception, enlarged
-from gantrain.metrics.inception import InceptionWeights, WeightsError, find_inception_weights
-from gantrain.metrics.inception_metrics import InceptionMetric, check_classifier
+from gantrain.metrics.fid import FIDMetric
+from gantrain.metrics.folded_inception import ConvolutionReLU, FoldedInception, resize
+from gantrain.metrics.inception import InceptionWeights, WeightsError, check_logits, find_inception_weights
+from gantrain.metrics.metric import IMAGES, Metric, MetricContext, MetricValue
+from gantrain.metrics.registry import make_metrics
+from tests.metrics.contexts import CPU, context_of
 
 pytestmark = pytest.mark.inception
 
@@ -27,11 +32,12 @@ def weights(inception_file: Path) -> InceptionWeights:
     return find_inception_weights(str(inception_file))
 
 
-def metric_of(
-    weights: InceptionWeights, reference: Tensor, names: tuple[str, ...] = ("fid",), label: str = "random"
-) -> InceptionMetric:
-    features = InceptionFeatures(weights, batch_size=32, device=torch.device("cpu"), logits="inception_score" in names)
-    return InceptionMetric(names, features, reference=reference, reference_name=label)
+def make_context(weights: InceptionWeights, reference: Tensor, **options: Any) -> MetricContext:
+    return context_of(reference, "random", inception=InceptionFeatures(weights, batch_size=32, device=CPU, **options))
+
+
+def measure(metrics: list[Metric], images: Tensor) -> dict[str, MetricValue]:
+    return {value.name: value for metric in metrics for value in metric.measure(images, None)}
 
 
 def some_images(count: int, seed: int, size: int = 32) -> Tensor:
@@ -41,7 +47,7 @@ def some_images(count: int, seed: int, size: int = 32) -> Tensor:
     return (smooth.clamp(0, 1) * 255).to(torch.uint8)
 
 
-def test_converted_features_are_the_torchscripts(weights: InceptionWeights, inception_file: Path) -> None:
+def test_converted_weights_give_the_torchscripts_features(weights: InceptionWeights, inception_file: Path) -> None:
     if inception_file.suffix == ".pth":
         pytest.skip("torch-fidelity's own weights need no conversion")
     images = some_images(3, seed=0, size=299)
@@ -50,7 +56,7 @@ def test_converted_features_are_the_torchscripts(weights: InceptionWeights, ince
         script = torch.jit.load(str(inception_file))
         with torch.no_grad():
             original = script((images.float() - 128) / 128)
-    found = InceptionFeatures(weights, batch_size=32, device=torch.device("cpu")).of(images)["2048"]
+    found = InceptionFeatures(weights, batch_size=32, device=CPU).features(images)
     assert float(original.abs().max()) > 0.5
     torch.testing.assert_close(found, original.view(3, 2048), rtol=1e-5, atol=1e-5)
 
@@ -63,9 +69,7 @@ def test_weights_are_converted_once(inception_file: Path, tmp_path: Path, monkey
     assert find_inception_weights(str(inception_file)) == first
 
 
-def test_a_state_dict_of_torch_fidelitys_form_is_taken_with_its_classifier(
-    weights: InceptionWeights, tmp_path: Path
-) -> None:
+def test_torch_fidelitys_state_dict_is_accepted_with_its_classifier(weights: InceptionWeights, tmp_path: Path) -> None:
     state = torch.load(weights.path, weights_only=True)
     state["fc.bias"] = torch.ones(1008)
     state["fc.weight"] = torch.ones(1008, 2048)
@@ -79,7 +83,7 @@ def test_a_state_dict_of_torch_fidelitys_form_is_taken_with_its_classifier(
         find_inception_weights(str(tmp_path / "cut.pth"))
 
 
-def test_the_order_of_sources(
+def test_order_of_weight_sources(
     inception_file: Path, monkeypatch: pytest.MonkeyPatch, weights: InceptionWeights, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GANTRAIN_INCEPTION", str(inception_file))
@@ -100,16 +104,16 @@ def test_the_order_of_sources(
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 299, 400])
-def test_images_are_enlarged_as_torch_fidelity_does(size: int) -> None:
+def test_images_are_resized_like_torch_fidelitys(size: int) -> None:
     images = some_images(2, seed=1, size=size)
-    found = enlarged(images, 299)
+    found = resize(images, 299)
     wanted = interpolate_bilinear_2d_like_tensorflow1x(images.float(), size=(299, 299), align_corners=False)
     torch.testing.assert_close(found, (wanted - 128) / 128, rtol=0, atol=5e-7)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_folded_layers_give_torch_fidelitys_features_and_logits(weights: InceptionWeights, tmp_path: Path) -> None:
-    """With random batch norms behind the convolutions: the TensorFlow model's have a weight of 1."""
+    """With random batch norm weights, since those of the original are all 1."""
     generator = torch.Generator().manual_seed(0)
     state = torch.load(weights.path, weights_only=True)
     for name, value in state.items():
@@ -132,8 +136,8 @@ def test_folded_layers_give_torch_fidelitys_features_and_logits(weights: Incepti
     torch.testing.assert_close(found["logits_unbiased"], logits, rtol=1e-4, atol=1e-4)
 
 
-def test_cudnns_fused_convolutions_are_taken_where_they_are_seen_to_work(
-    weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_fused_convolutions_are_used_only_if_they_give_the_same_features(
+    weights: InceptionWeights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fused(x: Tensor, weight: Tensor, bias: Tensor, stride: object, padding: object, *_: object) -> Tensor:
         return torch.nn.functional.conv2d(x, weight, bias, stride, padding).relu()
@@ -148,88 +152,91 @@ def test_cudnns_fused_convolutions_are_taken_where_they_are_seen_to_work(
     images = some_images(1, seed=8)
     with torch.no_grad():
         plain = network(images)["2048"]
-        for kernel, said in ((fused, ""), (missing, "(no engine could be found)"), (wrong, "apart)")):
+        for kernel, said in ((fused, ""), (missing, "(no engine could be found)"), (wrong, "(relative error ")):
             monkeypatch.setattr(torch, "cudnn_convolution_relu", kernel)
             network.fuse()
             assert all(block.fused == (not said) for block in network.modules() if isinstance(block, ConvolutionReLU))
-            told = capsys.readouterr().err
-            assert said in told
-            assert bool(told) == bool(said)
+            assert said in caplog.text
+            assert bool(caplog.messages) == bool(said)
+            caplog.clear()
             torch.testing.assert_close(network(images)["2048"], plain, rtol=1e-5, atol=1e-5)
 
 
-def test_features_do_not_depend_on_the_batches_and_stay_where_they_are(weights: InceptionWeights) -> None:
-    images, cpu = some_images(5, seed=6), torch.device("cpu")
-    parts = InceptionFeatures(weights, batch_size=2, device=cpu)
-    whole = InceptionFeatures(weights, device=cpu)
-    assert whole._batch_size == 100
-    torch.testing.assert_close(parts.of(images)["2048"], whole.of(images)["2048"], rtol=1e-5, atol=1e-5)
-    assert parts.of(images)["2048"] is parts.of(images)["2048"]
-    assert parts.of(images)["2048"].device == images.device
+def test_features_do_not_depend_on_the_batch_size_and_are_computed_once(weights: InceptionWeights) -> None:
+    images = some_images(5, seed=6)
+    in_parts, at_once = InceptionFeatures(weights, batch_size=2, device=CPU), InceptionFeatures(weights, device=CPU)
+    assert at_once._batch_size == 100
+    torch.testing.assert_close(in_parts.features(images), at_once.features(images), rtol=1e-5, atol=1e-5)
+    assert in_parts.features(images) is in_parts.features(images)
 
 
-@pytest.mark.parametrize(("asked", "stated"), [("auto", "float32"), ("float32", "float32"), ("bf16", "bf16")])
-def test_the_precision_asked_for_is_the_one_stated_and_kept(
-    asked: str, stated: str, weights: InceptionWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("precision", "recorded"), [("auto", "float32"), ("float32", "float32"), ("bf16", "bf16")])
+def test_precision_is_recorded_in_the_protocol_and_the_cache_name(
+    precision: str, recorded: str, weights: InceptionWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
     images = some_images(4, seed=7)
-    features = InceptionFeatures(weights, device=torch.device("cpu"), precision=asked)
-    assert features.protocol["precision"] == stated
+    features = InceptionFeatures(weights, device=CPU, precision=precision)
+    assert features.protocol["precision"] == recorded
     flags = []
     forward = features._forward
     features._forward = lambda batch: flags.append(torch.backends.cudnn.allow_tf32) or forward(batch)
     before = torch.backends.cudnn.allow_tf32
     found = features.of_reference(images, "random")
-    assert flags == [before], "a CPU has no TF32, and the switch is the whole process's"
+    assert flags == [before], "TF32 is a global switch, and does not concern a CPU"
     assert torch.backends.cudnn.allow_tf32 == before
-    assert [path.stem.endswith(f"-{stated}") for path in tmp_path.glob("reference-*")] == [True]
+    assert [path.stem.endswith(f"-{recorded}") for path in tmp_path.glob("reference-*")] == [True]
     assert found.dtype == torch.float32
-    exact = InceptionFeatures(weights, device=torch.device("cpu")).of(images)["2048"]
-    apart = float((found - exact).norm() / exact.norm())
-    assert apart == 0 if stated == "float32" else 1e-4 < apart < 0.1
+    exact = InceptionFeatures(weights, device=CPU).features(images)
+    error = float((found - exact).norm() / exact.norm())
+    assert error == 0 if recorded == "float32" else 1e-4 < error < 0.1
 
 
-def test_what_is_read_of_the_reference_is_cached_and_a_damaged_cache_is_made_anew(
-    weights: InceptionWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_reference_features_and_statistics_are_cached_and_a_damaged_cache_is_recomputed(
+    weights: InceptionWeights,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
-    reference, names = some_images(12, seed=1), ("fid", "kid")
-    first = metric_of(weights, reference, names)
-    of_features, of_statistics = (
-        next(iter(tmp_path.glob(f"{what}-random-12-*.pt"))) for what in ("reference", "statistics")
-    )
+    reference = some_images(12, seed=1)
+
+    def load() -> dict[str, Tensor]:
+        inception = InceptionFeatures(weights, batch_size=32, device=CPU)
+        statistics = inception.statistics_of_reference(reference, "random")
+        features = inception.of_reference(reference, "random")
+        return {"features": features, "mean": statistics.mean, "root": statistics.root}
+
+    first = load()
+    features, statistics = (next(tmp_path.glob(f"{what}-random-12-*.pt")) for what in ("reference", "statistics"))
     with monkeypatch.context() as patch:
-        patch.setattr(InceptionFeatures, "of", None)
-        again = metric_of(weights, reference, names)
-        (tmp_path / "aside").mkdir()
-        aside = of_features.rename(tmp_path / "aside" / of_features.name)
-        assert metric_of(weights, reference)._statistics is not None, "FID alone reads no features"
-        aside.rename(of_features)
-    for k, damaged in enumerate((of_features, of_statistics, of_statistics, of_features)):
-        whole = torch.load(damaged, weights_only=True)
-        if k == 2:
-            whole["root"][3, 4] = torch.nan
-            torch.save(whole, damaged)
-        elif k == 3:
-            torch.save({"features": whole["features"][:5]}, damaged)
-        else:
-            damaged.write_bytes(b"damaged")
+        patch.setattr(InceptionFeatures, "_compute", None)
+        load()
+        features.rename(tmp_path / "aside")
+        FIDMetric(make_context(weights, reference))  # needs the statistics only
+        (tmp_path / "aside").rename(features)
+    nan_root = torch.load(statistics, weights_only=True)
+    nan_root["root"][3, 4] = torch.nan
+    for path, damaged in (
+        (features, None),
+        (statistics, None),
+        (statistics, nan_root),
+        (features, {"features": first["features"][:5]}),
+    ):
+        path.write_bytes(b"damaged")
+        if damaged is not None:
+            torch.save(damaged, path)
         capsys.readouterr()
-        again = metric_of(weights, reference, names)
-        assert f"the cached {str(damaged)!r} " in capsys.readouterr().err
-        assert first._statistics is not None
-        assert again._statistics is not None
-        torch.testing.assert_close(again._reference, first._reference)
-        torch.testing.assert_close(again._statistics.mean, first._statistics.mean)
-        torch.testing.assert_close(again._statistics.root, first._statistics.root, rtol=1e-5, atol=1e-5)
-    metric_of(weights, reference.flip(0), names)  # other pixels are another entry
-    for what in ("reference", "statistics"):
-        assert len(list(tmp_path.glob(f"{what}-random-12-*.pt"))) == 2
+        caplog.clear()
+        torch.testing.assert_close(load(), first, rtol=1e-5, atol=1e-5)
+        assert f"the cached {str(path)!r} " in caplog.text + capsys.readouterr().err
+    make_context(weights, reference.flip(0)).reference_features()
+    assert len(list(tmp_path.glob("reference-random-12-*.pt"))) == 2, "other images have another cache file"
 
 
 class Images(Dataset[Tensor]):
-    """What torch-fidelity takes: a data set of uint8 images."""
+    """A data set for torch-fidelity."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -243,19 +250,16 @@ class Images(Dataset[Tensor]):
 
 @pytest.mark.slow
 @pytest.mark.cifar10
-def test_figures_of_disjoint_real_images_are_torch_fidelitys(
+def test_metrics_of_disjoint_real_images_equal_torch_fidelitys(
     weights: InceptionWeights, cifar10: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two disjoint sets of real images, through gantrain and through torch-fidelity's own call.
-
-    A core takes 0.2 s an image, so 128 of them by default; GANTRAIN_FID_IMAGES=1024 takes ten minutes.
-    """
+    """A core needs 0.2 s per image, so 128 of them by default; GANTRAIN_FID_IMAGES=1024 takes ten minutes."""
     count = int(os.environ.get("GANTRAIN_FID_IMAGES", "128"))
     images = load_cifar10(cifar10, "train").images
     one, other = images[:count], images[count : 2 * count]
     names = ("fid", "kid", "precision", "recall")
-    metric = metric_of(weights, one, names, "cifar10-train")
-    mine = {figure.name: figure for figure in metric.measure(other, None)}
+    context = make_context(weights, one)
+    ours = measure(make_metrics(names, context, IMAGES), other)
     theirs = calculate_metrics(
         input1=Images(other),
         input2=Images(one),
@@ -263,7 +267,7 @@ def test_figures_of_disjoint_real_images_are_torch_fidelitys(
         fid=True,
         kid=True,
         prc=True,
-        feature_extractor="inception-v3-compat",  # of its own accord torch-fidelity takes VGG-16 for precision
+        feature_extractor="inception-v3-compat",  # the default for precision is VGG-16
         kid_subset_size=min(1000, count),
         batch_size=64,
         feature_extractor_weights_path=str(weights.path),
@@ -271,45 +275,41 @@ def test_figures_of_disjoint_real_images_are_torch_fidelitys(
         save_cpu_ram=True,
         verbose=False,
     )
-    fid, kid = mine["fid"].value, mine["kid"].value
+    fid, kid = ours["fid"].value, ours["kid"].value
     print(f"FID {fid:.5f} against {theirs['frechet_inception_distance']:.5f}; KID {kid:.3e}")
     assert fid == pytest.approx(theirs["frechet_inception_distance"], abs=1e-3)
     assert kid == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     for name in ("precision", "recall"):
-        assert mine[name].value == pytest.approx(theirs[name], rel=1e-3)
-        assert 0.3 < mine[name].value < 1.0
-    assert fid > 10  # so few images are far from each other: this is not the FID of a set with itself
-    assert mine["fid"].protocol["samples"] == mine["fid"].protocol["reference_samples"] == count
-    assert mine["fid"].protocol["weights"] == weights.digest
+        assert ours[name].value == pytest.approx(theirs[name], rel=1e-3)
+        assert 0.3 < ours[name].value < 1.0
+    assert fid > 10, "so few images are far from each other"
+    assert ours["fid"].protocol["samples"] == ours["fid"].protocol["reference_samples"] == count
+    assert ours["fid"].protocol["weights"] == weights.digest
 
-    # The same features once more, now with intervals and density and coverage: nothing passes through twice.
-    monkeypatch.setattr(metric._inception, "_forward", None)
+    # The same images again with intervals, density and coverage: the cached features are used.
+    monkeypatch.setattr(context.inception, "_forward", None)
     names = (*names, "density", "coverage")
-    again = InceptionMetric(
-        names, metric._inception, reference=one, reference_name="cifar10-train", bootstrap=20
-    ).measure(other, None)
-    assert [figure.name for figure in again] == list(names)
-    for figure in again:
-        assert figure.interval is not None
-        low, high = figure.interval
-        assert low < figure.value < high
-        assert figure.value == pytest.approx(mine[figure.name].value if figure.name in mine else figure.value)
+    again = measure(make_metrics(names, replace(context, bootstrap=20), IMAGES), other)
+    assert tuple(again) == names
+    for name, value in again.items():
+        assert value.interval is not None
+        assert value.interval[0] < value.value < value.interval[1]
+        assert name not in ours or value.value == pytest.approx(ours[name].value)
 
 
-def test_fid_of_a_set_with_itself_is_zero(weights: InceptionWeights) -> None:
+def test_fid_of_a_set_to_itself_is_zero(weights: InceptionWeights) -> None:
     images = some_images(16, seed=2)
-    metric = metric_of(weights, images)
-    (fid,) = metric.measure(images, None)
-    assert fid.value == pytest.approx(0.0, abs=1e-3)
-    (far,) = metric.measure(images // 3, None)
-    assert far.value > 10
+    metric = FIDMetric(make_context(weights, images))
+    assert metric.measure(images, None)[0].value == pytest.approx(0.0, abs=1e-3)
+    assert metric.measure(images // 3, None)[0].value > 10
 
 
-def test_an_inception_score_is_refused_without_the_classifier(weights: InceptionWeights) -> None:
+def test_inception_score_is_refused_without_the_classifier(weights: InceptionWeights) -> None:
+    check_logits((), weights)
     if weights.has_classifier:
-        score = metric_of(weights, some_images(20, seed=3), ("inception_score",)).measure(some_images(20, seed=3), None)
-        assert [figure.name for figure in score] == ["inception_score"]
-        assert score[0].value >= 1.0
-        return
-    with pytest.raises(WeightsError, match="hold no classifier"):
-        check_classifier(("fid", "inception_score"), weights)
+        images = some_images(20, seed=3)
+        metrics = make_metrics(("inception_score",), make_context(weights, images, logits=True), IMAGES)
+        assert measure(metrics, images)["inception_score"].value >= 1.0
+    else:
+        with pytest.raises(WeightsError, match="inception_score needs the Inception's classifier"):
+            check_logits(("inception_score",), weights)

@@ -1,4 +1,4 @@
-"""KID against torch-fidelity's on the same features, whichever way its sums are taken."""
+"""KID against torch-fidelity on the same features, for both ways of summing."""
 
 import numpy as np
 import pytest
@@ -20,18 +20,18 @@ def theirs(x: Tensor, y: Tensor, size: int) -> tuple[float, float]:
     return found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD]
 
 
-# Few images are told apart in one matrix, many of which few are drawn subset by subset: 300 m² entries are the border.
+# One kernel matrix of all images up to 300 size² entries, above it one per subset.
 @pytest.mark.parametrize(
-    ("count", "real_count", "size", "small"),
+    ("count", "real_count", "size", "one_matrix"),
     [(60, 50, 1000, True), (50, 60, 1000, True), (90, 130, 1000, True), (400, 300, 20, False), (30, 500, 20, False)],
 )
-def test_kid_is_torch_fidelitys(
-    count: int, real_count: int, size: int, small: bool, monkeypatch: pytest.MonkeyPatch
+def test_kid_equals_torch_fidelitys(
+    count: int, real_count: int, size: int, one_matrix: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kid_module, "SUBSET_SIZE", size)
-    monkeypatch.setattr(kid_module, "CHUNK", 64)  # several, the last one not full
+    monkeypatch.setattr(kid_module, "CHUNK", 64)  # several chunks, the last one not full
     size = min(size, count, real_count)
-    assert kid_module._is_small(count, real_count, size) == small
+    assert kid_module._fits_in_one_matrix(count, real_count, size) == one_matrix
     for shift in (0.0, 0.2):
         x, y = features(count, 0, shift=shift), features(real_count, 1)
         value, protocol = kid(x, y)
@@ -45,19 +45,19 @@ def test_kid_is_torch_fidelitys(
         assert abs(value) > 1e-4 if shift else abs(value) < 0.1
 
 
-def test_both_ways_to_sum_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_of_summing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kid_module, "SUBSET_SIZE", 30)
     x, y = features(80, 2, shift=0.1), features(70, 3)
     found = []
     for small in (True, False):
-        monkeypatch.setattr(kid_module, "_is_small", lambda *_, small=small: small)
+        monkeypatch.setattr(kid_module, "_fits_in_one_matrix", lambda *_, small=small: small)
         found.append(kid(x, y))
     (one, with_one), (other, with_other) = found
     assert one == pytest.approx(other, rel=1e-9)
     assert with_one["kid_std"] == pytest.approx(with_other["kid_std"], rel=1e-7)
 
 
-def test_kid_of_float32_features_is_nearer_to_the_truth_than_float32_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kid_of_float32_features_is_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inception features are float32, and torch-fidelity sums a million entries of about 2 in float32 too."""
     monkeypatch.setattr(kid_module, "SUBSET_SIZE", 300)
     x, y = (features(400, k, dims=256).float() for k in (4, 5))
@@ -66,8 +66,8 @@ def test_kid_of_float32_features_is_nearer_to_the_truth_than_float32_sums(monkey
     assert value == pytest.approx(theirs(x.double(), y.double(), 300)[0], abs=1e-12)
 
 
-def test_kid_of_subsets_of_all_images_by_hand() -> None:
-    """Where a subset is the whole set, all subsets are alike, and the sums can be written down."""
+def test_kid_of_subsets_that_contain_all_images_by_hand() -> None:
+    """All subsets are then equal."""
     x, y = features(5, 6, dims=3, shift=0.5), features(5, 7, dims=3)
 
     def k(a: Tensor, b: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Mode coverage and generated samples."""
+"""Mode coverage on digits, and sampling for metrics."""
 
 import math
 
@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from gantrain.data.digits import load_stacked_digits
-from gantrain.metrics.metric import generate_images
 from gantrain.metrics.modes import ModesMetric, mode_statistics
+from gantrain.metrics.sampling import generate_images
 from gantrain.networks import make_networks
+from tests.metrics.contexts import context_of, noise
 
 
 def test_mode_statistics_by_hand() -> None:
@@ -21,17 +22,17 @@ def test_mode_statistics_by_hand() -> None:
 
 
 def test_real_images_cover_nearly_all_modes_and_one_image_covers_one() -> None:
-    metric = ModesMetric()
+    metric = ModesMetric(context_of(noise(4, 0)))
     images = load_stacked_digits("train").images[:10_000]
-    figures = {figure.name: figure for figure in metric.measure(images, None)}
-    assert figures["modes"].value >= 995  # 1,000·(1 - e^-10) by chance alone
-    assert figures["modes_kl"].value == pytest.approx(999 / 20_000, rel=0.5)
-    assert figures["modes"].protocol["samples"] == 10_000
-    alone = {figure.name: figure.value for figure in metric.measure(images[:1].expand(50, -1, -1, -1), None)}
-    assert alone == {"modes": 1.0, "modes_kl": pytest.approx(math.log(1000))}
+    values = {value.name: value for value in metric.measure(images, None)}
+    assert values["modes"].value >= 995  # 1,000·(1 - e^-10) by chance
+    assert values["modes_kl"].value == pytest.approx(999 / 20_000, rel=0.5)
+    assert values["modes"].protocol["samples"] == 10_000
+    single = {value.name: value.value for value in metric.measure(images[:1].expand(50, -1, -1, -1), None)}
+    assert single == {"modes": 1.0, "modes_kl": pytest.approx(math.log(1000))}
 
 
-def test_generated_images_come_from_the_seed_in_eval_mode_whatever_the_batch() -> None:
+def test_generated_images_depend_on_the_seed_but_not_on_the_batch_size() -> None:
     torch.manual_seed(0)
     pair = make_networks("dcgan", width=2, latent_dim=4, prior="normal", d_norm="none", image_size=32)
     generator = pair.generator.train()
@@ -55,8 +56,8 @@ def test_generated_images_come_from_the_seed_in_eval_mode_whatever_the_batch() -
     assert first.shape == (10, 3, 32, 32)
     assert first.dtype == torch.uint8
     assert torch.equal(generate(1, 10), first)
-    apart = (generate(1, 3).int() - first.int()).abs()
-    assert int(apart.max()) <= 1  # convolutions round differently by batch size
+    difference = (generate(1, 3).int() - first.int()).abs()
+    assert int(difference.max()) <= 1  # convolutions round differently by batch size
     assert not torch.equal(generate(2, 10), first)
     assert generator.training
     assert all(torch.equal(a, b) for a, b in zip(before, generator.buffers(), strict=True))

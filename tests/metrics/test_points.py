@@ -1,4 +1,4 @@
-"""Figures of points against closed forms, and the map of the ratio."""
+"""Metrics of points against closed forms, and the ratio map."""
 
 import math
 
@@ -16,7 +16,7 @@ def draw(*seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(sum(seed))
 
 
-def test_the_datas_own_points_cover_every_mode() -> None:
+def test_real_points_cover_every_mode() -> None:
     for density in (ring(), grid()):
         points, _ = density.sample(20_000, draw(1))
         covered, share, kl = mode_statistics(points, density)
@@ -59,8 +59,8 @@ def test_a_lost_mode_shows_in_the_metric() -> None:
     assert half["kl"] > 3
 
 
-def test_the_true_ratio_on_the_map() -> None:
-    """Of two unit Gaussians a shift apart, log q/p is linear where both are: here blurred to std² + blur²."""
+def test_true_ratio_on_the_map() -> None:
+    """log q/p of two shifted unit Gaussians is linear; the blur makes their variance 1 + blur²."""
     density = mixture(torch.zeros(1, 2), torch.tensor([1.0]))
     real, _ = density.sample(500, draw(5))
     board = RatioMap(density, real, make_objective())
@@ -75,7 +75,7 @@ def test_the_true_ratio_on_the_map() -> None:
     assert bool(found[corner].isnan().all())
 
 
-def test_the_picture_shows_what_the_judge_says() -> None:
+def test_map_shows_the_discriminator() -> None:
     density = ring()
     real, _ = density.sample(100, draw(7))
     board = RatioMap(density, real, make_objective())

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: on a line by hand, and against loops."""
+"""Precision, recall, density and coverage by hand and against brute force."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_precision_and_recall_on_a_line() -> None:
     assert precision_and_recall(real, real + 0.5) == (1.0, 1.0)
 
 
-def test_precision_and_recall_against_loops() -> None:
+def test_precision_and_recall_against_brute_force() -> None:
     fake, real = cloud(60, 0, shift=0.7), cloud(50, 1)
     of_real, of_fake = radii(real, 3), radii(fake, 3)
     inside = [any(float((x - r).norm()) <= radius for r, radius in zip(real, of_real, strict=True)) for x in fake]
@@ -42,7 +42,7 @@ def test_precision_and_recall_against_loops() -> None:
     assert 0.1 < found[0] < 0.95
 
 
-def test_density_and_coverage_against_loops() -> None:
+def test_density_and_coverage_against_brute_force() -> None:
     fake, real = cloud(60, 2, shift=0.7), cloud(50, 3)
     of_real = radii(real, 5)
     within = np.array([[float((x - r).norm()) < radius for x in fake] for r, radius in zip(real, of_real, strict=True)])

@@ -1,25 +1,25 @@
-"""The forward of full batches and others without a GPU; with one, tests/gpu."""
+"""When a forward pass is captured and replayed, without a GPU; tests/gpu captures for real."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from gantrain.metrics import replay
-from gantrain.metrics.replay import Forward, Replayed
+from gantrain.metrics.replay import Forward, GraphedForward
 
 
 def doubled(batch: Tensor) -> dict[str, Tensor]:
     return {"twice": batch * 2}
 
 
-def made_for_cuda(batch_size: int) -> Replayed:
-    """What captures, on tensors of the CPU."""
-    made = Replayed(doubled, batch_size=batch_size, device=torch.device("cpu"))
+def capturing(batch_size: int) -> GraphedForward:
+    """One that captures, on CPU tensors."""
+    made = GraphedForward(doubled, batch_size=batch_size, device=torch.device("cpu"))
     made._captures = True
     return made
 
 
-def test_a_graph_is_captured_once_for_a_shape_and_replayed_on_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_graph_per_shape_is_captured_and_replayed_on_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     captured: list[torch.Size] = []
     replayed: list[int] = []
 
@@ -33,27 +33,26 @@ def test_a_graph_is_captured_once_for_a_shape_and_replayed_on_full_batches(monke
         return graph
 
     monkeypatch.setattr(replay, "capture", capture)
-    forward = made_for_cuda(4)
+    forward = capturing(4)
     for count, width in ((4, 3), (4, 3), (2, 3), (4, 5)):
         batch = torch.full((count, width), float(count))
         torch.testing.assert_close(forward(batch)["twice"], torch.full((count, width), 2.0 * count))
     assert captured == [torch.Size((4, 3)), torch.Size((4, 5))]
     assert replayed == [4, 4, 4]
-    forward = Replayed(doubled, batch_size=4, device=torch.device("cpu"))
+    forward = GraphedForward(doubled, batch_size=4, device=torch.device("cpu"))
     assert torch.equal(forward(torch.ones(4, 3))["twice"], torch.full((4, 3), 2.0))
-    assert len(captured) == 2, "a CPU captures nothing"
+    assert len(captured) == 2, "nothing is captured on a CPU"
 
 
-def test_where_no_graph_can_be_captured_the_forward_runs_eagerly_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_failed_capture_is_logged_once_and_the_forward_runs_eagerly(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(forward: Forward, example: Tensor) -> Forward:
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     monkeypatch.setattr(replay, "capture", refuse)
-    forward = made_for_cuda(4)
+    forward = capturing(4)
     for _ in range(2):
         assert torch.equal(forward(torch.ones(4, 3))["twice"], torch.full((4, 3), 2.0))
-    said = capsys.readouterr().err
-    assert said.count("no CUDA graph of the forward could be captured") == 1
-    assert "not permitted when stream is capturing)" in said
+    (message,) = caplog.messages
+    assert "cannot be captured as a CUDA graph (operation not permitted when stream is capturing)" in message

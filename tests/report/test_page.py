@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from gantrain.commands.report import Options, run
-from gantrain.report.formatting import lower_is_better
+from gantrain.metrics.registry import lower_is_better
 from gantrain.report.page import make_page
 from gantrain.report.run_table import group_runs
 from gantrain.run_io.metrics_jsonl import METRICS

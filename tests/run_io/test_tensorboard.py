@@ -12,9 +12,10 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from gantrain import builders
-from gantrain.config import METRIC_NAMES, to_dict
-from gantrain.metrics.metric import LOWER_IS_BETTER, MetricValue
-from gantrain.run_io.charts import FIGURES, FIGURES_OF, OF_POINTS, charts_of
+from gantrain.config import to_dict
+from gantrain.metrics.metric import MetricValue
+from gantrain.metrics.registry import lower_is_better
+from gantrain.run_io.charts import FIGURES, charts_of
 from gantrain.run_io.run_folder import RunFolder
 from gantrain.run_io.status import FAILED, FINISHED, STOPPED
 from gantrain.training.nan_guard import NotFiniteError
@@ -81,8 +82,7 @@ def test_every_chart_has_curves_in_the_run_that_names_it(words: tuple[str, ...],
     named = [pattern for chart in charts for pattern in chart.multiline.tag]
     assert not any(re.match(pattern, missing) for pattern in named)
     told = {"loss/discriminator", "loss/generator", "gradient_norm/generator"}
-    told |= {tag for tag in written if tag.startswith("metric/") and LOWER_IS_BETTER[_figure(tag)] is not None}
-    told -= {"metric/class_accuracy_ema", "metric/exact_duplicates_ema"}
+    told |= {tag for tag in written if tag.startswith("metric/") and lower_is_better(_figure(tag)) is not None}
     assert all(any(re.match(pattern, tag) for pattern in named) for tag in told), told
 
 
@@ -90,14 +90,13 @@ def _figure(tag: str) -> str:
     return tag.removeprefix("metric/").rpartition("_")[0]
 
 
-def test_every_metric_has_figures_that_are_better_one_way() -> None:
-    assert set(FIGURES_OF) == set(METRIC_NAMES)
-    for figure in (*OF_POINTS, *(figure for figures in FIGURES_OF.values() for figure in figures)):
-        assert LOWER_IS_BETTER[figure] is not None
-    config = compose("metrics.names=[fid,precision,recall]", "data=cifar10")
+def test_charts_of_metrics_are_those_of_their_specs() -> None:
+    config = compose("metrics.names=[fid,precision,recall,classes]", "data=cifar10")
     titles = [chart.title for chart in charts_of(config) if chart.section == FIGURES]
     assert titles[0] == "FID: lower is better"
-    assert len(titles) == 2  # precision and recall share one
+    assert len(titles) == 4, "precision and recall share one"
+    labeled = compose("metrics.names=[classes]", "data=cifar10", "cond=acgan")
+    assert len([chart for chart in charts_of(labeled) if chart.section == FIGURES]) == 3, "and the accuracy"
 
 
 def test_a_band_is_the_mean_and_a_standard_deviation_to_each_side(tmp_path: Path) -> None:

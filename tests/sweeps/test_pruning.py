@@ -106,7 +106,7 @@ def test_what_cannot_be_pruned_or_read_is_refused() -> None:
 def test_the_figure_that_is_read() -> None:
     assert result_key(compose(*TINY)) == "modes_ema"
     assert result_key(compose("data=ring")) == "kl_ema"
-    assert result_key(compose("metrics.names=[kid,fid]", "metrics.networks=[raw,ema]")) == "fid_raw"
+    assert result_key(compose("metrics.names=[kid,fid]", "metrics.networks=[raw,ema]")) == "kid_raw"
     assert objective_of(compose("metrics.names=[colors,coverage]")) == "color_js"
     assert objective_of(compose("metrics.names=[colors,coverage]", "sweep.objective=coverage")) == "coverage"
 

@@ -272,7 +272,7 @@ def features_of(folder: Path, processes: Processes) -> Tensor:
     weights = find_inception_weights(str(folder / "weights"))
     inception = InceptionFeatures(weights, batch_size=3, device=torch.device("cpu"), processes=processes)
     images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
-    return inception.of(images)["2048"]
+    return inception.features(images)
 
 
 def one_that_measures(rank: int, folder: Path) -> None:
