@@ -1,7 +1,7 @@
-"""What stands beside training: `python -m gantrain COMMAND key=value ...`, one file a command.
+"""Commands other than training: `python -m gantrain COMMAND key=value ...`, one file per command.
 
 A command's module has a dataclass `Options`, whose docstring says what the command does, and `run(options)`.
 """
 
 COMMANDS = ("evaluate", "export", "report", "sample", "theory", "watch")
-"""Each the name of its module in this package."""
+"""Names of the modules of this package that are commands."""

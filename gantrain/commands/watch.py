@@ -120,7 +120,7 @@ def table_of(runs: Sequence[WatchedRun], width: int, height: int | None = None) 
     title = Text(f"{counted(len(runs), 'run')}: " + " · ".join(f"{n} {state}" for state, n in counts.items()), "bold")
     title.append(f"   {sum(run.status.images_per_second for run in runs if run.state == RUNNING):,.0f} images/s")
     ended = sorted((run for run in runs if run.state not in LIVE), key=lambda run: run.status.time)
-    hidden = ended[: max(0, len(runs) - height + 5)] if height else []  # of 5 lines beside the rows
+    hidden = ended[: max(0, len(runs) - height + 5)] if height else []  # 5 lines are head and title
     metrics = {run.status.best.get("headline") or next(iter(run.status.metric_values), "") for run in runs} - {""}
     titles = {metric: printable(named(metric)) for metric in sorted(metrics)}
     heads = ["state", "done", "step", "images/s", "left", *titles.values(), "best", "reason"]

@@ -4,7 +4,7 @@
   const root = document.getElementById("curves");
   const shown = new Set(data.groups.filter((v) => v.shown).map((v) => v.place));
   const axes = { steps: "generator steps", images: "real images seen by D", seconds: "training seconds" };
-  const MOST_WITH_SEEDS = 6; // groups in a small picture
+  const MOST_WITH_SEEDS = 6; // groups in a small image
   let axis = "steps";
   const checked = (id) => document.getElementById(id)?.checked ?? false;
   const faint = (color, opacity) => {

@@ -11,7 +11,7 @@
     const written = (number) => number.toLocaleString("en-US");
     let enlarged = null;
 
-    const films = [...wall.querySelectorAll(".wall-pictures > figure")].flatMap((figure) => {
+    const grids = [...wall.querySelectorAll(".wall-images > figure")].flatMap((figure) => {
       const data = figure.querySelector("script");
       if (!data) return [];
       const img = figure.querySelector("img");
@@ -27,18 +27,18 @@
       img.alt = shown.alt;
       img.style.width = `${shown.width_ * times}px`;
       const caption = enlarged.querySelector("figcaption").textContent.replace(/\s+/g, " ").trim();
-      const at = enlarged.closest(".wall-pictures") ? `, step ${label.textContent}` : "";
+      const at = enlarged.closest(".wall-images") ? `, step ${label.textContent}` : "";
       large.querySelector("p").textContent = caption + at;
     };
 
     const show = (place) => {
-      for (const film of films) {
-        const frame = film.frames[place];
-        const uri = frame < 0 ? film.own : film.pictures[frame];
-        if (film.img.src !== uri) film.img.src = uri;
-        film.img.alt = `generated samples of ${film.figure.querySelector(".wall-name").textContent} at step ${moments[place]}`;
-        film.note.textContent = film.notes[place];
-        film.figure.classList.toggle("wall-ended", film.ended[place]);
+      for (const grid of grids) {
+        const frame = grid.frames[place];
+        const uri = frame < 0 ? grid.own : grid.images[frame];
+        if (grid.img.src !== uri) grid.img.src = uri;
+        grid.img.alt = `generated samples of ${grid.figure.querySelector(".wall-name").textContent} at step ${moments[place]}`;
+        grid.note.textContent = grid.notes[place];
+        grid.figure.classList.toggle("wall-ended", grid.ended[place]);
       }
       label.textContent = `${written(moments[place])} of ${written(moments[last])}`;
       slider.setAttribute("aria-valuetext", `step ${label.textContent}`);

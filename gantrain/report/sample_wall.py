@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gantrain.formatting import as_word
+from gantrain.report.grid_images import BUDGET, CODINGS, Encoded, GridSequence, encode, fit_grids, is_readable
 from gantrain.report.markup import Section, as_json, render, source
-from gantrain.report.pictures import BUDGET, CODINGS, Encoded, GridSequence, encode, fit_grids, is_readable
 from gantrain.report.run_groups import RunGroup, seed_of
 from gantrain.report.run_table import RunTable
 from gantrain.run_io.run_folder import SAMPLES
@@ -84,7 +84,7 @@ def make_sample_wall(table: RunTable, budget: int = BUDGET) -> Section | None:
     grids = fit_grids([run.grids for run in runs], budget - (len(real.uri) if real else 0))
     if not grids.moments:
         return None
-    of_run = iter(zip(grids.steps, grids.pictures, strict=True))
+    of_run = iter(zip(grids.steps, grids.images, strict=True))
     cells = [_cell(place, grids, *(((), {}) if place.run is None else next(of_run))) for place in plan.places]
     html = render(
         "sample_wall.html.j2",
@@ -163,15 +163,13 @@ def _real(runs: Sequence[RunRecord]) -> Encoded | None:
     """Training examples, if all runs have the same."""
     if len({(run.config.get("data.name"), run.config.get("data.root")) for run in runs}) > 1:
         return None
-    pictures = (run.folder / SAMPLES / "real.png" for run in runs)
-    return next((encode(picture, CODINGS[0]) for picture in pictures if is_readable(picture)), None)
+    images = (run.folder / SAMPLES / "real.png" for run in runs)
+    return next((encode(image, CODINGS[0]) for image in images if is_readable(image)), None)
 
 
-def _cell(
-    place: WallPlace, grids: GridSequence, steps: Sequence[int], pictures: Mapping[int, Encoded]
-) -> dict[str, Any]:
+def _cell(place: WallPlace, grids: GridSequence, steps: Sequence[int], images: Mapping[int, Encoded]) -> dict[str, Any]:
     """What the template shows: the last image; the script shows the others."""
-    cell: dict[str, Any] = {"place": place, "picture": None, "width": 0, "height": 0, "ended": False}
+    cell: dict[str, Any] = {"place": place, "image": None, "width": 0, "height": 0, "ended": False}
     run = place.run
     if run is None:
         return cell | {"words": "not run" if place.seed is None else f"seed {place.seed} not run"}
@@ -181,16 +179,16 @@ def _cell(
             "words": ("no readable grid, or no space for it" if run.grids else f"{ENDS[run.state]}, no grid") + why
         }
     notes = [_note(run, step, moment, grids.moments[-1]) for step, moment in zip(steps, grids.moments, strict=True)]
-    last = pictures[steps[-1]]
-    others = [step for step in pictures if step != steps[-1]]
+    last = images[steps[-1]]
+    others = [step for step in images if step != steps[-1]]
     frames = {
-        "pictures": [pictures[step].uri for step in others],
+        "images": [images[step].uri for step in others],
         "frames": [others.index(step) if step in others else -1 for step in steps],
         "notes": [note for note, _ in notes],
         "ended": [ended for _, ended in notes],
     }
     return cell | {
-        "picture": last.uri,
+        "image": last.uri,
         "width": last.width,
         "height": last.height,
         "note": notes[-1][0],

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gantrain.report.grid_images import CODINGS, evenly, fit_grids
 from gantrain.report.page import make_page
-from gantrain.report.pictures import CODINGS, evenly, fit_grids
 from gantrain.report.run_table import group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.written_runs import write_run
@@ -32,7 +32,7 @@ def test_moments_are_evenly_spaced() -> None:
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """21 pictures of 8 x 8 images of 32 pixels, as hard to write as samples are."""
+    """21 images of 8 x 8 images of 32 pixels, as hard to write as samples are."""
     folder = tmp_path_factory.mktemp("noisy")
     source = np.random.default_rng(0)
     found = {}
@@ -45,24 +45,24 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 def test_as_many_moments_as_fit_the_budget(noisy: dict[int, Path]) -> None:
     budget = 3_000_000
-    films = fit_grids([noisy] * 20, budget)
-    total = sum(len(picture.uri) for of_run in films.pictures for picture in of_run.values())
-    assert films.bytes == total <= budget
-    assert films.moments[0] == 0
-    assert films.moments[-1] == 2000
-    assert 5 <= len(films.moments) < 21
-    one_more = evenly(list(noisy), len(films.moments) + 1)
+    grids = fit_grids([noisy] * 20, budget)
+    total = sum(len(image.uri) for of_run in grids.images for image in of_run.values())
+    assert grids.bytes == total <= budget
+    assert grids.moments[0] == 0
+    assert grids.moments[-1] == 2000
+    assert 5 <= len(grids.moments) < 21
+    one_more = evenly(list(noisy), len(grids.moments) + 1)
     sizes = []
     for step in one_more:
         written = io.BytesIO()
-        with Image.open(noisy[step]) as picture:
-            picture.convert("RGB").save(written, "WEBP", quality=films.coding.quality)
+        with Image.open(noisy[step]) as image:
+            image.convert("RGB").save(written, "WEBP", quality=grids.coding.quality)
         sizes.append(len("data:image/webp;base64,") + 4 * -(-len(written.getvalue()) // 3))
-    assert films.coding.scale == 1
+    assert grids.coding.scale == 1
     assert 20 * sum(sizes) > budget
 
 
-def test_more_runs_have_coarser_pictures_and_at_last_none(noisy: dict[int, Path]) -> None:
+def test_more_runs_have_coarser_images_and_at_last_none(noisy: dict[int, Path]) -> None:
     assert fit_grids([noisy], 8_000_000).coding == CODINGS[0]
     many = fit_grids([noisy] * 200, 3_000_000)
     assert many.coding != CODINGS[0]
@@ -70,12 +70,12 @@ def test_more_runs_have_coarser_pictures_and_at_last_none(noisy: dict[int, Path]
     too_many = fit_grids([noisy] * 200, 200_000)
     assert len(too_many.moments) == 1
     assert too_many.bytes <= 200_000
-    with_pictures = [bool(of_run) for of_run in too_many.pictures]
-    assert 0 < sum(with_pictures) < 200
-    assert with_pictures == sorted(with_pictures, reverse=True)
-    small = next(iter(too_many.pictures[0].values()))
-    with Image.open(io.BytesIO(base64.b64decode(small.uri.partition(",")[2]))) as picture:
-        assert picture.size == tuple(round(274 * too_many.coding.scale) for _ in range(2))
+    with_images = [bool(of_run) for of_run in too_many.images]
+    assert 0 < sum(with_images) < 200
+    assert with_images == sorted(with_images, reverse=True)
+    small = next(iter(too_many.images[0].values()))
+    with Image.open(io.BytesIO(base64.b64decode(small.uri.partition(",")[2]))) as image:
+        assert image.size == tuple(round(274 * too_many.coding.scale) for _ in range(2))
     assert (small.width, small.height) == (274, 274)  # shown as large as the others
 
 

@@ -44,14 +44,14 @@ class GridSequence:
         moments: steps of training, ascending; always with the last one.
         steps: for each run and moment, the step of the run's nearest grid; () for a run without grids or one that did
             not fit.
-        pictures: for each run, its images by step.
+        images: for each run, its images by step.
         coding: how they are compressed.
         bytes: of all data URIs together.
     """
 
     moments: tuple[int, ...]
     steps: tuple[tuple[int, ...], ...]
-    pictures: tuple[dict[int, Encoded], ...]
+    images: tuple[dict[int, Encoded], ...]
     coding: Coding
     bytes: int
 
@@ -85,11 +85,11 @@ def fit_grids(grids: Sequence[Mapping[int, Path]], budget: int = BUDGET) -> Grid
         count = 1
     moments = evenly(every, count)
     steps = tuple(_nearest(of_run, moments) for of_run in taken)
-    pictures = tuple(
+    images = tuple(
         {step: encoded(of_run[step], coding) for step in dict.fromkeys(of_steps)}
         for of_run, of_steps in zip(taken, steps, strict=True)
     )
-    return GridSequence(moments, steps, pictures, coding, sum(sizes(coding, moments)))
+    return GridSequence(moments, steps, images, coding, sum(sizes(coding, moments)))
 
 
 def evenly(steps: Sequence[int], count: int) -> tuple[int, ...]:
@@ -102,13 +102,13 @@ def evenly(steps: Sequence[int], count: int) -> tuple[int, ...]:
 def encode(path: Path, coding: Coding) -> Encoded:
     """An image as a WebP data URI."""
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    width, height = picture.size
+        image = opened.convert("RGB")
+    width, height = image.size
     if coding.scale != 1:
         smaller = max(1, round(width * coding.scale)), max(1, round(height * coding.scale))
-        picture = picture.resize(smaller, Image.Resampling.BOX)
+        image = image.resize(smaller, Image.Resampling.BOX)
     written = io.BytesIO()
-    picture.save(written, "WEBP", quality=coding.quality)
+    image.save(written, "WEBP", quality=coding.quality)
     return Encoded(f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}", width, height)
 
 

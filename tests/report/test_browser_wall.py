@@ -1,7 +1,8 @@
-"""The wall, the map of pairs and theory's panels in a browser: what is shown follows slider, menus and keys."""
+"""Sample wall, matrix and theory in a browser: what is shown follows slider, menus and keys."""
 
 import base64
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gantrain.report.page import make_page
 from gantrain.report.run_table import group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
 from tests.report.conftest import OpenPage
-from tests.report.test_sample_wall import fail_at, paint
+from tests.report.test_sample_wall import paint
 from tests.written_runs import write_run
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,14 @@ def red(disc: str, gen: str, seed: int) -> int:
 
 def fid(disc: str, gen: str, seed: int) -> float:
     return 10.0 + red(disc, gen, seed)
+
+
+def fail_at(run: Path, step: int) -> None:
+    """As if the run had failed after this step."""
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps({**status, "state": "failed", "step": step}))
+    rows = [json.loads(row) for row in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +57,16 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def colors(page: Any) -> dict[str, tuple[int, int]]:
-    """Red and green of the pictures of samples that can be seen, by name, once all of them are loaded."""
-    shown = '[...document.querySelectorAll(".wall-pictures figure")].filter((one) => one.offsetWidth > 0)'
+    """Red and green of the images of samples that can be seen, by name, once all of them are loaded."""
+    shown = '[...document.querySelectorAll(".wall-images figure")].filter((one) => one.offsetWidth > 0)'
     page.wait_for_function(f'{shown}.every((one) => one.querySelector("img").naturalWidth === 274)')
     found = page.evaluate(
         f'{shown}.map((one) => [one.querySelector(".wall-name").textContent, one.querySelector("img").src])'
     )
     means = {}
     for name, uri in found:
-        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
-            mean = np.asarray(picture.convert("RGB"), dtype=float).mean(axis=(0, 1))
+        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+            mean = np.asarray(image.convert("RGB"), dtype=float).mean(axis=(0, 1))
         means[name] = (round(mean[0]), round(mean[1]))
     return means
 
@@ -74,7 +83,7 @@ def expected(seed: int, step: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_the_slider_moves_all_pictures(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
+def test_the_slider_moves_all_images(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
     page = open_page(page_file, width, height)
     assert colors(page) == expected(0, 1000)
     slider = page.locator("#wall-moment")
@@ -91,7 +100,7 @@ def test_the_slider_moves_all_pictures(page_file: Path, open_page: OpenPage, wid
     assert colors(page) == expected(1, 1000)
     assert page.locator(".wall-ended:visible .wall-note").all_inner_texts() == ["failed at step 500"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = [picture.bounding_box() for picture in page.locator(".wall-pictures img:visible").all()]
+    boxes = [image.bounding_box() for image in page.locator(".wall-images img:visible").all()]
     assert all(box is not None and 100 <= box["width"] <= 274 for box in boxes)
     assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
 
