@@ -15,8 +15,8 @@ SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", TEXT, flags=re.MULTIL
 
 
 def blocks_of(section: str) -> list[str]:
-    """The section's fenced Python blocks."""
-    return re.findall(r"^```python\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    """The fenced Python blocks of a section, without scripts, which start with a comment of their name."""
+    return re.findall(r"^```python\n(?!# \w+\.py\n)(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("title", [title for title, section in SECTIONS.items() if blocks_of(section)])

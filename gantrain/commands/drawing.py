@@ -1,7 +1,7 @@
-"""Samples of a trained run: which z are taken, what the discriminator says of them, and their images.
+"""Samples of a trained run: choice of z and labels, the discriminator's log-ratios, and images.
 
-z and labels are chosen first, and images made of them afterwards, so that a hundred thousand samples can be ranked
-or rejected without holding their images.
+z and labels are chosen before the images are generated, so that 100,000 samples can be ranked or rejected without
+keeping their images in memory.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latents:
-    """What the generator is asked for, and what is known of it.
+    """Inputs of the generator, and log-ratios of its outputs.
 
     Attributes:
         z: (N, latent_dim), on the run's device.
-        labels: (N,) where the networks read them.
-        log_ratio: the discriminator's log q/p (N,), see `discriminate`; None where nobody asked.
-        acceptance: share of the draws that rejection sampling accepted; None without it.
+        labels: (N,); None if the networks read none.
+        log_ratio: the discriminator's log q/p (N,), see `discriminate`; None if it was not computed.
+        acceptance: acceptance rate of rejection sampling; None without it.
     """
 
     z: Tensor
@@ -38,14 +38,14 @@ class Latents:
     acceptance: float | None = None
 
     def __getitem__(self, chosen: Tensor) -> "Latents":
-        """Those of these indices (or of this mask), in their order."""
+        """The samples at these indices or of this mask."""
         labels, log_ratio = (None if part is None else part[chosen] for part in (self.labels, self.log_ratio))
         return replace(self, z=self.z[chosen], labels=labels, log_ratio=log_ratio)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing(Latents):
-    """Samples with their images, uint8 (N, 3, H, W), on the run's device."""
+    """Samples with their images, uint8 (N, 3, H, W), or points (N, 2), on the run's device."""
 
     images: Tensor
 
@@ -53,14 +53,14 @@ class Drawing(Latents):
 def draw_samples(
     trained: TrainedRun, count: int, seed: int, *, rejection: bool = False, percentile: float | None = PERCENTILE
 ) -> Drawing:
-    """Images of a run's generator, see `choose_latents`; without rejection those that training measures by."""
+    """Images of a run's generator, see `choose_latents`; without rejection the images that training measures."""
     latents = choose_latents(trained, count, seed, rejection=rejection, percentile=percentile)
     return Drawing(
         z=latents.z,
         labels=latents.labels,
         log_ratio=latents.log_ratio,
         acceptance=latents.acceptance,
-        images=torch.cat(list(pictures(trained, latents))),
+        images=torch.cat(list(generate(trained, latents))),
     )
 
 
@@ -74,20 +74,20 @@ def choose_latents(
     rejection: bool = False,
     percentile: float | None = PERCENTILE,
 ) -> Latents:
-    """Z of that seed, and labels.
+    """Draws z and labels.
 
     Args:
         trained: the run.
-        count: how many.
-        seed: of z, of labels that are not given, and of what is rejected.
-        labels: (count,); None draws them evenly where the networks read them.
-        truncation: of the normal prior, see `truncate_normal`.
-        rejection: discriminator rejection sampling; each of the given labels by itself, drawn ones together with
-            their images, so that how often a class occurs is corrected as well. Sets `log_ratio`.
+        count: number of samples.
+        seed: of z, labels and rejection.
+        labels: (count,); None draws them uniformly if the networks read labels.
+        truncation: limit of the normal prior, see `truncate_normal`.
+        rejection: discriminator rejection sampling, which sets `log_ratio`. Given labels are kept; drawn labels are
+            accepted together with their images, which also corrects the frequency of classes.
         percentile: of `rejection_sample`.
 
     Raises:
-        ConfigError: truncation of another prior, rejection without a ratio, or too few accepted.
+        ConfigError: truncation of another prior, rejection without a ratio, or too few accepted samples.
     """
     networks, device = trained.networks, trained.device
     check_truncation(trained, truncation)
@@ -96,7 +96,7 @@ def choose_latents(
     if rejection:
         check_ratio(trained, "rejection=true")
         return _accepted(trained, count, source, labels, percentile)
-    z = sample_latent(networks.prior, (count, networks.latent_dim), source)  # at once: as training's metrics draw it
+    z = sample_latent(networks.prior, (count, networks.latent_dim), source)  # in one call, as in training
     if truncation is not None:
         z = truncate_normal(z, truncation)
     if labels is None and networks.classes:
@@ -106,14 +106,14 @@ def choose_latents(
 
 @torch.no_grad()
 def discriminate(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tensor:
-    """The discriminator's estimate of log q/p (N,) at the images of z (N, latent_dim); -inf where it gives no ratio.
+    """The discriminator's estimate of log q/p (N,) at the images of z (N, latent_dim); -inf where it is undefined.
 
-    It sees the generator's floats, as in training, not rounded to 8 bits; in eval mode, so that batch norm takes the
-    running statistics. The estimate is of the raw generator's density p at the end of training, seen through the
-    run's augmentation and instance noise; for the EMA's images it is that much more approximate.
+    The images are floats as in training, not rounded to 8 bits, and batch norm uses its running statistics. p is the
+    density of the raw generator with the run's augmentation and instance noise; for images of the EMA the estimate is
+    less accurate.
 
     Raises:
-        ObjectiveError: the discriminator estimates none.
+        ObjectiveError: the discriminator estimates no ratio.
     """
     objective, networks = trained.config.loss.make(), trained.networks
     found = []
@@ -127,39 +127,39 @@ def discriminate(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tenso
     return torch.cat(found).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
-def judged(trained: TrainedRun, latents: Latents) -> Latents:
-    """The same with `log_ratio`."""
+def with_log_ratio(trained: TrainedRun, latents: Latents) -> Latents:
+    """The same samples with `log_ratio`."""
     if latents.log_ratio is not None:
         return latents
     return replace(latents, log_ratio=discriminate(trained, latents.z, latents.labels))
 
 
 def ranked(latents: Latents, *, in_rows: bool = False) -> Latents:
-    """From the most to the least believable by `log_ratio`; `in_rows` sorts inside each label, labels in order."""
-    assert latents.log_ratio is not None, "judged first"
+    """Sorts by descending `log_ratio`; with `in_rows` within each label, labels ascending."""
+    assert latents.log_ratio is not None, "call with_log_ratio first"
     order = latents.log_ratio.argsort(descending=True, stable=True)
     if in_rows and latents.labels is not None:
         order = order[latents.labels[order].argsort(stable=True)]
     return latents[order]
 
 
-def check_ratio(trained: TrainedRun, asker: str) -> None:
-    """Refuses a discriminator that estimates no ratio.
+def check_ratio(trained: TrainedRun, reader: str) -> None:
+    """Checks that the discriminator estimates a ratio, for an option that needs it.
 
     Raises:
-        ConfigError: it does not; names those that do.
+        ConfigError: it does not; the message names objectives that do.
     """
     try:
         trained.config.loss.make().log_ratio(torch.zeros(1))
     except ObjectiveError as error:
-        raise ConfigError(f"{asker} reads the ratio q/p off the run's discriminator, and loss.{error}") from None
+        raise ConfigError(f"{reader} uses the ratio q/p of the run's discriminator, and loss.{error}") from None
 
 
 def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
-    """Refuses to truncate a prior without tails.
+    """Checks that the prior has tails to truncate.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: it is not normal.
     """
     if truncation is not None and trained.networks.prior != "normal":
         raise ConfigError(
@@ -168,8 +168,8 @@ def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
         )
 
 
-def pictures(trained: TrainedRun, latents: Latents) -> Iterator[Tensor]:
-    """The images in batches, uint8 (B, 3, H, W), or points (B, 2)."""
+def generate(trained: TrainedRun, latents: Latents) -> Iterator[Tensor]:
+    """Yields batches of images, uint8 (B, 3, H, W), or points (B, 2)."""
     labels = latents.labels
     for k, z in enumerate(latents.z.split(BATCH)):
         yield draw_images(
@@ -207,7 +207,7 @@ def _accepted(
         order = torch.arange(count, device=source.device)
     else:
         parts = [accept(int((labels == label).sum()), int(label)) for label in labels.unique()]
-        order = labels.argsort(stable=True).argsort()  # back from sorted by label to where each was asked for
+        order = labels.argsort(stable=True).argsort()  # from sorted by label to the requested order
     samples = [torch.cat(part)[order] for part in zip(*(part.samples for part in parts), strict=True)]
     kept = sum(part.rate * part.drawn for part in parts)
     return Latents(

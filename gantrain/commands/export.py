@@ -1,4 +1,4 @@
-"""`python -m gantrain export run=RUN`: the generator in a folder that others can load, with what there is to know."""
+"""`python -m gantrain export run=RUN`: writes the generator, its configuration and a model card into a folder."""
 
 import importlib
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 from gantrain.atomic_io import create_atomically
-from gantrain.commands.model_card import facts, model_card
+from gantrain.commands.model_card import metadata_of, model_card
 from gantrain.commands.onnx_file import check_onnx, write_onnx
 from gantrain.commands.trained import TrainedRun, check_images, load_run
 from gantrain.config import ConfigError, option, to_dict
 
 FORMATS = {"safetensors": ("safetensors",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
-"""The packages that each needs."""
+"""Required packages, by format."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,11 +39,10 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Writes the folder and says where it is.
+    """Writes the folder and prints its path.
 
     Raises:
-        ConfigError: a network or package that is not there, a folder that is, or images of ONNX Runtime that are not
-            PyTorch's.
+        ConfigError: a missing network or package, an existing folder, or ONNX images that differ from PyTorch's.
         CheckpointError: no usable checkpoint.
     """
     check_packages(options.formats)
@@ -61,7 +60,7 @@ def run(options: Options) -> None:
         if "safetensors" in options.formats:
             write_safetensors(trained, folder / "generator.safetensors")
         if "onnx" in options.formats:
-            write_onnx(trained.networks, folder / "generator.onnx", facts(trained))
+            write_onnx(trained.networks, folder / "generator.onnx", metadata_of(trained))
             difference = check_onnx(trained.networks, folder / "generator.onnx")
         tree = yaml.safe_dump(public_config(trained), sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(tree, encoding="utf-8")
@@ -72,10 +71,10 @@ def run(options: Options) -> None:
 
 
 def check_packages(formats: list[str]) -> None:
-    """Refuses formats whose packages are missing.
+    """Checks that the packages of these formats are installed.
 
     Raises:
-        ConfigError: one is.
+        ConfigError: one is missing.
     """
     for name in formats:
         for package in FORMATS[name]:
@@ -88,15 +87,15 @@ def check_packages(formats: list[str]) -> None:
 
 
 def write_safetensors(trained: TrainedRun, path: Path) -> None:
-    """The generator's weights and buffers under the names of its state_dict, with `facts` as metadata."""
+    """Writes the generator's state_dict, with `metadata_of` the run."""
     from safetensors.torch import save
 
     state = {name: tensor.contiguous() for name, tensor in trained.networks.generator.state_dict().items()}
-    path.write_bytes(save(state, metadata={"format": "pt", **facts(trained)}))
+    path.write_bytes(save(state, metadata={"format": "pt", **metadata_of(trained)}))
 
 
 def public_config(trained: TrainedRun) -> dict[str, Any]:
-    """The run's configuration without the folders of the machine that it was trained on."""
+    """The run's configuration without paths of the machine that it was trained on."""
     tree = to_dict(trained.config)
     tree["resume"] = None
     for section, key in (("data", "root"), ("metrics", "inception_weights")):

@@ -1,4 +1,4 @@
-"""The README of an exported generator: what it is, what was measured, and how to load it."""
+"""The README of an exported generator: properties, metrics, and code that loads it."""
 
 import json
 from collections.abc import Sequence
@@ -9,13 +9,6 @@ from gantrain.commands.trained import TrainedRun
 from gantrain.networks import count_parameters
 from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 
-DATA_NOTES = {
-    "cifar10": "CIFAR-10 (Krizhevsky 2009), a labeled part of the 80 Million Tiny Images, comes without a licence; "
-    "its authors ask to be cited. The images were collected from the web.",
-    "digits": "Stacked digits are made of the *Optical Recognition of Handwritten Digits* (Alpaydin & Kaynak 1998) in "
-    "scikit-learn's copy; the UCI repository gives them under CC BY 4.0.",
-    "folder": "A folder of images of whoever trained this. **Name their source and licence here before you share it.**",
-}
 PRIORS = {
     "normal": "z = random.standard_normal((16, {dim}), dtype=np.float32)",
     "uniform": "z = random.uniform(-1, 1, (16, {dim})).astype(np.float32)",
@@ -24,8 +17,8 @@ PRIORS = {
 }
 
 
-def facts(trained: TrainedRun) -> dict[str, str]:
-    """What a file of weights says of itself, as text."""
+def metadata_of(trained: TrainedRun) -> dict[str, str]:
+    """Metadata of a file of weights."""
     networks, config = trained.networks, trained.config
     return {
         "made_by": f"gantrain {gantrain.__version__}",
@@ -48,8 +41,8 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
 
     Args:
         trained: the run.
-        formats: which files lie beside it.
-        difference: of ONNX Runtime's images from PyTorch's; None where there is no ONNX.
+        formats: formats of the exported files.
+        difference: largest difference between ONNX Runtime's and PyTorch's pixels; None without an ONNX file.
     """
     config, networks = trained.config, trained.networks
     assert networks.image_range is not None, "points are not exported"
@@ -67,13 +60,13 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
     if networks.classes:
         known.append(("classes", _shortened(trained.classes)))
     if config.paper.source:
-        known.append(("after", config.paper.source))
-    files = {"config.yaml": "the configuration of the whole run"}
+        known.append(("paper", config.paper.source))
+    files = {"config.yaml": "the configuration of the run"}
     if "safetensors" in formats:
-        files["generator.safetensors"] = "the weights, under PyTorch's names"
+        files["generator.safetensors"] = "the weights, under the names of the state_dict"
     if difference is not None:
         files["generator.onnx"] = (
-            f"the same as ONNX, any number of samples at once; differs from PyTorch by at most {difference:.1g}"
+            f"the generator as ONNX, with a dynamic batch size; pixels differ from PyTorch by at most {difference:.1g}"
         )
     sections = [
         f"---\nlibrary_name: gantrain\npipeline_tag: unconditional-image-generation\n"
@@ -82,17 +75,17 @@ def model_card(trained: TrainedRun, formats: list[str], difference: float | None
         f"The generator of a GAN, which draws color images of {size}×{size} pixels{labeled}. Trained with "
         f"gantrain {gantrain.__version__}.",
         _table(("property", "value"), known),
-        "## Figures\n\n" + _figures(trained),
+        "## Metrics\n\n" + _metrics(trained),
         "## Files\n\n" + _table(("file", "content"), [(f"`{name}`", text) for name, text in files.items()]),
     ]
     if "safetensors" in formats:
         sections.append("## Load it with gantrain\n\nIn this folder:\n\n" + _fenced(_by_gantrain(trained)))
     if difference is not None:
-        sections.append("## Load it with ONNX Runtime alone\n\nIn this folder:\n\n" + _fenced(_by_onnx(trained)))
-    note = DATA_NOTES.get(config.data.name, "See the data set's own terms.")
+        sections.append("## Load it with ONNX Runtime\n\nIn this folder:\n\n" + _fenced(_by_onnx(trained)))
     sections.append(
-        f"## Data and licence\n\n{note} A generator can repeat training images. Whether and how it may be shared "
-        "depends on the data; no licence of the weights is implied, and gantrain's own (Apache-2.0) covers its code."
+        f"## Data and license\n\n{config.data.spec.note} A generator can repeat training images. Whether it may be "
+        "shared depends on the data; no license of the weights is implied. The license of gantrain (Apache-2.0) covers "
+        "its code only."
     )
     return "\n\n".join(sections) + "\n"
 
@@ -105,28 +98,28 @@ def _weights(trained: TrainedRun) -> str:
     kind = (
         f"running average (EMA) of decay {trained.config.schedule.ema_decay:g}"
         if trained.network == "ema"
-        else "as trained, not averaged"
+        else "as trained, without averaging"
     )
     return kind + (", from the checkpoint of the best measurement" if trained.checkpoint == "best" else "")
 
 
-def _figures(trained: TrainedRun) -> str:
-    """The network's own, each with its protocol where the run's metrics.jsonl is there to tell."""
+def _metrics(trained: TrainedRun) -> str:
+    """Table of the network's metrics, with the protocols that metrics.jsonl has for these values."""
     suffix = f"_{trained.network}"
     own = {name.removesuffix(suffix): value for name, value in trained.metric_values.items() if name.endswith(suffix)}
     if not own:
-        return "None was measured in training."
+        return "No metric was measured during training."
     path = trained.folder / METRICS
     rows = [row for row in read_rows(path) if row["kind"] == "metric"] if path.is_file() else []
     protocols: dict[str, dict[str, Any]] = {}
-    for row in rows:  # the last one that gave this figure
+    for row in rows:  # the last row with this value
         if row["protocol"].get("network") == trained.network and row["value"] == own.get(row["name"]):
             protocols[row["name"]] = row["protocol"]
     table = []
     for name, value in own.items():
         found = ", ".join(f"{key} {inner}" for key, inner in protocols.get(name, {}).items() if key != "network")
-        table.append((f"`{name}`", f"{value:.5g}", found or "not known any more"))
-    return "As last measured in training.\n\n" + _table(("figure", "value", "protocol"), table)
+        table.append((f"`{name}`", f"{value:.5g}", found or "unknown"))
+    return "Last values measured during training.\n\n" + _table(("metric", "value", "protocol"), table)
 
 
 def _by_gantrain(trained: TrainedRun) -> str:

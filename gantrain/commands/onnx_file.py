@@ -1,4 +1,4 @@
-"""A generator as ONNX, with any number of samples in a batch, and the proof that it draws the same images."""
+"""Exports a generator as ONNX with a dynamic batch size, and compares its images with PyTorch's."""
 
 import contextlib
 import logging
@@ -14,11 +14,11 @@ from gantrain.networks import NetworkPair, sample_latent
 
 BATCHES = (1, 2, 7, 32)
 TOLERANCE = 1e-4
-"""Largest difference of an image's value, of a range that is 1 or 2 wide: a hundredth of an 8-bit level."""
+"""Largest accepted difference of a pixel; an 8-bit level is 1/255 or 2/255."""
 
 
 def write_onnx(networks: NetworkPair, path: Path, metadata: dict[str, str]) -> None:
-    """Inputs z (batch, latent_dim) and, where the generator reads them, labels int64 (batch,); output images."""
+    """Writes the generator: inputs z (batch, latent_dim) and, with classes, int64 labels (batch,); output images."""
     inputs = _inputs(networks, 3)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -32,16 +32,16 @@ def write_onnx(networks: NetworkPair, path: Path, metadata: dict[str, str]) -> N
         )
         assert program is not None, "dynamo=True returns a program"
         for node in program.model.graph:
-            node.metadata_props.clear()  # stack traces, with the paths of this machine
+            node.metadata_props.clear()  # stack traces with paths of this machine
         program.model.metadata_props.update(metadata)
         program.save(str(path))
 
 
 def check_onnx(networks: NetworkPair, path: Path) -> float:
-    """The largest difference between ONNX Runtime's images and PyTorch's over batches of several sizes.
+    """The largest difference between pixels from ONNX Runtime and from PyTorch, over batches of several sizes.
 
     Raises:
-        ConfigError: it is more than `TOLERANCE`.
+        ConfigError: the difference exceeds `TOLERANCE`.
     """
     import onnxruntime
 
@@ -71,7 +71,7 @@ def _inputs(networks: NetworkPair, size: int) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own workings; what it gives is checked."""
+    """Silences the exporter's warnings and logs; its output is checked by `check_onnx`."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,7 +1,7 @@
-"""`python -m gantrain sample run=RUN`: what a trained generator draws, as a grid, files, arrays or a moving picture."""
+"""`python -m gantrain sample run=RUN`: samples of a trained generator as a grid, files, arrays or an animation."""
 
+import logging
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,50 +11,53 @@ from torch import Tensor
 from gantrain.atomic_io import create_atomically
 from gantrain.builders import CLASSES_IN_A_GRID, MAPPED_POINTS, make_device
 from gantrain.commands import sample_formats as formats
-from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, judged, ranked
+from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, ranked, with_log_ratio
 from gantrain.commands.trained import TrainedRun, check_images, load_run
 from gantrain.config import ConfigError, option
 from gantrain.metrics.rejection import PERCENTILE
 from gantrain.networks.latent_paths import interpolate
 
 ENDINGS = {"grid": ".png", "png": "", "npz": ".npz", "gif": ".gif", "mp4": ".mp4"}
-"""Of `out`, by format; single PNGs go into a folder."""
-MOVING = ("gif", "mp4")
-MOST = {"grid": 10_000, "png": 1_000_000, "npz": 100_000, "gif": 64, "mp4": 64}
-"""Images at once, by format."""
+"""Ending of `out`, by format; single PNGs are written into a folder."""
+log = logging.getLogger(__name__)
+
+ANIMATIONS = ("gif", "mp4")
+MAX_IMAGES = {"grid": 10_000, "png": 1_000_000, "npz": 100_000, "gif": 64, "mp4": 64}
+"""Largest number of images, by format."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Draw images, or points, from a trained run: neither its data nor its configuration's files are needed."""
+    """Draw images or points from a trained run, from its checkpoint only."""
 
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
     n: int | None = option(
         None,
-        "images (null: 64) or points; of each class in a grid of classes (null: 8); rows of interpolate; parts of walk",
+        "number of images (null: 64), points, rows of interpolate or images of walk; in a grid of classes per class (null: 8)",
     )
-    seed: int = option(0, "of z")
-    class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one a row, else all")
+    seed: int = option(0, "seed of z")
+    class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one per row, else all")
     network: str = option("ema", "generator: ema or raw")
     checkpoint: str = option("last", "last or best")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    out: str | None = option(None, "what is written; null is a new name in the run's samples/")
+    out: str | None = option(None, "file or folder to write; null is a new name in the run's samples/")
     format: str | None = option(
-        None, "grid, png (a folder of them), npz, gif or mp4; null reads it off out's ending, else grid, or gif of walk"
+        None, "grid, png (a folder of files), npz, gif or mp4; null: by the ending of out, else grid, or gif for walk"
     )
-    truncation: float | None = option(None, "z within ± this, normal prior only: nearer to the mean, less varied")
-    rank: str | None = option(None, "log_ratio: from the most to the least believable to the discriminator")
-    rejection: bool = option(False, "discriminator rejection sampling: the higher q/p, the likelier a sample is kept")
+    truncation: float | None = option(None, "limit of |z| for the normal prior: nearer to the mean, with less variety")
+    rank: str | None = option(None, "log_ratio: sort by the discriminator's log q/p, most realistic first")
+    rejection: bool = option(False, "discriminator rejection sampling: accept samples by their q/p")
     percentile: float | None = option(
-        PERCENTILE, "of rejection: draws that are kept half the time; lower keeps more, null: r/M, exact for a true r"
+        PERCENTILE,
+        "rejection: percentile of q/p at which half of the draws are accepted; null: accept with r/M, exact for a true r",
     )
-    interpolate: int | None = option(None, "columns of a grid whose rows go from one z to another")
-    walk: float | None = option(None, "seconds of a closed walk through z")
+    interpolate: int | None = option(None, "number of columns of a grid whose rows interpolate between two z")
+    walk: float | None = option(None, "length in seconds of an animation on a closed walk through z")
 
     def __post_init__(self) -> None:
-        """Checks ranges, and which keys go together."""
-        if self.n is not None and not 1 <= self.n <= max(MOST.values()):
-            raise ConfigError(f"n={self.n} must lie between 1 and {max(MOST.values())}")
+        """Checks ranges and combinations of keys."""
+        if self.n is not None and not 1 <= self.n <= max(MAX_IMAGES.values()):
+            raise ConfigError(f"n={self.n} must lie between 1 and {max(MAX_IMAGES.values())}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed} must lie between 0 and 2**63 - 1")
         if self.format is not None and self.format not in ENDINGS:
@@ -75,33 +78,33 @@ class Options:
 
     def _check_pairs(self) -> None:
         if self.interpolate and self.walk:
-            raise ConfigError("interpolate is one picture and walk a moving one: choose one of them")
+            raise ConfigError("interpolate makes a grid and walk an animation: choose one of them")
         path = "walk" if self.walk else "interpolate" if self.interpolate else None
         chosen = "rank" if self.rank else "rejection" if self.rejection else None
         if path and chosen:
-            raise ConfigError(f"{chosen} chooses among single samples, and {path} shows none: leave one of them out")
+            raise ConfigError(f"{chosen} chooses among independent samples, and {path} has none: leave one of them out")
         if self.rejection and self.truncation:
             raise ConfigError(
-                "rejection reads the ratio of the data to all that the generator draws, and truncation cuts from "
-                "that: leave one of them out"
+                "rejection uses the density ratio of data and generator, and truncation changes the generator's "
+                "density: leave one of them out"
             )
-        if self.walk and self.made not in MOVING:
-            raise ConfigError(f"walk is a moving picture, and format={self.made!r} is none: choose gif or mp4")
-        if not self.walk and self.made in MOVING:
+        if self.walk and self.output_format not in ANIMATIONS:
+            raise ConfigError(f"walk is an animation, and format={self.output_format!r} is not one: choose gif or mp4")
+        if not self.walk and self.output_format in ANIMATIONS:
             raise ConfigError(
-                f"format={self.made!r} shows a walk: set walk=4 for four seconds of it, or another format"
+                f"format={self.output_format!r} needs a walk: set walk=4 for four seconds, or another format"
             )
-        if self.interpolate and self.made != "grid":
+        if self.interpolate and self.output_format != "grid":
             raise ConfigError(
-                f"interpolate makes a grid, and format is {self.made!r}: leave it out, or out ends in .png"
+                f"interpolate makes a grid, not format={self.output_format!r}: leave it out, or let out end in .png"
             )
-        if self.out is not None and Path(self.out).suffix.lower() != ENDINGS[self.made]:
-            ending = ENDINGS[self.made] or "nothing: it is a folder of PNGs"
-            raise ConfigError(f"out={self.out!r} must end in {ending} for format={self.made!r}")
+        if self.out is not None and Path(self.out).suffix.lower() != ENDINGS[self.output_format]:
+            ending = ENDINGS[self.output_format] or "no ending: it is a folder of PNGs"
+            raise ConfigError(f"out={self.out!r} must end in {ending} for format={self.output_format!r}")
 
     @property
-    def made(self) -> str:
-        """The format, `null` resolved."""
+    def output_format(self) -> str:
+        """The format, with null resolved."""
         if self.format is not None:
             return self.format
         if self.out is not None:
@@ -109,28 +112,28 @@ class Options:
             suffix = Path(self.out).suffix.lower()
             if suffix not in by_ending:
                 known = ", ".join(filter(None, by_ending))
-                raise ConfigError(f"out={self.out!r} ends in {suffix}, which is not written; choose one of [{known}]")
+                raise ConfigError(f"out={self.out!r} ends in {suffix}, which is not supported; choose one of [{known}]")
             return by_ending[suffix]
         return "gif" if self.walk else "grid"
 
 
 def run(options: Options) -> None:
-    """Writes what was asked for and says where it is.
+    """Writes the samples and prints the path.
 
     Raises:
-        ConfigError: a class, network, ratio or count that does not exist, or a file that does.
+        ConfigError: an unknown class or network, a discriminator without ratio, too many images, or an existing file.
         CheckpointError: no usable checkpoint.
     """
-    if options.made == "mp4":
+    if options.output_format == "mp4":
         formats.check_video()
     device = make_device(options.device)
     trained = load_run(Path(options.run), checkpoint=options.checkpoint, network=options.network, device=device)
     if options.rank:
         check_ratio(trained, "rank=log_ratio")
     points = trained.networks.image_range is None
-    if points and (options.made not in ("grid", "npz") or options.interpolate):
-        asked = "interpolate" if options.interpolate else "walk" if options.walk else f"format={options.made}"
-        check_images(trained, asked, "choose format=grid, a map of the ratio with the points, or format=npz")
+    if points and (options.output_format not in ("grid", "npz") or options.interpolate):
+        reader = "interpolate" if options.interpolate else "walk" if options.walk else f"format={options.output_format}"
+        check_images(trained, reader, "choose format=grid, a map of the ratio with the points, or format=npz")
     request = _request(options, trained)
     path = _free_path(options, trained)
     if options.walk:
@@ -143,11 +146,11 @@ def run(options: Options) -> None:
     else:
         latents = _latents(options, trained, request)
         with create_atomically(path) as place:
-            if points and options.made == "grid":
+            if points and options.output_format == "grid":
                 formats.write_map(trained, latents, place)
-            elif options.made == "grid":
+            elif options.output_format == "grid":
                 formats.write_grid(trained, latents, request.columns, place)
-            elif options.made == "npz":
+            elif options.output_format == "npz":
                 formats.write_npz(trained, latents, place)
             else:
                 formats.write_pngs(trained, latents, place)
@@ -156,7 +159,7 @@ def run(options: Options) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """How many images, or rows of interpolate, or parts of a walk; of which classes; `rows` of a class each."""
+    """What to draw: `count` z (rows of interpolate, images of a walk) for each of `rows` classes."""
 
     count: int
     labels: Tensor | None
@@ -165,25 +168,26 @@ class _Request:
 
 
 def _request(options: Options, trained: TrainedRun) -> _Request:
-    """What the keys ask of this run.
+    """The number of samples and their labels.
 
     Raises:
-        ConfigError: no such class, or too many images.
+        ConfigError: an unknown class, or too many images.
     """
     classes = list(trained.classes) if trained.networks.classes else []
     label, path = options.class_, options.walk or options.interpolate
     if label is not None and not classes:
         raise ConfigError(f"class={label!r}: the run was trained without labels (cond=none); leave it out")
-    in_rows = bool(classes) and label is None and options.made == "grid" and not path
+    in_rows = bool(classes) and label is None and options.output_format == "grid" and not path
     rows = min(len(classes), CLASSES_IN_A_GRID) if in_rows else 1
     points = trained.networks.image_range is None
-    usual = MAPPED_POINTS if points else 16 if options.walk else 8 if options.interpolate or in_rows else 64
-    count = options.n or usual
+    default = MAPPED_POINTS if points else 16 if options.walk else 8 if options.interpolate or in_rows else 64
+    count = options.n or default
     total = count * rows * (options.interpolate or 1)
-    if total > MOST[options.made]:
-        way_out = ", or choose format=png" if options.made in ("grid", "npz") and not path else ""
+    if total > MAX_IMAGES[options.output_format]:
+        way_out = ", or choose format=png" if options.output_format in ("grid", "npz") and not path else ""
         raise ConfigError(
-            f"n={count} makes {total} images, and format={options.made} takes at most {MOST[options.made]}: "
+            f"n={count} makes {total} images, and format={options.output_format} takes at most "
+            f"{MAX_IMAGES[options.output_format]}: "
             f"lower it{way_out}"
         )
     columns = options.interpolate or (count if in_rows else math.isqrt(count - 1) + 1)
@@ -203,14 +207,14 @@ def _class_number(label: str, classes: list[str]) -> int:
     if label.isdecimal() and int(label) < len(classes):
         return int(label)
     shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-    raise ConfigError(f"class={label!r} is no class of the run; choose one of [{shown}] or its number from 0")
+    raise ConfigError(f"class={label!r} is not a class of the run; choose one of [{shown}] or its number from 0")
 
 
 def _free_path(options: Options, trained: TrainedRun) -> Path:
-    """Where to write: `out`, or a name that says what is seen.
+    """The path to write: `out`, or a name made of the options.
 
     Raises:
-        ConfigError: something is there, or its folder is not.
+        ConfigError: it exists, or its folder does not.
     """
     if options.out:
         path = Path(options.out)
@@ -221,7 +225,7 @@ def _free_path(options: Options, trained: TrainedRun) -> Path:
             value = getattr(options, key)
             words += [] if value is None else [f"{key}{value:g}" if isinstance(value, int | float) else key]
         words += [f"rejection{'' if options.percentile is None else f'{options.percentile:g}'}"] * options.rejection
-        path = trained.folder / "samples" / ("-".join(words) + ENDINGS[options.made])
+        path = trained.folder / "samples" / ("-".join(words) + ENDINGS[options.output_format])
         path.parent.mkdir(exist_ok=True)
     if path.exists():
         raise ConfigError(f"{str(path)!r} exists, and nothing is overwritten; give another out or seed")
@@ -231,7 +235,7 @@ def _free_path(options: Options, trained: TrainedRun) -> Path:
 
 
 def _latents(options: Options, trained: TrainedRun, request: _Request) -> Latents:
-    """The z asked for, in the order in which they are shown."""
+    """Z and labels in the order of the output."""
     labels = None if request.labels is None else request.labels.to(trained.device)
     if options.interpolate:
         ends = choose_latents(trained, 2 * request.count, options.seed, truncation=options.truncation).z
@@ -242,17 +246,17 @@ def _latents(options: Options, trained: TrainedRun, request: _Request) -> Latent
     if options.rejection:
         total = request.count * request.rows
         latents = choose_latents(trained, total, options.seed, labels, rejection=True, percentile=options.percentile)
-        print(f"rejection sampling kept {latents.acceptance:.1%} of the draws", file=sys.stderr)
+        log.info("rejection sampling accepted %.1f %% of the draws", 100 * (latents.acceptance or 0.0))
     else:
         of_row = None if labels is None else labels[: request.count]
         latents = choose_latents(trained, request.count, options.seed, of_row, truncation=options.truncation)
-        if request.rows > 1:  # the same z for every class
+        if request.rows > 1:  # the same z for each class
             latents = Latents(z=latents.z.repeat(request.rows, 1), labels=labels)
-    if options.rank or (options.made != "grid" and trained.config.loss.make().has_log_ratio):
-        latents = judged(trained, latents)
+    if options.rank or (options.output_format != "grid" and trained.config.loss.make().has_log_ratio):
+        latents = with_log_ratio(trained, latents)
     if options.rank:
         latents = ranked(latents, in_rows=request.rows > 1)
         assert latents.log_ratio is not None
         low, high = latents.log_ratio.aminmax()
-        print(f"log q/p from {high:.4g} (most believable) to {low:.4g}", file=sys.stderr)
+        log.info("log q/p from %.4g (most realistic) to %.4g", high, low)
     return latents

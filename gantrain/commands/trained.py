@@ -1,4 +1,4 @@
-"""A run's networks, from its checkpoint alone: neither the data nor any file of the configuration is needed."""
+"""Loads a run's networks from its checkpoint; neither its data nor its configuration files are needed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ CHECKPOINTS = {"last": LAST, "best": BEST}
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """What a checkpoint holds of a run, ready to be used.
+    """The contents of a checkpoint, ready for use.
 
     Attributes:
-        folder: the run's.
-        config: its configuration.
-        classes: names of its data set's classes.
-        networks: both networks on the device; the generator is the one asked for.
-        network: which generator that is, ema or raw.
-        checkpoint: which checkpoint, last or best.
-        step: generator steps that it has seen.
-        figures: what was last measured until then, by name and network, e.g. `fid_ema`.
+        folder: folder of the run.
+        config: configuration of the run.
+        classes: names of the data set's classes.
+        networks: both networks in eval mode, on the device.
+        network: which generator `networks` has, ema or raw.
+        checkpoint: which checkpoint was loaded, last or best.
+        step: number of generator steps.
+        metric_values: the last value of each metric at that step, by name and network, e.g. `fid_ema`.
     """
 
     folder: Path
@@ -39,18 +39,18 @@ class TrainedRun:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return next(self.networks.generator.parameters()).device
 
 
-def check_images(trained: TrainedRun, asker: str, way_out: str) -> None:
-    """Refuses a generator of points to what is about images.
+def check_images(trained: TrainedRun, reader: str, way_out: str) -> None:
+    """Checks that a run generates images, for an option that needs them.
 
     Raises:
-        ConfigError: it is one.
+        ConfigError: it generates points.
     """
     if trained.networks.image_range is None:
-        raise ConfigError(f"{asker} is about images, and data={trained.config.data.name} is made of points: {way_out}")
+        raise ConfigError(f"{reader} is about images, and data={trained.config.data.name} is made of points: {way_out}")
 
 
 def load_run(
@@ -59,13 +59,13 @@ def load_run(
     """Loads a run's networks.
 
     Args:
-        folder: the run's.
+        folder: folder of the run.
         checkpoint: last or best.
         network: which generator, ema or raw.
-        device: where the networks go; None is the CPU.
+        device: device for the networks; None is the CPU.
 
     Raises:
-        ConfigError: no such checkpoint or network name, or the run has no EMA.
+        ConfigError: an unknown checkpoint or network, or the run has no EMA.
         CheckpointError: no usable checkpoint.
     """
     if checkpoint not in CHECKPOINTS:

@@ -170,18 +170,18 @@ def test_weights_configuration_and_facts(tmp_path: Path, exported: Export, monke
     for words in (
         "disc=gan gen=kl",
         "2 generator steps",
-        "as trained, not averaged",
+        "as trained, without averaging",
         "ant, bee, cow, 007",
         "CC BY 4.0",
     ):
         assert words in card
-    assert "None was measured" in card  # of the raw network
+    assert "No metric was measured" in card  # of the raw network
 
 
 def test_figures_stand_with_their_protocol_where_the_run_tells(tmp_path: Path, exported: Export) -> None:
     run = save_run(tmp_path / "run")
     card = (exported(run, "formats=safetensors", out=tmp_path / "a") / "README.md").read_text()
-    assert "| `modes` | 12 | not known any more |" in card
+    assert "| `modes` | 12 | unknown |" in card
     protocol = {"samples": 50, "network": "ema", "step": 2}
     rows = [{"step": 1, "kind": "train", "loss": 1.0}]
     rows += [
@@ -191,7 +191,7 @@ def test_figures_stand_with_their_protocol_where_the_run_tells(tmp_path: Path, e
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     card = (exported(run, "formats=safetensors", out=tmp_path / "b") / "README.md").read_text()
     assert "| `modes` | 12 | samples 50, step 2 |" in card
-    assert "| `modes_kl` | 3.25 | not known any more |" in card
+    assert "| `modes_kl` | 3.25 | unknown |" in card
 
 
 def test_refusals_leave_nothing(tmp_path: Path, exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:

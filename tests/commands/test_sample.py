@@ -245,10 +245,10 @@ def test_ffmpeg_missing(
 
 REFUSED = {
     "two moving things": (["interpolate=4", "walk=2"], "choose one of them"),
-    "a ranked walk": (["walk=2", "rank=log_ratio"], "rank chooses among single samples, and walk"),
+    "a ranked walk": (["walk=2", "rank=log_ratio"], "rank chooses among independent samples, and walk"),
     "rejected rows": (["interpolate=4", "rejection=true"], "rejection chooses among"),
     "truncated rejection": (["truncation=1", "rejection=true"], "leave one of them out"),
-    "a still walk": (["walk=2", "out=a.png"], "format='grid' is none"),
+    "a still walk": (["walk=2", "out=a.png"], "format='grid' is not one"),
     "a moving grid": (["format=gif"], "set walk=4"),
     "interpolation as arrays": (["interpolate=4", "out=a.npz"], "interpolate makes a grid"),
     "an ending against its format": (["format=npz", "out=a.png"], "must end in .npz for format='npz'"),
@@ -309,7 +309,7 @@ def test_the_same_words_draw_the_same_picture_and_never_over_another(
     with pytest.raises(ConfigError, match="nothing is overwritten"):
         draw(labeled, "class=007", "n=5", "network=raw")
     for label in ("cat", "1000"):
-        with pytest.raises(ConfigError, match=f"class='{label}' is no class of the run"):
+        with pytest.raises(ConfigError, match=f"class='{label}' is not a class of the run"):
             draw(labeled, f"class={label}")
     with pytest.raises(CheckpointError, match="does not exist"):
         draw(tmp_path / "nowhere")
@@ -344,6 +344,6 @@ def test_sampling_from_a_run_of_the_command_line(
     assert pixels_of(tmp_path / drawn.stdout.strip()).shape == (70, 104, 3)
     refused = gantrain("sample", "run=run", "class=cat")
     assert refused.returncode == 2
-    assert "class='cat' is no class of the run" in refused.stderr
+    assert "class='cat' is not a class of the run" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
