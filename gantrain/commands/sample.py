@@ -19,11 +19,11 @@ from gantrain.networks.latent_paths import interpolate
 
 ENDINGS = {"grid": ".png", "png": "", "npz": ".npz", "gif": ".gif", "mp4": ".mp4"}
 """Ending of `out`, by format; single PNGs are written into a folder."""
-log = logging.getLogger(__name__)
-
 ANIMATIONS = ("gif", "mp4")
 MAX_IMAGES = {"grid": 10_000, "png": 1_000_000, "npz": 100_000, "gif": 64, "mp4": 64}
 """Largest number of images, by format."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Options:
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
     n: int | None = option(
         None,
-        "number of images (null: 64), points, rows of interpolate or images of walk; in a grid of classes per class (null: 8)",
+        "number of images (null: 64), points, rows of interpolate or images of walk; of each class in a grid (null: 8)",
     )
     seed: int = option(0, "seed of z")
     class_: str | None = option(None, "class by name or number; null: the first ten in a grid, one per row, else all")
@@ -49,7 +49,7 @@ class Options:
     rejection: bool = option(False, "discriminator rejection sampling: accept samples by their q/p")
     percentile: float | None = option(
         PERCENTILE,
-        "rejection: percentile of q/p at which half of the draws are accepted; null: accept with r/M, exact for a true r",
+        "rejection: percentile of q/p at which half of the draws are accepted; null: accept with r/M, exact if r is",
     )
     interpolate: int | None = option(None, "number of columns of a grid whose rows interpolate between two z")
     walk: float | None = option(None, "length in seconds of an animation on a closed walk through z")

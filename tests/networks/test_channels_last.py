@@ -1,4 +1,4 @@
-"""Networks laid out channels last compute the same, and keep the format through."""
+"""Networks in channels_last compute the same values and keep the format."""
 
 import copy
 from typing import Any
@@ -68,7 +68,7 @@ def test_outputs_and_gradients_are_the_same(which: str) -> None:
 
 
 def activations(network: nn.Module, *given: Tensor) -> list[tuple[str, Tensor]]:
-    """Images that layers give, of more than one pixel and channel: others are of every format."""
+    """Outputs of layers with more than one pixel and channel; others have every format at once."""
     found: list[tuple[str, Tensor]] = []
     hooks = [
         layer.register_forward_hook(lambda _, __, out, name=name: found.append((name, out)))
@@ -98,7 +98,7 @@ def test_every_activation_is_channels_last(which: str) -> None:
             assert not [name for name, x in seen if not x.is_contiguous(memory_format=LAST)]
 
 
-def test_weights_are_saved_and_read_in_either_format() -> None:
+def test_checkpoints_load_in_either_format() -> None:
     plain, last = (pair_of(name="sngan", d_norm="spectral").discriminator.eval() for _ in range(2))
     to_channels_last(last)
     last.load_state_dict(plain.state_dict())

@@ -1,4 +1,4 @@
-"""Latents made from others keep the prior's distribution."""
+"""Truncated and interpolated latents and walks keep the prior's distribution."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_interpolation_begins_and_ends_at_its_ends(prior: str) -> None:
         torch.testing.assert_close(steps, steps[:, :1].expand(-1, 8))  # at an even pace
 
 
-def test_the_arc_by_hand() -> None:
+def test_interpolation_on_the_arc_has_known_values() -> None:
     a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])
     middle = interpolate("normal", a, b, 3)[0, 1]
     torch.testing.assert_close(middle, torch.tensor([math.sqrt(2), 2 * math.sqrt(2)]))
@@ -61,7 +61,7 @@ def test_every_frame_of_a_walk_is_a_draw_from_the_prior(prior: str, turns: int) 
         assert stats.kstest(z.flatten().numpy(), PRIORS[prior]).pvalue > 0.001
 
 
-def test_a_walk_on_the_sphere_and_a_truncated_one_stay_where_they_belong() -> None:
+def test_walks_stay_on_the_sphere_and_within_the_truncation() -> None:
     for z in closed_walk("sphere", (20, 9), 10, source()):
         torch.testing.assert_close(z.norm(dim=1), torch.full((20,), 3.0))
     entries = torch.cat(list(closed_walk("normal", (500, 4), 10, source(), limit=0.5)))
@@ -69,7 +69,7 @@ def test_a_walk_on_the_sphere_and_a_truncated_one_stay_where_they_belong() -> No
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform", "sphere"])
-def test_a_walk_closes_as_smoothly_as_it_goes(prior: str) -> None:
+def test_a_walk_is_smooth_and_closed(prior: str) -> None:
     z = torch.stack(list(closed_walk(prior, (50, 16), 200, source(), turns=2)))
     velocity = z.roll(-1, dims=0) - z  # the last goes to the first
     size = velocity.norm(dim=2)

@@ -1,4 +1,4 @@
-"""Convolutions that are one matrix product, against PyTorch's convolutions in float64."""
+"""Convolutions computed as one matrix product, against PyTorch's convolutions in float64."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_a_single_pixel_becomes_an_image(bias: bool, of_weight: torch.memory_for
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
 
 
-def test_the_pairs_have_them_where_they_belong() -> None:
+def test_pairs_use_matrix_products() -> None:
     def count(network: torch.nn.Module, kind: type) -> int:
         return sum(isinstance(layer, kind) for layer in network.modules())
 

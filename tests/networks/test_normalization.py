@@ -16,14 +16,14 @@ from gantrain.networks.normalization import BatchNorm2d, VirtualBatchNorm2d, mak
 
 
 @pytest.mark.parametrize(("norm", "dims"), [("layer", (1, 2, 3)), ("instance", (2, 3))])
-def test_layer_and_instance_norm_by_hand(norm: str, dims: tuple[int, ...]) -> None:
+def test_layer_and_instance_norm_match_their_definition(norm: str, dims: tuple[int, ...]) -> None:
     x = 3 * torch.randn(2, 4, 5, 5) + 1
     mean, variance = x.mean(dim=dims, keepdim=True), x.var(dim=dims, keepdim=True, unbiased=False)
     torch.testing.assert_close(make_norm(norm, 4)(x), (x - mean) / (variance + 1e-5).sqrt(), atol=1e-5, rtol=1e-5)
 
 
-def test_virtual_batch_norm_by_hand() -> None:
-    """Each example by the statistics of the reference and its own, weighed as one example more."""
+def test_virtual_batch_norm_matches_its_definition() -> None:
+    """Each example by the statistics of the reference and its own, weighted as one additional example."""
     torch.manual_seed(0)
     reference, x = torch.randn(3, 2, 4, 4) + 1, 5 * torch.randn(2, 2, 4, 4)
     norm = VirtualBatchNorm2d(2, 3)
@@ -44,14 +44,14 @@ def test_virtual_batch_norm_by_hand() -> None:
         torch.testing.assert_close(found[3 + k], normalized(example[None], joined)[0], atol=1e-5, rtol=1e-5)
 
 
-def test_virtual_batch_norm_keeps_its_digits_far_from_zero() -> None:
+def test_virtual_batch_norm_is_accurate_for_a_large_mean() -> None:
     x = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.05 + 300
     norm = VirtualBatchNorm2d(2, 3)
     wanted = norm.double()(x.double())
     torch.testing.assert_close(norm.float()(x).double(), wanted, atol=5e-3, rtol=5e-3)
 
 
-def test_conditional_batch_norm_by_hand() -> None:
+def test_conditional_batch_norm_matches_its_definition() -> None:
     torch.manual_seed(0)
     norm = ConditionalBatchNorm2d(2, 3)
     nn.init.normal_(norm.gain.weight)
@@ -83,7 +83,7 @@ def assert_same_state(ours: nn.Module, peer: nn.Module, **tolerance: float) -> N
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_of_one_part_is_pytorchs(training: bool, affine: bool) -> None:
+def test_batch_norm_of_one_part_equals_pytorchs(training: bool, affine: bool) -> None:
     ours, peer = (norm.train(training) for norm in peers(affine=affine))
     x = torch.randn(6, 4, 5, 5)
     assert torch.equal(ours(x), peer(x))
@@ -113,15 +113,7 @@ def test_parts_are_separate_batches(parts: int, memory_format: torch.memory_form
     assert (found - nn.BatchNorm2d(4)(x)).abs().max().item() > 0.1  # one batch is something else
 
 
-def test_parts_are_nothing_to_eval_mode() -> None:
-    ours, peer = (norm.eval() for norm in peers())
-    x = torch.randn(5, 4, 3, 3)
-    with in_parts(ours, 2):
-        assert torch.equal(ours(x), peer(x))
-    assert_same_state(ours, peer, atol=0, rtol=0)
-
-
-def test_parts_end_with_the_context_even_by_an_error() -> None:
+def test_parts_are_reset_after_the_context_and_after_an_error() -> None:
     norm = nn.Sequential(ConditionalBatchNorm2d(2, 3), BatchNorm2d(2))
     layers = [layer for layer in norm.modules() if isinstance(layer, BatchNorm2d)]
     with in_parts(norm, 2):
@@ -135,7 +127,7 @@ def test_parts_end_with_the_context_even_by_an_error() -> None:
 
 
 @pytest.mark.parametrize("side", ["generator", "discriminator"])
-def test_one_pass_over_two_batches_is_two_passes(side: str) -> None:
+def test_one_pass_over_two_batches_equals_two_passes(side: str) -> None:
     """Real and fake through the discriminator at once; two batches of z with labels through the generator."""
     torch.manual_seed(0)
     pair = make_networks(
@@ -169,7 +161,7 @@ def test_one_pass_over_two_batches_is_two_passes(side: str) -> None:
 
 
 class HostReads(TorchDispatchMode):
-    """Refuses what waits for a device, and so cannot be captured in a CUDA graph."""
+    """Fails on operations that wait for a device, which a CUDA graph cannot capture."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         assert func.overloadpacket not in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero), func
@@ -177,7 +169,7 @@ class HostReads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("d_norm", ["batch", "spectral"])
-def test_nothing_is_read_back_from_the_device(d_norm: str) -> None:
+def test_no_value_is_copied_from_the_device(d_norm: str) -> None:
     options = {"width": 4, "latent_dim": 8, "prior": "normal", "image_size": 32}
     if d_norm == "spectral":
         options["sn_schedule"] = "per_step"
@@ -203,8 +195,8 @@ def test_parts_compile_into_one_graph() -> None:
 PROCESSES = 2
 
 
-def one_of_the_processes(rank: int, folder: Path, parts: int, affine: bool) -> None:
-    """Its share of every part, and what came of it, to a file."""
+def normalize_in_one_process(rank: int, folder: Path, parts: int, affine: bool) -> None:
+    """Normalizes this process's rows of each part and saves the results."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
         ours, _ = peers(affine=affine)
@@ -226,18 +218,18 @@ def one_of_the_processes(rank: int, folder: Path, parts: int, affine: bool) -> N
 
 
 def share_of(x: Tensor, rank: int, parts: int) -> Tensor:
-    """Of (parts·PROCESSES·B, ...) the (parts·B, ...) of a process, out of every part."""
+    """The rows (parts·B, ...) of one process out of (parts·PROCESSES·B, ...)."""
     return x.unflatten(0, (parts, PROCESSES, -1))[:, rank].flatten(0, 1).contiguous()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("parts", "affine"), [(1, True), (2, True), (1, False)])
-def test_two_processes_normalize_as_one(tmp_path: Path, parts: int, affine: bool) -> None:
+def test_two_processes_normalize_like_one(tmp_path: Path, parts: int, affine: bool) -> None:
     _, peer = peers(affine=affine)
     # A mean far from 0 shows whether squares are taken around it.
     x, ahead = torch.randn(8, 4, 3, 3) + 10 * torch.arange(8.0).view(8, 1, 1, 1) + 50, torch.randn(8, 4, 3, 3)
     torch.save({"x": x, "ahead": ahead}, tmp_path / "given.pt")
-    torch.multiprocessing.spawn(one_of_the_processes, (tmp_path, parts, affine), nprocs=PROCESSES)
+    torch.multiprocessing.spawn(normalize_in_one_process, (tmp_path, parts, affine), nprocs=PROCESSES)
     x.requires_grad_()
     wanted = torch.cat([peer(part) for part in x.chunk(parts)])
     of_x, *of_weights = torch.autograd.grad(wanted, [x, *peer.parameters()], ahead)

@@ -1,4 +1,4 @@
-"""Spectral norm once a step against NumPy, and against the published method where they agree."""
+"""Spectral norm per step against NumPy, and against the published method where both agree."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,7 @@ def small() -> nn.Sequential:
     return network
 
 
-def test_per_forward_is_pytorchs_own() -> None:
+def test_per_forward_equals_pytorchs() -> None:
     ours = discriminator("per_forward")
     torch.manual_seed(0)
     theirs = make_networks("sngan", width=4, latent_dim=8, prior="normal", d_norm="none", image_size=32).discriminator
@@ -64,7 +64,7 @@ def test_a_checkpoint_of_either_schedule_fits_the_other(name: str) -> None:
     assert torch.equal(forward.eval()(x), step(x))
 
 
-def test_one_iteration_by_numpy() -> None:
+def test_one_power_iteration_matches_numpy() -> None:
     network = small()
     for layer in layers_of(network):
         chain = layer.parametrizations.weight
@@ -80,7 +80,7 @@ def test_one_iteration_by_numpy() -> None:
         np.testing.assert_allclose(layer.weight.detach().numpy(), original / (u @ matrix @ v), rtol=1e-5, atol=1e-6)
 
 
-def test_it_converges_to_the_largest_singular_value() -> None:
+def test_power_iteration_converges_to_the_largest_singular_value() -> None:
     network = discriminator("per_step", labels="projection", classes=7)
     for _ in range(300):
         power_iterate(network)
@@ -100,7 +100,7 @@ def test_a_layer_of_zeros_stays_finite() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_no_forward_moves_a_buffer(training: bool) -> None:
+def test_a_forward_pass_changes_no_buffer(training: bool) -> None:
     network = small().train(training)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network(torch.randn(2, 3, 4, 4))
@@ -115,14 +115,14 @@ def two_passes(network: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(network: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Double backward, beside two passes."""
+    """Double backward, in addition to two passes."""
     images = torch.lerp(real, fake, 0.3).requires_grad_()
     (of_images,) = torch.autograd.grad(network(images).sum(), images, create_graph=True)
     return two_passes(network, real, fake) + (of_images.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 @pytest.mark.parametrize("loss", [two_passes, gradient_penalty])
-def test_sharing_changes_no_gradient(loss: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> None:
+def test_sharing_the_weights_changes_no_gradient(loss: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> None:
     network = discriminator("per_step").double()
     real, fake = torch.randn(2, 3, 3, 32, 32, dtype=torch.float64)
     power_iterate(network)
@@ -131,7 +131,7 @@ def test_sharing_changes_no_gradient(loss: Callable[[nn.Module, Tensor, Tensor],
     network.zero_grad()
     with shared_spectral_norm(network):
         with torch.no_grad():
-            network(real)  # what is shared has its gradient all the same
+            network(real)  # the shared weights still have gradients
         loss(network, real, fake).backward()
     torch.testing.assert_close(gradients(network), wanted)
     # The published method in eval mode neither iterates nor shares: the same function.
@@ -152,7 +152,7 @@ def test_the_gradient_passes_through_the_singular_value() -> None:
     assert float((gradient * weight.detach()).sum()) == pytest.approx(0, abs=1e-9)
 
 
-def test_weights_are_divided_anew_after_an_update_and_only_on_entry() -> None:
+def test_weights_are_normalized_once_on_entry() -> None:
     network = small()
     x = torch.randn(2, 3, 4, 4)
     layer = layers_of(network)[0]
@@ -176,27 +176,9 @@ def test_weights_are_divided_anew_after_an_update_and_only_on_entry() -> None:
     assert all(layer.shared is None for layer in network.modules() if isinstance(layer, SpectralNorm))
 
 
-def test_a_frozen_discriminator_shares_without_gradients() -> None:
-    network = small().requires_grad_(False)
-    x = torch.randn(2, 3, 4, 4, requires_grad=True)
-    with shared_spectral_norm(network):
-        assert not layers_of(network)[0].weight.requires_grad
-        network(x).sum().backward()
-    assert x.grad is not None
-
-
-def test_it_is_float32_under_autocast() -> None:
-    network = small()
-    wanted = layers_of(network)[0].weight
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(layers_of(network)[0].weight, wanted)
-        with shared_spectral_norm(network):
-            assert torch.equal(layers_of(network)[0].weight, wanted)
-
-
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_no_product_is_in_bfloat16_under_autocast_on_cuda(schedule: str) -> None:
-    """CUDA's autocast takes matrix times vector for its own, and the CPU's does not; tensors of no memory tell."""
+    """CUDA's autocast casts matrix-vector products, the CPU's does not; fake tensors show it without a GPU."""
     kinds: list[torch.dtype] = []
 
     class Watched(TorchDispatchMode):
@@ -224,7 +206,7 @@ def test_no_product_is_in_bfloat16_under_autocast_on_cuda(schedule: str) -> None
 
 # PyTorch looks at .grad of the shared weights and silences its own warning, which is an error here.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_it_compiles_into_one_graph() -> None:
+def test_sharing_compiles_into_one_graph() -> None:
     network = small()
     x = torch.randn(2, 3, 4, 4)
 
