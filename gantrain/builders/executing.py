@@ -1,4 +1,4 @@
-"""Which way an iteration runs, and why."""
+"""How the training step runs: executor, memory layout, and whether D takes one batch or two."""
 
 import torch
 
@@ -11,21 +11,25 @@ from gantrain.training.train_step import Executor, run_eager
 def choose_executor(
     config: Config, device: torch.device, processes: Processes = SINGLE_PROCESS
 ) -> tuple[Executor, str]:
-    """The executor that the configuration asks for where the device has it, and words that say which and why."""
-    asked = config.executor
+    """The configured executor if the device supports it, else the nearest; with a description for the log."""
     cuda = device.type == "cuda"
-    name = ("graph" if cuda else "eager") if asked == "auto" else asked
-    if processes.world_size > 1 and "graph" in name:
+    name = config.executor
+    if name == "auto":
+        name = "graph" if cuda else "eager"
+    reason = {
+        "eager": "operation by operation",
+        "compiled": "by Inductor, about a minute of compiling",
+        "graph": "the whole iteration is one CUDA graph",
+        "compiled_graph": "the whole iteration is one CUDA graph",
+    }[name]
+    if "graph" in name and (processes.world_size > 1 or not cuda):
+        if processes.world_size > 1:
+            reason = f"{processes.world_size} processes communicate during an iteration"
+        else:
+            reason = f"executor={name} needs a CUDA device"
         name = "eager" if name == "graph" else "compiled"
-        why = f"{processes.world_size} processes speak with each other in the midst of an iteration"
-    elif not cuda and name in ("graph", "compiled_graph"):
-        name = "eager" if name == "graph" else "compiled"
-        why = f"executor={asked} needs a CUDA device"
-    else:
-        why = "the whole iteration is one CUDA graph" if "graph" in name else "operation by operation"
-        why = "by Inductor, about a minute of compiling" if name == "compiled" else why
     executor: Executor = CompiledExecutor() if name.startswith("compiled") else run_eager
-    return (CudaGraphExecutor(executor) if "graph" in name else executor), f"{name} ({why})"
+    return (CudaGraphExecutor(executor) if "graph" in name else executor), f"{name} ({reason})"
 
 
 def is_channels_last(config: Config, device: torch.device) -> bool:
@@ -38,16 +42,17 @@ def is_channels_last(config: Config, device: torch.device) -> bool:
     return device.type == "cpu" and config.model.spec.prefers_channels_last
 
 
-def judges_jointly(config: Config, device: torch.device) -> bool:
-    """Whether D sees real and fake images in one batch.
+def is_joint_batch(config: Config, device: torch.device) -> bool:
+    """Whether the discriminator takes real and fake images in one batch.
 
-    By itself only where that changes no more than rounding: spectral norm of the published schedule goes on by one
-    power iteration a forward pass, and dropout draws in another order. On a CPU it pays in channels_last.
+    By default only where this changes nothing but rounding and is faster: not with spectral norm per forward pass,
+    which would do one power iteration less, nor with dropout, which would draw in another order; on a CPU only with
+    channels_last.
     """
     if config.joint_batch is not None:
         return config.joint_batch
     model = config.model
     iterates = model.d_norm == "spectral" and model.sn_schedule == "per_forward"
-    drops = model.d_dropout > 0 or model.spec.has_dropout
-    pays = device.type == "cuda" or is_channels_last(config, device)
-    return pays and not iterates and not drops
+    has_dropout = model.d_dropout > 0 or model.spec.has_dropout
+    is_faster = device.type == "cuda" or is_channels_last(config, device)
+    return is_faster and not iterates and not has_dropout

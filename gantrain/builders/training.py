@@ -1,4 +1,4 @@
-"""From the configuration to everything that trains."""
+"""Builds the trainer from the configuration: networks, data, the training step and its schedule."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gantrain.builders.data import choose_examples, is_on_device, load_data
 from gantrain.builders.device import generator_of, stream_seed
-from gantrain.builders.executing import choose_executor, is_channels_last, judges_jointly
+from gantrain.builders.executing import choose_executor, is_channels_last, is_joint_batch
 from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import Config, to_dict
 from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
@@ -30,7 +30,7 @@ from gantrain.training.tricks import Trick, TrickSetup
 CLASSES_IN_A_GRID = 10
 MAPPED_POINTS = 1_500
 EXAMPLES_LOOKED_AT = 2048
-"""Training and held-out examples that the diagnostics discriminate in turns."""
+"""Training and held-out examples from which the diagnostics take batches in turn."""
 
 
 def build_networks(config: Config, classes: int) -> NetworkPair:
@@ -46,7 +46,7 @@ def build_networks(config: Config, classes: int) -> NetworkPair:
 
 
 def make_plan(config: Config, device: torch.device) -> Plan:
-    """How long the run is and when it writes what, each `null` resolved."""
+    """How long the run is and when it writes what, with each `null` resolved."""
     steps = config.schedule.steps
     return Plan(
         steps=steps,
@@ -58,7 +58,7 @@ def make_plan(config: Config, device: torch.device) -> Plan:
 
 
 def diagnostics_every(config: Config, log_every: int, device: torch.device) -> int:
-    """Steps between two looks, a multiple of `log_every`; 0 is never."""
+    """Steps between two diagnoses, a multiple of `log_every`; 0 is never."""
     every = config.log.diagnostics_every_steps
     if every is None:  # under 2 % of the training time
         every = 500 if config.data.spec.points else 250 if device.type == "cuda" else 50
@@ -73,69 +73,13 @@ def build_trainer(
     processes: Processes = SINGLE_PROCESS,
 ) -> Trainer:
     """Everything that trains, seeded."""
-    torch.manual_seed(stream_seed(config.seed, "weights"))
-    schedule = config.schedule
-    networks = build_networks(config, len(training_set.classes))
-    channels_last = is_channels_last(config, device)
-    for network in (networks.generator, networks.discriminator):
-        network.to(device).train()
-        if channels_last:
-            to_channels_last(network)
-        if config.model.sync_batch_norm:
-            synchronize(network, processes.group)
-    optimizer = config.optimizer
-    optimizer_g = make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g))
-    optimizer_d = make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d))
-    ema = Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None
-    steps = schedule.steps
-    protocol = measuring_protocol(config, device)
-    plan = make_plan(config, device)
+    steps, schedule = config.schedule.steps, config.schedule
+    plan, protocol = make_plan(config, device), measuring_protocol(config, device)
     on_device = processes.gather_objects(is_on_device(device, config.data.on_device, training_set))
-    resident = all(on_device)  # all processes agree, so that they draw the same examples
-    kept = training_set.to(device) if resident else training_set
-    objective = config.loss.make()
-    d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
-    batches = BatchSampler(
-        kept.examples,
-        labels=kept.labels if networks.classes else None,
-        batch_size=schedule.batch_size,
-        image_range=networks.image_range,
-        flip=config.data.flip,
-        dequantize=config.data.dequantize,
-        seed=stream_seed(config.seed, "data"),
-        at_once=d_steps.most + objective.needs_real_logits,
-        device=device,
-        streamed=not resident,
-        channels_last=channels_last,
-        processes=processes,
-    )
-    fix_references(config, networks, kept, device)
-    if processes.world_size > 1:
-        torch.manual_seed(processes.rank_seed(config.seed))  # the weights are drawn, alike; dropout is each one's own
-    train_step = TrainStep(
-        networks,
-        objective,
-        Optimizers(optimizer_g, optimizer_d, optimizer.grad_clip_norm, ema),
-        DataSources(
-            batches,
-            latents=generator_of(device, config.seed, "latents"),
-            draws=generator_of(device, config.seed, "draws", processes),
-        ),
-        StepOptions(
-            d_steps=d_steps,
-            regularizers=config.regularizer.build(),
-            tricks=build_tricks(config, networks, batches, objective, processes),
-            class_loss=ClassLoss(config.cond.weight_d, config.cond.weight_g) if config.cond.name == "acgan" else None,
-            reuse_fakes=schedule.reuse_fakes,
-            bf16=config.precision == "bf16",
-            joint=judges_jointly(config, device),
-            processes=processes,
-            buffer_size=min(plan.log_every, steps),
-        ),
-    )
-    train_step.executor, words = choose_executor(config, device, processes)
-    diagnostics = build_diagnostics(config, train_step, training_set, plan.log_every, device)
-    tree = to_dict(config)
+    streamed = not all(on_device)  # all processes agree, so that they draw the same examples
+    examples = training_set if streamed else training_set.to(device)
+    train_step = build_train_step(config, examples, device, processes, streamed=streamed, buffer_size=plan.log_every)
+    train_step.executor, description = choose_executor(config, device, processes)
     decays = {
         "constant": no_decay,
         "linear": linear_decay(steps, schedule.lr_decay_from),
@@ -151,23 +95,99 @@ def build_trainer(
             networks=tuple(config.metrics.networks),
         ),
         metrics=metrics,
-        grid=build_grid(config, networks, batches, kept, objective, device),
-        config=tree,
+        grid=build_grid(config, train_step, examples),
+        config=to_dict(config),
         classes=training_set.classes,
         learning_rate_factor=decays[schedule.lr_decay],
-        diagnostics=diagnostics,
+        diagnostics=build_diagnostics(config, train_step, training_set, plan.log_every, device),
         stop_at_a_finding=config.doctor.stop,
-        executor=words,
+        executor=description,
         profiled=config.profile,
+    )
+
+
+def build_train_step(
+    config: Config,
+    examples: DataSet,
+    device: torch.device,
+    processes: Processes = SINGLE_PROCESS,
+    *,
+    streamed: bool = False,
+    buffer_size: int = 1,
+) -> TrainStep:
+    """The training step with fresh networks.
+
+    Args:
+        config: of the run.
+        examples: the training set, on the device unless it is streamed.
+        device: where training takes place.
+        processes: those that train together.
+        streamed: whether batches are copied from the host.
+        buffer_size: most iterations before the step's buffer is cleared.
+    """
+    torch.manual_seed(stream_seed(config.seed, "weights"))
+    schedule, objective = config.schedule, config.loss.make()
+    channels_last = is_channels_last(config, device)
+    networks = build_networks(config, len(examples.classes))
+    for network in (networks.generator, networks.discriminator):
+        network.to(device).train()
+        if channels_last:
+            to_channels_last(network)
+        if config.model.sync_batch_norm:
+            synchronize(network, processes.group)
+    d_steps = DiscriminatorSteps(schedule.d_steps, schedule.early_d_steps, schedule.early_until, schedule.early_every)
+    batches = BatchSampler(
+        examples.examples,
+        labels=examples.labels if networks.classes else None,
+        batch_size=schedule.batch_size,
+        image_range=networks.image_range,
+        flip=config.data.flip,
+        dequantize=config.data.dequantize,
+        seed=stream_seed(config.seed, "data"),
+        at_once=d_steps.most + objective.needs_real_logits,
+        device=device,
+        streamed=streamed,
+        channels_last=channels_last,
+        processes=processes,
+    )
+    fix_references(config, networks, examples, device)
+    if processes.world_size > 1:
+        torch.manual_seed(processes.rank_seed(config.seed))  # weights are equal in all processes, dropout is not
+    cond, optimizer = config.cond, config.optimizer
+    return TrainStep(
+        networks,
+        objective,
+        Optimizers(
+            make_adam(networks.generator.parameters(), optimizer.lr_g, (optimizer.beta1_g, optimizer.beta2_g)),
+            make_adam(networks.discriminator.parameters(), optimizer.lr_d, (optimizer.beta1_d, optimizer.beta2_d)),
+            optimizer.grad_clip_norm,
+            Ema(networks.generator, schedule.ema_decay) if schedule.ema_decay else None,
+        ),
+        DataSources(
+            batches,
+            latents=generator_of(device, config.seed, "latents"),
+            draws=generator_of(device, config.seed, "draws", processes),
+        ),
+        StepOptions(
+            d_steps=d_steps,
+            regularizers=config.regularizer.build(),
+            tricks=build_tricks(config, networks, batches, objective, processes),
+            class_loss=ClassLoss(cond.weight_d, cond.weight_g) if cond.name == "acgan" else None,
+            reuse_fakes=schedule.reuse_fakes,
+            bf16=config.precision == "bf16",
+            joint=is_joint_batch(config, device),
+            processes=processes,
+            buffer_size=min(buffer_size, schedule.steps),
+        ),
     )
 
 
 def build_diagnostics(
     config: Config, train_step: TrainStep, training_set: DataSet, log_every: int, device: torch.device
 ) -> Diagnostics | None:
-    """What looks at the run, at rows of scalars; None where it is off.
+    """The diagnostics; None where they are off.
 
-    Held-out examples are the test split of data that have one; of a folder, all images are trained on.
+    Held-out examples are the test split of the data, if there is one.
     """
     every = diagnostics_every(config, log_every, device)
     if every == 0:
@@ -200,7 +220,7 @@ def build_tricks(
 
 
 def fix_references(config: Config, networks: NetworkPair, examples: DataSet, device: torch.device) -> None:
-    """Fills the reference batches of virtual batch norm: training images, z and labels chosen by the seed."""
+    """Fills the reference batches of virtual batch norm with training images, z and labels drawn by the seed."""
     source = generator_of(device, config.seed, "reference")
     for network, norm in (
         (networks.generator, config.model.g_norm),
@@ -221,20 +241,14 @@ def fix_references(config: Config, networks: NetworkPair, examples: DataSet, dev
             network.set_reference(inputs, labels)
 
 
-def build_grid(
-    config: Config,
-    networks: NetworkPair,
-    batches: BatchSampler,
-    examples: DataSet,
-    objective: Objective,
-    device: torch.device,
-) -> Grid:
-    """What the grids show: points on a map of the ratio, or images; with labels a class a row over the same z."""
+def build_grid(config: Config, train_step: TrainStep, examples: DataSet) -> Grid:
+    """The sample grids: points on a map of the ratio, or images; with labels one class per row, over the same z."""
+    networks, device = train_step.networks, train_step.device
     columns = math.isqrt(config.log.grid_images)
     source = generator_of(device, config.seed, "grid")
     if isinstance(examples, PointSet):
         points = examples.points[: 2 * MAPPED_POINTS].to(device)
-        ratio_map = RatioMap(examples.density, points[:MAPPED_POINTS], objective)
+        ratio_map = RatioMap(examples.density, points[:MAPPED_POINTS], train_step.objective)
         z = sample_latent(networks.prior, (MAPPED_POINTS, networks.latent_dim), source)
         return Grid(z, None, points[MAPPED_POINTS:], ratio_map.picture, animated=True)
 
@@ -243,7 +257,7 @@ def build_grid(
 
     if not networks.classes:
         z = sample_latent(networks.prior, (columns**2, networks.latent_dim), source)
-        return Grid(z, None, examples.images[batches.order[: columns**2]], draw)
+        return Grid(z, None, examples.images[train_step.batches.order[: columns**2]], draw)
     rows = min(networks.classes, max(columns, CLASSES_IN_A_GRID))
     z = sample_latent(networks.prior, (columns, networks.latent_dim), source).repeat(rows, 1)
     labels = torch.arange(rows, device=z.device).repeat_interleave(columns)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gantrain import builders
-from gantrain.builders.executing import is_channels_last, judges_jointly
+from gantrain.builders.executing import is_channels_last, is_joint_batch
 from gantrain.networks import in_parts, power_iterate
 from gantrain.training import executors
 from gantrain.training.executors import CompiledExecutor, Snapshot
@@ -244,7 +244,7 @@ def test_layout_and_batches_by_themselves(
     config = compose(*words)
     for device, expected in (("cpu", on_cpu), ("cuda", on_cuda)):
         place = torch.device(device)
-        assert (is_channels_last(config, place), judges_jointly(config, place)) == expected, device
+        assert (is_channels_last(config, place), is_joint_batch(config, place)) == expected, device
 
 
 @pytest.mark.slow

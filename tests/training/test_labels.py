@@ -32,7 +32,7 @@ PAIRS = [(disc, gen) for disc in discriminator_names() for gen in generators_for
 
 
 @pytest.mark.parametrize("kind", ["acgan", "projection"])
-def test_labels_go_with_every_objective(kind: str) -> None:
+def test_labels_work_with_every_objective(kind: str) -> None:
     for disc, gen in PAIRS:
         orders = [f"loss.alpha_{side}=0.5" for side, name in (("disc", disc), ("gen", gen)) if name == "alpha"]
         made = trainer(f"cond={kind}", f"loss.disc={disc}", f"loss.gen={gen}", "model.width=2", *orders)
@@ -43,7 +43,7 @@ def test_labels_go_with_every_objective(kind: str) -> None:
         assert ("class_accuracy/real" if kind == "acgan" else "class_top_score/real") in notes
 
 
-def test_acgans_class_loss_is_added_to_both_objectives_not_substituted() -> None:
+def test_the_class_loss_of_acgan_is_added_to_both_objectives() -> None:
     made = trainer("cond=acgan", "cond.weight_d=0.5", "cond.weight_g=2", "loss.disc=hinge", "optimizer.lr_g=1e-9")
     train_step = made.train_step
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -61,7 +61,7 @@ def test_acgans_class_loss_is_added_to_both_objectives_not_substituted() -> None
     assert float(train_step.buffer.notes["class_accuracy/real"][0]) == float(accuracy)
 
 
-def test_real_labels_belong_to_their_images_and_fakes_get_all_classes() -> None:
+def test_real_labels_match_their_images_and_fakes_have_all_classes() -> None:
     made = trainer("cond=projection", "log.every_steps=6")
     seen: list[tuple[Tensor, Tensor]] = []
     made.train_step.networks.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
@@ -74,7 +74,7 @@ def test_real_labels_belong_to_their_images_and_fakes_get_all_classes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["acgan", "projection"])
-def test_a_class_decides_what_is_drawn_after_training(kind: str) -> None:
+def test_samples_follow_their_class_after_training(kind: str) -> None:
     """Three hundred steps on four shades of grey: the brightness of samples follows the class asked for."""
     made = trainer(
         f"cond={kind}",
@@ -97,7 +97,7 @@ def test_a_class_decides_what_is_drawn_after_training(kind: str) -> None:
     assert float(brightness[-1] - brightness[0]) > 0.5
 
 
-def test_grids_show_a_class_a_row_over_the_same_z() -> None:
+def test_grids_show_one_class_per_row_over_the_same_z() -> None:
     grid = trainer("cond=acgan", "log.grid_images=9").grid
     assert grid.labels is not None
     assert grid.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
