@@ -10,7 +10,7 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra import compose as hydra_compose
@@ -89,7 +89,7 @@ def parse_flags(words: Sequence[str]) -> Namespace:
         raise ConfigError("--resolve needs --cfg or --help: add one of them, or leave it out")
     if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
         raise ConfigError(f"--config-dir={flags.config_dir!r} is not found: give a folder of configurations")
-    return cast(Namespace, flags)
+    return flags
 
 
 def compose(words: Sequence[str], *, with_hydra: bool = False, flags: Namespace | None = None) -> DictConfig:

@@ -1,66 +1,110 @@
-"""The words after a command: `key=value`, read into a dataclass of options."""
+"""Options of a command: its `key=value` words, converted and checked by OmegaConf."""
 
 import difflib
 import os
 import sys
 import textwrap
-import types
+from collections.abc import Sequence
 from dataclasses import MISSING, field, fields
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast
 
-from gantrain.config import ConfigError, as_word
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from gantrain.config import ConfigError, as_word, kind_of
 
 T = TypeVar("T")
-TRUE, FALSE, NONE = ("true", "yes", "on"), ("false", "no", "off"), ("null", "none")
 
 
 def words_option(help: str) -> Any:
-    """The field, a list of str, that takes the words without a key, such as folders; at least one has to be given."""
+    """The field, a list of str, of the words without a key, such as folders; at least one must be given."""
     return field(metadata={"help": help, "words": True})
 
 
-def parse_words(options: type[T], command: str, words: list[str]) -> T:
-    """The options that these words set; `--help` prints them all and exits.
+def parse_words(options: type[T], command: str, words: Sequence[str]) -> T:
+    """The options that these words set; `--help` prints all options and exits.
 
-    A field called `class_` is the key `class`; a field without a default must be given. Lists are written
-    `a,b` or `[a,b]`, absent values `null`. Words without a key go to the field of `words_option`, if there is one.
-    Ranges are checked by the dataclass itself (`__post_init__`).
+    A field called `class_` is the key `class`. Lists are written `a,b` or `[a,b]`, missing values `null`. Ranges are
+    checked by the dataclass itself (`__post_init__`).
+
+    Args:
+        options: a dataclass; a field without a default is required.
+        command: its name, for help and errors.
+        words: `key=value`; words without a key go to the field made by `words_option`.
 
     Raises:
-        ConfigError: a word that is no key=value, an unknown or missing key, or a value of another type.
+        ConfigError: a word that is not key=value, an unknown or missing key, or a value of the wrong type.
     """
     if any(word in ("-h", "--help", "help") for word in words):
         print(help_of(options, command))
         sys.exit(0)
-    types_of = {key_of(name): kind for name, kind in get_type_hints(options).items()}
-    places = next((key_of(f.name) for f in fields(options) if f.metadata.get("words")), None)  # type: ignore[arg-type]
-    found: dict[str, Any] = {}
+    known = {key_of(f.name): f for f in fields(options)}  # type: ignore[arg-type]
+    free_words = next((key for key, f in known.items() if f.metadata.get("words")), None)
+    way_out = f"python -m gantrain {command} --help lists the keys"
+    given: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        is_place = not equals or os.path.exists(word)  # a run's folder has = in its name
-        if places is not None and key not in types_of and is_place:
-            found.setdefault(places, []).append(word)
-            continue
-        if not equals:
-            hint = f"did you mean run={word}? " if "run" in types_of and os.path.exists(word) else ""
-            raise ConfigError(f"{word!r} is no key=value; {hint}{_way_out(command)}")
-        if key not in types_of:
-            near = difflib.get_close_matches(key, types_of, n=3, cutoff=0.5)
+        is_folder = not equals or os.path.exists(word)  # the folder of a run has = in its name
+        if free_words is not None and key not in known and is_folder:
+            given.setdefault(free_words, []).append(word)
+        elif not equals:
+            hint = f"did you mean run={word}? " if "run" in known and os.path.exists(word) else ""
+            raise ConfigError(f"{word!r} is not key=value; {hint}{way_out}")
+        elif key not in known:
+            near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
-            raise ConfigError(f"{key!r} is not a key of {command}; {hint}{_way_out(command)}")
-        if key in found:
+            raise ConfigError(f"{key!r} is not a key of {command}; {hint}{way_out}")
+        elif key == free_words:
+            given.setdefault(key, []).extend(filter(None, text.strip("[]").split(",")))
+        elif key in given:
             raise ConfigError(f"{key} is given twice; keep one")
-        found[key] = _value(key, text, types_of[key])
-    for f in fields(options):  # type: ignore[arg-type]
-        needed = f.default is MISSING and f.default_factory is MISSING
-        if needed and key_of(f.name) not in found:
-            raise ConfigError(f"{key_of(f.name)} is missing: {f.metadata['help']}; {_way_out(command)}")
-    names = {key_of(f.name): f.name for f in fields(options)}  # type: ignore[arg-type]
-    return options(**{names[key]: value for key, value in found.items()})
+        else:
+            given[key] = text
+    composed = OmegaConf.structured(options)
+    for key, value in given.items():
+        _set(composed, options, key, known[key].name, value)
+    for key, f in known.items():
+        if key not in given and f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"{key} is missing: {f.metadata['help']}; {way_out}")
+    try:
+        return cast(T, OmegaConf.to_object(composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{str(error).splitlines()[0]}; {way_out}") from None
+
+
+def _set(composed: DictConfig, options: type, key: str, name: str, value: str | list[str]) -> None:
+    """Sets a key; OmegaConf converts the text to the field's type."""
+    kind = kind_of(name, options) or "a list, written [A,B], or null"
+    parts = value if isinstance(value, list) else [part.strip() for part in value.strip("[]").split(",")]
+    found: Any = None
+    try:
+        if isinstance(value, list):
+            composed[name] = [_literal(part) for part in parts]
+        elif not value:
+            raise ConfigError(f"{key}= is empty; give a value or leave it out")
+        elif value.lower() in ("null", "none") and "null" in kind:
+            composed[name] = None
+        elif kind.startswith("a list"):
+            composed[name] = []
+            for found in filter(None, parts):
+                composed[name].append(_literal(found))
+        else:
+            composed[name] = _literal(value)
+    except ValidationError:
+        if found is not None:
+            kind = kind_of(f"{name}[0]", options) or "text"
+        raise ConfigError(f"{key}={(found or value)!r} must be {kind}") from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}={value!r}: {str(error).splitlines()[0]}") from None
+
+
+def _literal(text: str) -> str:
+    """Text in which OmegaConf sees no interpolation."""
+    return text.replace("${", "\\${")
 
 
 def help_of(options: type, command: str) -> str:
-    """The command's purpose and every key with its default and its line of help."""
+    """What the command does, and every key with its default and its line of help."""
     rows = []
     places = ""
     for f in fields(options):
@@ -84,30 +128,3 @@ def help_of(options: type, command: str) -> str:
 def key_of(field_name: str) -> str:
     """The key of a field: without the underscore that keeps it from being a Python keyword."""
     return field_name.removesuffix("_")
-
-
-def _way_out(command: str) -> str:
-    return f"python -m gantrain {command} --help lists the keys"
-
-
-def _value(key: str, text: str, kind: Any) -> Any:
-    if get_origin(kind) in (Union, types.UnionType):
-        if text.lower() in NONE:
-            return None
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
-    if get_origin(kind) is list:
-        (inner,) = get_args(kind)
-        return [_value(key, part.strip(), inner) for part in text.strip("[]").split(",") if part.strip()]
-    if kind is bool:
-        if text.lower() in (*TRUE, *FALSE):
-            return text.lower() in TRUE
-        raise ConfigError(f"{key}={text!r} must be true or false")
-    if kind in (int, float):
-        try:
-            return kind(text.replace("_", ""))
-        except ValueError:
-            raise ConfigError(f"{key}={text!r} must be {'a whole number' if kind is int else 'a number'}") from None
-    assert kind is str, kind
-    if not text:
-        raise ConfigError(f"{key}= is empty; give a value or leave it out")
-    return text

@@ -1,4 +1,4 @@
-"""Words of a command: types, lists, refusals."""
+"""Options of a command: types, lists, refusals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ class Options:
     fast: bool = option(False, "whether")
     class_: str | None = option(None, "which")
     names: list[str] = option(["a"], "names")
+    metrics: list[str] | None = option(None, "which metrics")
     sizes: list[int] = option([1], "sizes")
 
 
@@ -30,13 +31,20 @@ def test_every_type_is_read() -> None:
     found = parse("run=a=b/c", "n=1_000", "width=2e-3", "fast=true", "class=ship", "names=[x, y]", "sizes=3,4")
     assert found == Options(run="a=b/c", n=1000, width=0.002, fast=True, class_="ship", names=["x", "y"], sizes=[3, 4])
     assert parse("run=x", "n=null", "names=[]") == Options(run="x", names=[])
+    assert parse("run=x", "metrics=fid,2", "fast=no") == Options(run="x", metrics=["fid", "2"])
+    assert parse("run=x", "metrics=null") == Options(run="x")
+
+
+@pytest.mark.parametrize("text", ["2024_01", "1e3", "true", "0x10", "a${b}", "a: b", "[a]", "2026-01-31", "'a'"])
+def test_text_stays_text(text: str) -> None:
+    assert parse(f"run={text}").run == text
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ((), "run is missing: a folder"),
-        (("here",), "'here' is no key=value"),
+        (("here",), "'here' is not key=value"),
         (("run=x", "nam=a"), "did you mean names"),
         (("run=x", "class_=ship"), "'class_' is not a key of draw; did you mean class"),
         (("run=x", "run=y"), "run is given twice"),
@@ -48,7 +56,7 @@ def test_every_type_is_read() -> None:
         (("run=x", "sizes=1,b"), "sizes='b' must be a whole number"),
     ],
 )
-def test_what_does_not_fit_is_refused(words: tuple[str, ...], said: str) -> None:
+def test_bad_words_are_refused(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse(*words)
     assert said in str(error.value)
