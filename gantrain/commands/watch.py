@@ -104,10 +104,8 @@ def watched_runs(places: Sequence[Path]) -> list[WatchedRun]:
     for folder in folders:
         status = read_status(folder)
         age = max(0.0, time.time() - (status.time if status and status.time else folder.stat().st_mtime))
-        if status is None:
-            status, state = Status(state=RUNNING), STARTING if age < SILENT_SECONDS else BROKEN
-        else:
-            state = state_of(status)
+        state = state_of(status) if status else STARTING if age < SILENT_SECONDS else BROKEN
+        status = status or Status(state=state)
         found.append(WatchedRun(folder, STARTING if state == RUNNING and not status.step else state, status, age))
     return found
 
@@ -118,7 +116,8 @@ def table_of(runs: Sequence[WatchedRun], width: int, height: int | None = None) 
         return Text("no run yet", "dim")
     counts = Counter(run.state for run in runs)
     title = Text(f"{counted(len(runs), 'run')}: " + " · ".join(f"{n} {state}" for state, n in counts.items()), "bold")
-    title.append(f"   {sum(run.status.images_per_second for run in runs if run.state == RUNNING):,.0f} images/s")
+    if speed := sum(run.status.images_per_second for run in runs if run.state == RUNNING):
+        title.append(f"   {speed:,.0f} images/s")
     ended = sorted((run for run in runs if run.state not in LIVE), key=lambda run: run.status.time)
     hidden = ended[: max(0, len(runs) - height + 5)] if height else []  # 5 lines are head and title
     metrics = {run.status.best.get("headline") or next(iter(run.status.metric_values), "") for run in runs} - {""}
