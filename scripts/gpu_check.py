@@ -143,13 +143,12 @@ def fid_of_test_images(check: Check) -> dict[str, Any]:
     from gantrain.data.cifar10 import cifar10_root, load_cifar10
     from gantrain.metrics.features import InceptionFeatures
     from gantrain.metrics.fid import fid, moments_of, reference_of
-    from gantrain.metrics.folded_inception import FEATURES
     from gantrain.metrics.inception import find_inception_weights
 
     count = 64 if check.rehearse else None
     inception = InceptionFeatures(find_inception_weights(None), device=torch.device(check.device))
     train, test = (
-        inception.of(load_cifar10(cifar10_root(None), split).images[:count])[FEATURES] for split in ("train", "test")
+        inception.features(load_cifar10(cifar10_root(None), split).images[:count]) for split in ("train", "test")
     )
     value = fid(test, reference_of(moments_of(train)))
     if count is None and abs(value - PUBLISHED_FID) > 0.05:

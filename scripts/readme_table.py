@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from gantrain.metrics.registry import METRICS
 from gantrain.objectives.table import as_markdown
 from scripts.comparisons import TABLES, experiments
 from scripts.tables import SEEDS, cell_text, finished_runs, key_of, markdown_table
@@ -31,9 +32,21 @@ def experiments_as_markdown() -> str:
     return markdown_table(head, lines)
 
 
+def metrics_as_markdown() -> str:
+    """Every metric with the values that it gives."""
+    specs = [metric.spec for metric in METRICS]
+    lines = [[f"`{spec.name}`", ", ".join(f"`{value.name}`" for value in spec.values), spec.help] for spec in specs]
+    return markdown_table(["metric", "values", "meaning"], lines)
+
+
 def with_tables(text: str) -> str:
     """The text with the present tables between their marks."""
-    for name, table in (("objectives", as_markdown()), ("experiments", experiments_as_markdown())):
+    tables = {
+        "objectives": as_markdown(),
+        "experiments": experiments_as_markdown(),
+        "metrics": metrics_as_markdown(),
+    }
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: make readme -->", f"<!-- /{name} -->"
         head, rest = text.split(begin)
         _, tail = rest.split(end)

@@ -53,7 +53,7 @@ def of_statistics(folder: Path, seed: int) -> Values:
     """FID of other images, which is what the statistics are for; their features are cached by another process."""
     on = inception_features(folder)
     reference = on.statistics_of_reference(images_of(seed).images, f"noise{seed}")
-    others = on.of(images_of(9).images)[str(WIDTH)]
+    others = on.features(images_of(9).images)
     return [reference.mean, reference.root, torch.tensor(fid(others, reference))]
 
 
