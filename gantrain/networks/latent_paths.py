@@ -1,4 +1,4 @@
-"""Latents made from others: truncated, between two, and on a closed walk."""
+"""Truncation, interpolation and closed walks of latents."""
 
 import math
 from collections.abc import Iterator
@@ -12,17 +12,16 @@ PARALLEL = 1e-4
 
 
 def truncate_normal(z: Tensor, limit: float) -> Tensor:
-    """Entries of N(0, 1) as entries of N(0, 1) within ±limit: the truncation trick (Brock et al. 2019, §3.1).
+    """Maps entries from N(0, 1) to N(0, 1) truncated to ±limit: the truncation trick (Brock et al. 2019, §3.1).
 
-    By the quantiles, so that it has the distribution of drawing anew until |z| <= limit, and the same z gives the
-    same picture, nearer to the mean.
+    Maps by quantiles: this has the distribution of resampling until |z| <= limit, and each z keeps its sign and order.
     """
     share = torch.erf(z.double() / math.sqrt(2)) * math.erf(limit / math.sqrt(2))
     return (math.sqrt(2) * torch.erfinv(share)).clamp(-limit, limit).to(z.dtype)
 
 
 def interpolate(prior: str, start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Both ends and what lies evenly between them.
+    """Evenly spaced latents between two, including both.
 
     Along the arc for the normal and the sphere prior (White 2016, arXiv:1609.04468), since the middle of a straight
     line is shorter than anything that these priors draw; straight for the uniform one.
@@ -56,10 +55,10 @@ def closed_walk(
     turns: int = 1,
     limit: float | None = None,
 ) -> Iterator[Tensor]:
-    """Latents that move smoothly and end where they began; each frame alone is a draw from the prior.
+    """Latents on a smooth closed path; each frame by itself has the distribution of the prior.
 
     A periodic Gaussian process, z(s) = Σ_k (a_k cos 2πks + b_k sin 2πks)/√K for k = 1 to K with a, b ~ N(0, I), has
-    N(0, I) at every s; the other priors are read off it.
+    N(0, I) at every s; it is transformed for the other priors.
 
     Args:
         prior: normal, uniform or sphere.

@@ -1,8 +1,8 @@
 """Spectral norm (Miyato et al. 2018, arXiv:1802.05957): weights W/σ(W), with σ by power iteration.
 
-`per_forward` is the published method, PyTorch's own: every forward in training mode does one iteration of every layer
-and divides anew. `per_step` leaves both to the training step, which calls `power_iterate` once an iteration
-and `shared_spectral_norm` around the forwards between two updates; a forward alone divides and never iterates.
+`per_forward` is the published method, PyTorch's own: every forward pass in training mode does one power iteration of
+every layer and divides its weight by σ. With `per_step` the training step does both: it calls `power_iterate` once per
+iteration and `shared_spectral_norm` around the forward passes between two updates.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class SpectralNorm(nn.Module):
 
 
 class _InFloat32(_SpectralNorm):
-    """PyTorch's own, whose products autocast would take in bfloat16 on CUDA: u, v and σ would be 2⁻⁹ off."""
+    """PyTorch's class without autocast, which on CUDA would compute u, v and σ in bfloat16, with an error of 2⁻⁹."""
 
     def forward(self, weight: Tensor) -> Tensor:
         with _no_autocast(weight.device.type):
@@ -111,7 +111,7 @@ def shared_spectral_norm(network: nn.Module) -> Iterator[None]:
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
-    """Autocast off, where there is one: networks whose shapes alone are wanted lie on meta."""
+    """Turns autocast off; device meta has no autocast."""
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 
