@@ -45,7 +45,7 @@ def test_quadrature_is_the_integral(name: str) -> None:
 
     def integrand(at: float) -> float:
         p = float(norm.pdf(at, mean, std))
-        return p * float(f(density(DEFAULT_MIXTURE, at) / p))
+        return p * float(f(np.array(density(DEFAULT_MIXTURE, at) / p)))
 
     expected, _ = quad(integrand, -14, 16, limit=400, epsabs=1e-9)
     assert divergence(divergence_named(name), DEFAULT_MIXTURE, mean, std) == pytest.approx(expected, abs=2e-5)
@@ -98,7 +98,7 @@ def test_orders_below_one_over_a_mixture_far_apart(order: float, covers: bool) -
 
         def integrand(x: float, std: float = std) -> float:
             p, q = norm.pdf(x, 0, std), 0.5 * norm.pdf(x, -3, 0.3) + 0.5 * norm.pdf(x, 3, 0.3)
-            return p * ((q / p) ** order - 1 - order * (q / p - 1)) / (order * (order - 1))
+            return float(p * ((q / p) ** order - 1 - order * (q / p - 1)) / (order * (order - 1)))
 
         expected = 2 * (quad(integrand, 0, 3, limit=200)[0] + quad(integrand, 3, 12 * std, limit=200)[0])
         assert found == pytest.approx(expected, rel=1e-6)
