@@ -24,7 +24,7 @@ import torch
 
 from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 from gantrain.run_io.run_folder import git_commit
-from gantrain.training.checkpoint import LAST, load_checkpoint
+from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED_FID = 3.15
@@ -85,7 +85,7 @@ class Check:
         """
         path = self.out / f"{name}.log"
         with path.open("w", encoding="utf-8") as log:
-            timeout = max(min(timeout, self.left), 20)
+            timeout = max(self.left, 600) if self.rehearse else max(min(timeout, self.left), 20)
             done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=log, stderr=log, timeout=timeout)
         lines = path.read_text(encoding="utf-8").strip().splitlines() or ["no output"]
         if done.returncode:
@@ -93,9 +93,9 @@ class Check:
         return lines[-1]
 
     def words(self, *words: str) -> list[str]:
-        """The words of a run; in a rehearsal with tiny networks, a third of the steps and no metrics."""
+        """The words of a run; in a rehearsal with tiny networks, a tenth of the steps and no metrics."""
         if self.rehearse:
-            steps = [int(word.partition("=")[2]) // 3 for word in words if word.startswith("schedule.steps=")]
+            steps = [int(word.partition("=")[2]) // 10 for word in words if word.startswith("schedule.steps=")]
             words = tuple(word for word in words if not word.startswith(("schedule.steps=", "metrics.")))
             words = (*words, "data=digits", "model.width=4", "schedule.batch_size=8", "metrics=none")
             words = (*words, *(f"schedule.steps={count}" for count in steps))
@@ -164,11 +164,13 @@ def kill_and_resume(check: Check) -> dict[str, Any]:
     folder = check.runs / "killed"
     command = [sys.executable, "-m", "gantrain", *check.words(*words), f"hydra.run.dir={folder}"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (folder / LAST).is_file() and process.poll() is None:
+    while not (folder / PREVIOUS).is_file() and process.poll() is None:  # the first checkpoint is that of step 0
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     reached = load_checkpoint(folder / LAST)["step"]
+    if reached == 0:
+        raise RuntimeError("no checkpoint after step 0")
     check.execute("resumed", "-m", "gantrain", f"resume={folder}", f"device={check.device}", timeout=120)
     one, other = (load_checkpoint(run / LAST)["generator"] for run in (undisturbed, folder))
     difference = max(float((one[key].double() - other[key].double()).abs().max()) for key in one)

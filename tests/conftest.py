@@ -28,6 +28,7 @@ from gantrain.data.cifar10 import _is_intact
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ["OMP_NUM_THREADS"] = "1"  # in subprocesses too: more threads round sums differently
+os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "64"  # of 1024 compiled convolutions, which many shapes would fill
 torch.set_num_threads(1)
 
 RESTORER = REPOSITORY.parent / "shared" / "tools" / "cifar10"
