@@ -44,7 +44,7 @@ USUALLY_FIRST = (OBJECTIVE, "data.name", "model.name", "schedule.steps", "seed")
 """The columns that TensorBoard shows at first, for single runs."""
 NEVER = {"name", *MAY_CHANGE_ON_RESUME} - {"schedule.steps"}
 """Keys that do not make one experiment another, as those of the sections `paper`, `sweep` and `hydra` do not."""
-FIGURES_SHOWN = 4
+METRICS_SHOWN = 4
 """Metrics with one column for the latest and one for the best value; the others are only among the scalars."""
 
 
@@ -76,7 +76,7 @@ def row(config: Config, overrides: Sequence[str], *, of_sweep: Sequence[str] | N
     hparams |= {key: _value(value, nullable=defaults.get(key) is None) for key, value in values.items()}
     experiment = Experiment(
         hparam_infos=[_column(k, hparams[k], first=k in first) for k in dict.fromkeys((*ALWAYS, *columns))],
-        metric_infos=list(_figures(config)),
+        metric_infos=list(_metric_columns(config)),
         time_created_secs=time,
     )
     start = SessionStartInfo(hparams=hparams, start_time_secs=time)
@@ -111,10 +111,10 @@ def _column(key: str, value: Value, *, first: bool) -> HParamInfo:
     return HParamInfo(name=key, type=kinds[str(value.WhichOneof("kind"))], differs=first)
 
 
-def _figures(config: Config) -> Iterable[MetricInfo]:
-    for figure in figures_of(config)[:FIGURES_SHOWN]:
+def _metric_columns(config: Config) -> Iterable[MetricInfo]:
+    for metric in figures_of(config)[:METRICS_SHOWN]:
         for network in config.metrics.networks:
-            name = f"{figure}_{network}"
+            name = f"{metric}_{network}"
             yield MetricInfo(name=MetricName(tag=f"metric/{name}"), display_name=f"{name}, last")
             yield MetricInfo(name=MetricName(tag=f"best/{name}"), display_name=f"{name}, best")
     yield MetricInfo(name=MetricName(tag="cost/images"), display_name="real images seen")
