@@ -1,4 +1,4 @@
-"""A configuration in words: values as a command line has them, keys with their dots."""
+"""Text of configuration values and keys, safe to print on a terminal."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ def as_word(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Text as a terminal may be given it: what would move its cursor, name its window or turn its lines becomes �."""
+    """The text with control characters replaced by �, so that it cannot move the cursor or rename the window."""
     return _CONTROL.sub("\ufffd", text)
 
 

@@ -10,7 +10,7 @@ from gantrain.formatting import as_word
 
 
 class ConfigError(GantrainError):
-    """A bad configuration; the message names the key, the value, the rule and the way out."""
+    """A bad configuration value; the message gives the key, the value, the rule and a way out."""
 
 
 def option(default: Any, help: str) -> Any:

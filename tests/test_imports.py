@@ -1,13 +1,16 @@
 """Imports point down, and every configuration key is read by something."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gantrain import config
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, python_path
 
 PACKAGE = REPOSITORY / "gantrain"
 BELOW_BUILD = {
@@ -121,3 +124,31 @@ def test_every_key_has_a_line_of_help() -> None:
 
 def test_sources_name_no_one_size_fits_all_module() -> None:
     assert not [p for p in PACKAGE.rglob("*.py") if p.stem in ("utils", "misc", "helpers")]
+
+
+HEAVY = (
+    *("sklearn", "torchvision", "plotly", "matplotlib", "scipy", "pandas", "torch._dynamo", "torch_fidelity"),
+    *("tensorboard", "PIL"),
+)
+
+
+def imported_by(code: str, *words: str) -> set[str]:
+    """The modules that Python has imported after running this code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)", *words],
+        env={**os.environ, "PYTHONPATH": python_path()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_the_command_line_starts_without_heavy_packages() -> None:
+    assert not imported_by("import gantrain.cli") & set(HEAVY)
+
+
+def test_the_version_is_printed_without_torch() -> None:
+    modules = imported_by("from gantrain.__main__ import main; main()", "--version")
+    assert "gantrain.__main__" in modules
+    assert not modules & {"torch", "hydra"}

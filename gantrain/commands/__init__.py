@@ -1,6 +1,6 @@
 """Commands other than training: `python -m gantrain COMMAND key=value ...`, one file per command.
 
-A command's module has a dataclass `Options`, whose docstring says what the command does, and `run(options)`.
+Each module has a dataclass `Options`, whose docstring describes the command, and a function `run(options)`.
 """
 
 COMMANDS = ("evaluate", "export", "report", "sample", "theory", "watch")

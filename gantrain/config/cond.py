@@ -14,8 +14,8 @@ class CondConfig:
     generator: str = option(
         "batch_norm", "how the generator reads labels: batch_norm (class-conditional) or embedding (with z)"
     )
-    weight_d: float = option(1.0, "acgan: weight of the classification loss in the discriminator's")
-    weight_g: float = option(1.0, "acgan: weight of the classification loss in the generator's")
+    weight_d: float = option(1.0, "acgan: weight of the classification loss in the discriminator's loss")
+    weight_g: float = option(1.0, "acgan: weight of the classification loss in the generator's loss")
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""

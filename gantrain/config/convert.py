@@ -1,4 +1,4 @@
-"""The schema handed to Hydra, and a `Config` made of what Hydra composes or of a saved one."""
+"""Registers the schema with Hydra, and converts between `Config`, composed configurations and dictionaries."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from gantrain.options import ConfigError
 
 
 def register() -> None:
-    """Hands the schema to Hydra's store; configs/config.yaml builds on it."""
+    """Registers the schema in Hydra's store; configs/config.yaml starts from it."""
     ConfigStore.instance().store(name="schema", node=Config)
 
 
@@ -25,29 +25,29 @@ def _readable_errors() -> Iterator[None]:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from None
     except OverflowError:
-        raise ConfigError("a number is larger than any key takes") from None
+        raise ConfigError("a number is larger than a float can hold") from None
     except RecursionError:
-        raise ConfigError("the configuration is nested too deep") from None
+        raise ConfigError("the configuration is nested too deeply") from None
 
 
 def from_omegaconf(composed: DictConfig) -> Config:
-    """A composed configuration, checked.
+    """The checked `Config` of a composed configuration.
 
     Raises:
-        ConfigError: a value out of its range, an unknown name, an impossible pair, a key that is none.
+        ConfigError: a value out of range, an unknown name or key, a combination that does not work.
     """
     unknown = sorted({str(key) for key in composed} - {field.name for field in fields(Config)})
-    if unknown:  # with + or from a folder of the user's own: the schema is closed for other ways
+    if unknown:  # added with + or by a user's own file; the schema refuses all others
         raise ConfigError(f"{unknown[0]!r} is not a key: leave it out; python -m gantrain --help lists them all")
     with _readable_errors():
         return cast(Config, OmegaConf.to_object(composed))
 
 
 def from_dict(tree: dict[str, Any]) -> Config:
-    """A configuration saved with `to_dict`, checked again.
+    """The checked `Config` of a dictionary made by `to_dict`.
 
     Raises:
-        ConfigError: as of `from_omegaconf`, or another tree.
+        ConfigError: see `from_omegaconf`.
     """
     with _readable_errors():
         merged = OmegaConf.merge(OmegaConf.structured(Config), tree)

@@ -1,4 +1,4 @@
-"""`log.*` and `doctor.*`: how often a run writes and looks at itself, and what a finding does to it."""
+"""`log.*` and `doctor.*`: how often a run writes and checks itself, and whether a finding ends it."""
 
 import math
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from gantrain.options import between, option, require
 class LogConfig:
     """How often a run writes."""
 
-    every_steps: int | None = option(None, "steps between rows of scalars; null: a hundredth of the run, at most 100")
+    every_steps: int | None = option(None, "steps between logged scalars; null: a hundredth of the run, at most 100")
     grids_every_steps: int | None = option(None, "steps between sample grids; null: a twentieth of the run")
     checkpoint_every_steps: int | None = option(None, "steps between checkpoints; null: a tenth of the run")
     diagnostics_every_steps: int | None = option(
         None,
-        "steps between looks at how the game stands, rounded up to rows of scalars; null: 250 on CUDA, 50 on a CPU, "
-        "500 for points; 0 is never, and no doctor",
+        "steps between diagnostics, rounded up to a multiple of log.every_steps; null: 250 on CUDA, 50 on a "
+        "CPU, 500 for points; 0: never, and no doctor",
     )
     grid_images: int = option(
         64,
-        "images in a grid, a square number n²; with labels n of each class, at most ten classes or n",
+        "images in a grid, a square number n²; with labels, n images of each class, for at most max(n, 10) classes",
     )
 
     def __post_init__(self) -> None:
@@ -35,6 +35,6 @@ class LogConfig:
 
 @dataclass(slots=True, kw_only=True)
 class DoctorConfig:
-    """What becomes of a run in which something is found that does not mend itself."""
+    """What the doctor's findings do to the run."""
 
-    stop: bool = option(False, "end the run, with its checkpoint, at the doctor's first finding")
+    stop: bool = option(False, "end the run, with a checkpoint, at the doctor's first finding")

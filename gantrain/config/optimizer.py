@@ -17,7 +17,9 @@ class OptimizerConfig:
     beta2_g: float = option(0.999, "Adam's β2 of the generator")
     beta1_d: float = option(0.5, "Adam's β1 of the discriminator")
     beta2_d: float = option(0.999, "Adam's β2 of the discriminator")
-    grad_clip_norm: float = option(0.0, "largest norm of either network's gradient; 0 is off")
+    grad_clip_norm: float = option(
+        0.0, "largest gradient norm of either network, larger gradients are scaled down; 0 is off"
+    )
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -36,16 +38,20 @@ class ScheduleConfig:
 
     steps: int = option(100_000, "generator steps")
     d_steps: int = option(1, "discriminator steps before each generator step (k in Goodfellow's Algorithm 1)")
-    early_d_steps: int = option(0, "discriminator steps in the first early_until generator steps; 0 is off")
-    early_until: int = option(25, "see early_d_steps")
-    early_every: int = option(0, "generator steps from one with early_d_steps to the next, later on; 0 is never")
-    batch_size: int = option(64, "real images a discriminator step, and fakes a step of either network")
-    reuse_fakes: bool = option(
-        False, "G learns from the fakes of the last discriminator step, as pytorch/examples' does, not from fresh ones"
+    early_d_steps: int = option(
+        0, "discriminator steps per generator step during the first early_until generator steps; 0 is off"
     )
-    lr_decay: str = option("constant", "learning rates: constant, or linear or cosine to 0 at the last step")
-    lr_decay_from: float = option(0.0, "share of the run after which the decay begins, in [0, 1)")
-    ema_decay: float = option(0.999, "decay a step of the generator's running average (EMA); 0 turns it off")
+    early_until: int = option(25, "generator steps with early_d_steps at the start")
+    early_every: int = option(0, "later, take early_d_steps once every so many generator steps; 0 is never")
+    batch_size: int = option(64, "real images per discriminator step, and fakes per step of either network")
+    reuse_fakes: bool = option(
+        False, "train G on the fakes of the last discriminator step, as pytorch/examples does, instead of new ones"
+    )
+    lr_decay: str = option("constant", "learning rates: constant, or linear or cosine decay to 0 at the last step")
+    lr_decay_from: float = option(0.0, "share of the run before the decay starts, in [0, 1)")
+    ema_decay: float = option(
+        0.999, "decay per step of the exponential moving average (EMA) of the generator; 0 is off"
+    )
 
     def __post_init__(self) -> None:
         """Checks names and ranges."""

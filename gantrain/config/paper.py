@@ -1,4 +1,4 @@
-"""`about.*`: the paper that an experiment follows."""
+"""`paper.*`: the paper that an experiment follows."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from gantrain.options import option
 
 @dataclass(slots=True, kw_only=True)
 class PaperConfig:
-    """Where an experiment comes from; printed beside what a run reached."""
+    """The source of an experiment, printed with the result of the run."""
 
     source: str | None = option(
-        None, "the paper that an experiment follows; printed at the end beside what the run reached"
+        None, "the paper that an experiment follows, printed at the end with the result of the run"
     )
-    published: str | None = option(None, "what the paper reports, with its protocol")
+    published: str | None = option(None, "the result that the paper reports, with its protocol")

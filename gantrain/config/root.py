@@ -1,4 +1,4 @@
-"""A whole run: the sections under one `Config`, the checks that concern two of them, and a list of every key."""
+"""`Config`: all sections, the checks that involve more than one, and the list of all keys."""
 
 import re
 from collections.abc import Iterator
@@ -32,39 +32,41 @@ MAY_CHANGE_ON_RESUME = (
     *("sweep.resume", "sweep.retry", "sweep.invalid_pairs", "sweep.objective"),
     *("sweep.prune", "sweep.prune_percentile", "sweep.prune_after", "sweep.prune_from"),
 )
-"""Keys that say where things lie, how long to train or when to give up, not what is trained."""
+"""Keys that do not change what is trained: paths, devices, the length of the run, when it ends early."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Config:
-    """A whole run."""
+    """The configuration of a run."""
 
-    name: str = option("run", "name of the run; part of its folder's")
-    seed: int = option(0, "seed of the weights, z, data order, flips and dropout")
-    device: str = option("auto", "auto (CUDA if there is one), cpu, cuda or cuda:N")
+    name: str = option("run", "name of the run, part of its folder's name")
+    seed: int = option(0, "seed of the initial weights, latents, data order, flips and dropout")
+    device: str = option("auto", "auto (CUDA if available), cpu, cuda or cuda:N")
     precision: str = option(
         "tf32",
-        "tf32 (float32 whose products CUDA rounds to TF32; a CPU has none), float32, or bf16 autocast with weights, "
-        "statistics, logits and losses in float32",
+        "tf32 (float32 with TF32 matrix products on CUDA), float32, or bf16 (autocast; weights, statistics, "
+        "logits and losses stay float32)",
     )
     executor: str = option(
         "auto",
-        "how an iteration runs: eager, compiled (Inductor), graph (one CUDA graph), compiled_graph; auto: graph on "
-        "CUDA, eager on a CPU",
+        "how a training step runs: eager, compiled (Inductor), graph (one CUDA graph), compiled_graph; auto "
+        "is graph on CUDA, eager on a CPU",
     )
     channels_last: bool | None = option(
-        None, "lay networks and images out as NHWC; null: on a CPU, for all networks but model=poole"
+        None, "store networks and images as NHWC; null: on a CPU, except for model=poole"
     )
     joint_batch: bool | None = option(
         None,
-        "D judges real and fake images in one batch, batch norm by halves; null: where that changes no more than "
-        "rounding, on a CPU with channels_last only",
+        "pass real and fake images through D in one batch, with batch norm statistics for each half; null: if this "
+        "changes only rounding and is faster (CUDA, or a CPU with channels_last)",
     )
     deterministic: bool = option(
-        False, "deterministic kernels, none chosen by timing: the same bits again and after resume; slower on CUDA"
+        False, "use deterministic kernels, for bitwise reproducible runs and resumes; slower on CUDA"
     )
-    profile: bool = option(False, "write a trace of ten iterations for Perfetto and TensorBoard into the run's folder")
-    resume: str | None = option(None, "a run folder to go on with, exactly where its last checkpoint stands")
+    profile: bool = option(
+        False, "write a trace of ten training steps into the run's folder, for Perfetto and TensorBoard"
+    )
+    resume: str | None = option(None, "folder of a run to continue from its last checkpoint")
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig)
@@ -81,7 +83,7 @@ class Config:
     paper: PaperConfig = field(default_factory=PaperConfig)
 
     def __post_init__(self) -> None:
-        """Checks ranges, and what concerns two sections."""
+        """Checks ranges, and combinations of sections."""
         require(
             re.fullmatch(r"[\w.+=-][\w.+=, -]{0,127}", self.name) is not None and self.name not in (".", ".."),
             "name",
@@ -198,7 +200,7 @@ KINDS = {
 
 
 def kind_of(key: str, cls: type = Config) -> str | None:
-    """What may stand at a dotted key or a list's place in words, "a number or null"; None where it is not told."""
+    """The type of a dotted key or of a list's item as text, e.g. "a number or null"; None for other types."""
     section, _, rest = key.partition(".")
     name, bracket, _ = section.partition("[")
     hint = get_type_hints(cls).get(name)

@@ -1,4 +1,4 @@
-"""`sweep.*`: many runs, what ends one early, and how a broken sweep goes on."""
+"""`sweep.*`: resuming a sweep, the metric it optimizes, and ending runs early."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,25 @@ from gantrain.options import between, choice, option
 
 @dataclass(slots=True, kw_only=True)
 class SweepConfig:
-    """What is done with many runs; see also hydra/launcher and hydra/sweeper."""
+    """Settings of a sweep; see also hydra/launcher and hydra/sweeper."""
 
-    resume: str | None = option(None, "a sweep's folder to go on with: finished runs are kept, broken ones taken up")
-    retry: bool = option(False, "on resume, take up failed and stopped runs too, from their checkpoints")
-    invalid_pairs: str = option("fail", "a pair that does not exist: fail, or skip as experiment=grid_divergences does")
-    objective: str = option(
-        "auto", "metric value that a sweeper optimizes, a run's best; auto: that which decides the best checkpoint"
+    resume: str | None = option(
+        None, "folder of a sweep to continue: finished runs are kept, interrupted runs continue from their checkpoints"
     )
-    prune: bool = option(False, "end a run whose figure falls behind the sweep's finished runs at the same step")
-    prune_percentile: float = option(50.0, "go on among the best so many percent of them; 50 is the median rule")
-    prune_after: int = option(4, "finished runs before any is pruned")
+    retry: bool = option(False, "on resume, also continue failed and stopped runs from their checkpoints")
+    invalid_pairs: str = option(
+        "fail", "a pair of objectives that does not exist: fail, or skip (as in experiment=grid_divergences)"
+    )
+    objective: str = option(
+        "auto",
+        "metric that an optimizing sweeper reads, at its best over a run; auto: the metric that decides the "
+        "best checkpoint",
+    )
+    prune: bool = option(False, "end a run early if its metric falls behind the sweep's finished runs at the same step")
+    prune_percentile: float = option(
+        50.0, "a run continues while it is among the best so many percent; 50 is the median rule"
+    )
+    prune_after: int = option(4, "finished runs before any run is pruned")
     prune_from: float = option(0.2, "share of the steps before which no run is pruned")
 
     def __post_init__(self) -> None:
