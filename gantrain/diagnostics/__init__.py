@@ -1,1 +1,1 @@
-"""What is measured while a run trains, and what the doctor concludes from it."""
+"""Diagnostics computed during training, and the doctor that interprets them."""

@@ -1,4 +1,4 @@
-"""The conditions that the doctor knows: what shows each, from which figure on, and what to change."""
+"""The failures that the doctor knows: how each shows in the diagnostics, thresholds, and what to change."""
 
 import itertools
 import statistics
@@ -6,43 +6,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 ROWS = 5
-"""Rows that a condition has to hold for at least."""
+"""Fewest rows for which a condition must hold."""
 STEPS = 200
-"""Generator steps that they span at least: a healthy run on the digits leaves its grey start within 100."""
+"""Fewest generator steps between the first and the last of them: a healthy start on digits takes 100."""
 
 BLIND = 0.55
-"""Rank accuracy of a discriminator that as good as guesses; a fair one is above 0.7 even late in the demo."""
+"""Rank accuracy of a discriminator that nearly guesses; a good one stays above 0.7 on digits."""
 FAR_APART = 0.1
-"""Energy distance, as a share, of sets that any discriminator could tell apart: 0.6 for a generator's first images,
-below 0.05 for a trained one's on the digits."""
+"""Normalized energy distance of easily distinguished sets: 0.6 for a generator's first images, below 0.05 for those of
+a trained generator on digits."""
 WINS = 0.9
-"""Rank accuracy of a discriminator that has won for now, which alone is no illness."""
+"""Rank accuracy of a discriminator that wins, which by itself is not a failure."""
 CRUSHED_SHARE = 0.5
-"""Share of the generator's examples with a gradient weight under 1e-3: under kl half of them have v < -9."""
+"""Share of generated examples with a gradient weight below 1e-3; with kl these have v < -9."""
 CRUSHED_WEIGHT = 1e-2
-"""Mean weight, which a few examples of large weight keep up, as a normalized ratio's do."""
+"""Mean gradient weight, which stays high if few examples have large weights, as with a normalized ratio."""
 EXPLODED = 100.0
-"""E_p[r] and E_q[1/r], both 1 for a calibrated ratio, as medians over the steps: single examples take their means to
-thousands in healthy runs of a batch-norm DCGAN."""
+"""Medians over steps of E_p[r] and E_q[1/r], both 1 for a calibrated ratio; their means reach thousands in healthy runs
+of a batch-norm DCGAN, through single examples."""
 EXPLODED_LOG = 40.0
-"""|log r|: float32 has no square of a ratio beyond 44, and pearson and neyman read that square."""
+"""|log r|: beyond 44 the square of a ratio, which pearson and neyman use, overflows float32."""
 EXPLODED_LOGIT = 1e4
-"""|v| of a discriminator that estimates no ratio; Lipschitz critics of images in [-1, 1] stay below some hundreds."""
+"""|v| of a discriminator without a ratio; Lipschitz critics of images in [-1, 1] stay below a few hundred."""
 ALIKE = 0.1
-"""Distances of generated images, on average or to the nearest, over those of real ones; 0.8 to 1 in healthy runs."""
+"""Mean or nearest distance between generated images, over that between real images; 0.8 to 1 in healthy runs."""
 GROWING = 1.25
-"""Growth of these distances from a window's first half to its second that promises more: a start, no collapse."""
+"""Growth of these distances from the first to the second half of a window, above which it is not a collapse."""
 OVERFIT = 0.5
-"""r_v: D places new real images nearer to the generated than to its training images."""
+"""r_v above which D places new real images nearer to generated images than to its training images."""
 SURE = 3.0
-"""Standard errors of the rows' mean, for what is measured on few images."""
+"""Standard errors of the mean over rows, since r_v is measured on few images."""
 SWINGS = 0.15
-"""Share of the steps at which D is surely right, and of those at which it is surely wrong, in the same window."""
+"""Share of steps at which D is surely right, and share at which it is surely wrong, in the same window."""
 TURNS = 2
-"""Times that this changes, from row to row or within one: a D that was wrong and learns turns once."""
+"""Number of changes between the two, from row to row or within a row; a D that learns changes once."""
 OVERSHOOTS = -0.3
-"""Mean cosine of successive generator gradients: each step takes back the last; on the digits healthy ones lie above
-0.5, and generators of points that cover every mode have been seen at -0.9."""
+"""Mean cosine of successive generator gradients, at which each step reverses the last. Healthy runs on digits stay
+above 0.5; generators of points that cover every mode were seen at -0.9."""
 
 READ = (
     "discriminator/rank_accuracy",
@@ -65,16 +65,16 @@ READ = (
     "logit/fake",
     "logit/generated",
 )
-"""The figures that are read, of `gantrain.training.diagnostics` and of `gantrain.run_io.scalars`; any may be absent."""
+"""The diagnostics and scalars that conditions read; each may be absent."""
 
 Row = Mapping[str, float]
 
 
 class Window:
-    """The last rows of figures, oldest first, as few as make up `ROWS` rows and `STEPS` steps times a factor."""
+    """The last rows, oldest first: as few as contain `factor` times `ROWS` rows and `STEPS` steps."""
 
     def __init__(self, rows: list[Row], *, factor: int = 1) -> None:
-        """Takes the rows heard so far, or as many as matter."""
+        """Takes rows in order and drops the oldest."""
         self.rows = list(rows)
         last = rows[-1]["step"]
         while len(self.rows) > factor * ROWS and self.rows[1]["step"] <= last - factor * STEPS:
@@ -83,19 +83,19 @@ class Window:
         self.is_full = len(self.rows) >= factor * ROWS and self.last - self.first >= factor * STEPS
 
     def all_of(self, name: str) -> list[float]:
-        """The figure in every row; [] if a row lacks it."""
-        found = [row[name] for row in self.rows if name in row]
-        return found if len(found) == len(self.rows) else []
+        """The value in every row; [] if a row lacks it."""
+        values = [row[name] for row in self.rows if name in row]
+        return values if len(values) == len(self.rows) else []
 
     def always(self, name: str, holds: Callable[[float], bool]) -> bool:
-        """Whether every row has the figure, and it holds there."""
-        found = self.all_of(name)
-        return bool(found) and all(map(holds, found))
+        """Whether every row has the value and it satisfies the predicate."""
+        values = self.all_of(name)
+        return bool(values) and all(map(holds, values))
 
     def span(self, name: str) -> str:
-        """The figure's first and last value."""
-        found = self.all_of(name)
-        return f"{found[0]:.3g} to {found[-1]:.3g}"
+        """The first and the last value, as text."""
+        values = self.all_of(name)
+        return f"{values[0]:.3g} to {values[-1]:.3g}"
 
 
 def _percent(window: Window, name: str) -> str:
@@ -108,7 +108,7 @@ def _dead_discriminator(window: Window) -> str | None:
         return None
     return (
         f"D gives a real image the higher score in {_percent(window, rank)} of the pairs, no better than guessing, "
-        f"though real and generated images are easily told apart (energy distance {window.span(energy)} of at most 1)."
+        f"though real and generated images are easy to distinguish (energy distance {window.span(energy)}, at most 1)."
     )
 
 
@@ -137,22 +137,22 @@ def _ratio_explosion(window: Window) -> str | None:
             (f"logit/{side}", "v", EXPLODED_LOGIT),
         ):
             if window.always(name, lambda x, bound=bound: abs(x) > bound):  # type: ignore[misc]
-                return f"{what} on {side} images went from {window.span(name)}, beyond ±{bound:g} all the time."
+                return f"{what} on {side} images went from {window.span(name)}, beyond ±{bound:g} in every row."
     return None
 
 
 def _mode_collapse(window: Window) -> str | None:
     weights = window.all_of("generator_weight/mean")
     if weights and statistics.median(weights) < CRUSHED_WEIGHT:
-        return None  # it hardly moves: images are alike since it never left its start
+        return None  # it never left its start, so its images are alike
     for name, what in (
         ("similarity/spread", "on average"),
         ("similarity/nearest", "to the nearest of the batch"),
     ):
         if window.always(name, lambda x: x < ALIKE):
-            found = window.all_of(name)
-            half = len(found) // 2
-            if statistics.fmean(found[half:]) <= GROWING * statistics.fmean(found[:half]):
+            values = window.all_of(name)
+            half = len(values) // 2
+            if statistics.fmean(values[half:]) <= GROWING * statistics.fmean(values[:half]):
                 return (
                     f"generated images are nearly the same: their distance {what} is {window.span(name)} of that "
                     "between real images, and does not grow."
@@ -167,14 +167,14 @@ def _overfit_discriminator(window: Window) -> str | None:
     if not (trained and held_out and generated):
         return None
     gaps = [t - h for t, h in zip(trained, held_out, strict=True)]
-    whole = statistics.fmean(trained) - statistics.fmean(generated)
+    spread = statistics.fmean(trained) - statistics.fmean(generated)
     error = statistics.stdev(gaps) / len(gaps) ** 0.5
-    if whole <= 0 or statistics.fmean(gaps) < max(OVERFIT * whole, SURE * error):
+    if spread <= 0 or statistics.fmean(gaps) < max(OVERFIT * spread, SURE * error):
         return None
     return (
-        f"D knows its training images by heart: v is {statistics.fmean(trained):.3g} on them, "
+        f"D has memorized its training images: v is {statistics.fmean(trained):.3g} on them, "
         f"{statistics.fmean(held_out):.3g} on held-out real images and {statistics.fmean(generated):.3g} on generated "
-        f"ones (r_v = {statistics.fmean(gaps) / whole:.2f}; 0 is none, 1 is held-out taken for generated)."
+        f"images (r_v = {statistics.fmean(gaps) / spread:.2f}; 0: no overfitting, 1: held-out images look generated)."
     )
 
 
@@ -187,14 +187,14 @@ def _oscillation(window: Window) -> str | None:
         turns = within + sum(one != other for one, other in itertools.pairwise(sides))
         if min(right, wrong) >= SWINGS and turns >= TURNS:
             return (
-                f"the players overrun each other: D was surely right in {right:.0%} of the steps and surely wrong "
-                f"in {wrong:.0%}, by turns."
+                f"the two networks overshoot in turn: D was surely right in {right:.0%} of the steps and surely wrong "
+                f"in {wrong:.0%}."
             )
     cosines, energy = window.all_of("generator_gradient/cosine"), "similarity/energy"
-    far = window.always(energy, lambda x: x > FAR_APART)  # close to the data a step may well overshoot
+    far = window.always(energy, lambda x: x > FAR_APART)  # near the data overshooting is normal
     if far and cosines and statistics.fmean(cosines) <= OVERSHOOTS:
         return (
-            f"each step of the generator takes back the last: successive gradients have a cosine of "
+            f"each step of the generator reverses the last: successive gradients have a cosine of "
             f"{statistics.fmean(cosines):.2f} on average, far from the data (energy distance {window.span(energy)})."
         )
     return None
@@ -202,16 +202,16 @@ def _oscillation(window: Window) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the doctor knows.
+    """A failure that the doctor recognizes.
 
     Attributes:
-        look_for: a full window -> the evidence as the rest of a sentence, None where the condition does not hold.
+        check: a full window -> the evidence as the rest of a sentence, or None if the condition does not hold.
         advice: what to change.
-        patience: how many times `ROWS` and `STEPS` it has to hold.
-        explained_by: conditions of which it is a mere consequence while they hold.
+        patience: multiple of `ROWS` and `STEPS` for which it must hold.
+        explained_by: conditions that explain it; it is not reported while one of them holds.
     """
 
-    look_for: Callable[[Window], str | None]
+    check: Callable[[Window], str | None]
     advice: str
     patience: int = 1
     explained_by: tuple[str, ...] = ()
@@ -220,38 +220,38 @@ class Condition:
 CONDITIONS: dict[str, Condition] = {
     "dead discriminator": Condition(
         _dead_discriminator,
-        "Let D learn: raise optimizer.lr_d or schedule.d_steps, lower optimizer.lr_g, or loosen what binds D "
+        "Let D learn: raise optimizer.lr_d or schedule.d_steps, lower optimizer.lr_g, or relax the constraints on D "
         "(regularizer.clip, regularizer.gp, regularizer.r1, model.d_dropout, tricks.instance_noise).",
     ),
     "crushed generator": Condition(
         _crushed_generator,
-        "Nothing brings it back: start anew with a loss that keeps its gradient when D wins (loss.gen=alt or rkl, or "
+        "It does not recover: restart with a loss that keeps its gradient when D wins (loss.gen=alt or rkl, or "
         "loss.rule=exact with loss.normalize_ratio=true), or with a weaker D (model.d_norm=spectral, regularizer.r1, "
         "a lower optimizer.lr_d).",
     ),
     "ratio explosion": Condition(
         _ratio_explosion,
         "Bound D: model.d_norm=spectral, regularizer.gp, regularizer.r1 or regularizer.clip, a lower optimizer.lr_d or "
-        "optimizer.grad_clip_norm; loss.max_log_ratio=10 bounds what a divergence generator reads of it.",
+        "optimizer.grad_clip_norm; loss.max_log_ratio=10 bounds the ratio in the generator's loss.",
     ),
     "mode collapse": Condition(
         _mode_collapse,
-        "Go on from a checkpoint before it or start anew with a slower generator (lower optimizer.lr_g, or "
+        "Resume from an earlier checkpoint or restart with a slower generator (lower optimizer.lr_g, or "
         "raise schedule.d_steps), a mode-covering loss (loss.gen=kl by loss.rule=exact with "
-        "loss.normalize_ratio=true), or a larger model.latent_dim if that is small.",
-        patience=2,  # those that explain it are told first
+        "loss.normalize_ratio=true), or a larger model.latent_dim.",
+        patience=2,  # so that its causes are reported first
         explained_by=("dead discriminator", "crushed generator", "ratio explosion"),
     ),
     "overfit discriminator": Condition(
         _overfit_discriminator,
-        "Augment what D sees (augment.policy, by augment=ada or diffaugment), use more data, or weaken D "
+        "Augment the inputs of D (augment.policy, by augment=ada or diffaugment), use more data, or weaken D "
         "(model.d_width, model.d_dropout, regularizer.r1).",
     ),
     "oscillation": Condition(
         _oscillation,
-        "Calm the game: lower optimizer.lr_g and optimizer.lr_d, less momentum (optimizer.beta1_g=0, "
+        "Stabilize training: lower optimizer.lr_g and optimizer.lr_d, less momentum (optimizer.beta1_g=0, "
         "optimizer.beta1_d=0), a damping penalty (regularizer.r1 or regularizer.gp), and sample from the average "
         "(schedule.ema_decay).",
     ),
 }
-LONGEST = max(condition.patience for condition in CONDITIONS.values())
+MAX_PATIENCE = max(condition.patience for condition in CONDITIONS.values())

@@ -1,14 +1,14 @@
-"""The doctor: tells each named condition of a run once, with its evidence and what to change.
+"""The doctor: reports each named failure of a run once, with evidence and advice.
 
-It hears one row of figures at a time. A condition is told when it has held over a whole window of rows: what passes
-by itself (a discriminator that wins the first steps, a generator that starts from grey) is none.
+It reads one row of diagnostics at a time. A condition is reported once it has held over a full window of rows, so that
+passing states are not: a discriminator that wins the first steps, or a generator whose first images are grey.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from gantrain.diagnostics.conditions import CONDITIONS, LONGEST, READ, Row, Window
+from gantrain.diagnostics.conditions import CONDITIONS, MAX_PATIENCE, READ, Row, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Finding:
 
     Attributes:
         name: one of `CONDITIONS`.
-        step: the generator step of the row that made it certain.
-        evidence: a sentence with figures.
+        step: the generator step of the last row of the window.
+        evidence: a sentence with numbers.
         advice: a sentence with the keys to change.
     """
 
@@ -27,48 +27,49 @@ class Finding:
     evidence: str
     advice: str
 
-    def words(self) -> str:
+    @property
+    def text(self) -> str:
         """Evidence and advice."""
         return f"{self.evidence} {self.advice}"
 
 
 class Doctor:
-    """Hears the rows of a run and tells each condition once.
+    """Reads the rows of a run and reports each condition once.
 
     Attributes:
-        told: names of what has been told.
+        reported: names of the conditions reported so far.
     """
 
     def __init__(self) -> None:
-        """Has heard nothing."""
-        self.told: list[str] = []
+        """Starts without rows."""
+        self.reported: list[str] = []
         self._rows: list[Row] = []
 
-    def hear(self, step: int, values: Row) -> list[Finding]:
-        """What the row of figures after `step` generator steps makes certain and has not been told."""
+    def observe(self, step: int, values: Row) -> list[Finding]:
+        """Adds the diagnostics after `step` generator steps; returns conditions that hold and were not reported."""
         row: dict[str, float] = {"step": step}
         row |= {name: values[name] for name in READ if name in values and not math.isnan(values[name])}
-        self._rows = Window([*self._rows, row], factor=LONGEST).rows
-        windows = {factor: Window(self._rows, factor=factor) for factor in range(1, LONGEST + 1)}
-        evidence: dict[str, str] = {}
-        found = []
+        self._rows = Window([*self._rows, row], factor=MAX_PATIENCE).rows
+        windows = {factor: Window(self._rows, factor=factor) for factor in range(1, MAX_PATIENCE + 1)}
+        holding: set[str] = set()
+        findings = []
         for name, condition in CONDITIONS.items():
             window = windows[condition.patience]
-            seen = condition.look_for(window) if window.is_full else None
-            if seen is None or any(cause in evidence for cause in condition.explained_by):
+            evidence = condition.check(window) if window.is_full else None
+            if evidence is None or holding.intersection(condition.explained_by):
                 continue
-            evidence[name] = seen
-            if name not in self.told:
-                self.told.append(name)
-                words = f"In steps {window.first} to {window.last} {seen}"
-                found.append(Finding(name, step, words, condition.advice))
-        return found
+            holding.add(name)
+            if name not in self.reported:
+                self.reported.append(name)
+                text = f"In steps {window.first} to {window.last} {evidence}"
+                findings.append(Finding(name, step, text, condition.advice))
+        return findings
 
     def state_dict(self) -> dict[str, Any]:
-        """What decides the findings to come."""
-        return {"told": list(self.told), "rows": [dict(row) for row in self._rows]}
+        """Everything that later findings depend on."""
+        return {"reported": list(self.reported), "rows": [dict(row) for row in self._rows]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
-        self.told = list(state["told"])
+        """Restores a `state_dict`."""
+        self.reported = list(state["reported"])
         self._rows = [dict(row) for row in state["rows"]]

@@ -1,4 +1,4 @@
-"""A picture of a toy's points, of the true log ratio under them, and of the one that the discriminator has learned."""
+"""A map of generated points, of the true log density ratio, and of the ratio that the discriminator has learned."""
 
 import math
 from collections.abc import Callable
@@ -12,27 +12,27 @@ from gantrain.data import GaussianMixture
 from gantrain.objectives import Objective
 
 CELLS = 72
-SCALE = 4  # pixels a cell
-LIMIT = 4.0  # nats at which the colors end
+SCALE = 4  # pixels per cell
+LIMIT = 4.0  # nats: the range of the colors
 HEAD, GAP = 22, 10
 PICTURE = (3 * CELLS * SCALE + 2 * GAP, CELLS * SCALE + HEAD)
 """Width and height in pixels."""
 BLUE, WHITE, RED = (33, 102, 172), (247, 247, 247), (178, 24, 43)
 GREY = (205, 205, 205)
-FAINT = -9.0  # log density, in nats below the larger density's peak, under which no ratio is shown
+FAINT = -9.0  # log density relative to the peak, in nats, below which no ratio is shown
 POINT_REAL, POINT_GENERATED = (150, 150, 150), (27, 120, 55)
 
 
 class RatioMap:
     """Three panels: points, true log q/p, learned log q/p.
 
-    The generator's density is not known, so the true ratio is that of both densities after the same blur: q's
-    is exact (a Gaussian mixture stays one), p's a Gaussian kernel estimate from its points. Red is where the data
-    are denser, blue where the generator is, grey where neither is; colors end at ±4 nats.
+    The generator's density is unknown, so the true ratio is that of both densities after the same Gaussian blur: exact
+    for q (a blurred Gaussian mixture is one), a kernel density estimate for p. Red: q is larger; blue: p is larger;
+    grey: both are negligible. Colors are clipped at ±4 nats.
     """
 
     def __init__(self, density: GaussianMixture, real: Tensor, objective: Objective) -> None:
-        """Takes the data's density, some of its points (N, 2), shown in grey, and what says how a logit is read."""
+        """Takes the data's density, real points (N, 2) to show in grey, and the objective, for logit to log ratio."""
         self._objective = objective
         self._density = density
         self._real = real.cpu()
@@ -44,7 +44,7 @@ class RatioMap:
         self._log_q = density.log_density(self._cells, self._blur)
 
     def true_log_ratio(self, points: Tensor) -> Tensor:
-        """Log q/p of the blurred densities in every cell, (CELLS²,), rows from the top; NaN where neither is."""
+        """Log q/p of the blurred densities in each cell, (CELLS²,), rows from the top; NaN if both are negligible."""
         log_p = _kernel_estimate(self._cells, points.float().cpu(), self._blur)
         larger = torch.maximum(self._log_q, log_p)
         return torch.where(larger > larger.max() + FAINT, self._log_q - log_p, torch.nan)
@@ -54,7 +54,7 @@ class RatioMap:
 
         Args:
             points: generated, (N, 2).
-            discriminate: points (M, 2) -> logits (M,), shown as log ratios where there are any.
+            discriminate: points (M, 2) -> logits (M,), shown as log ratios if the objective has them.
         """
         logits = discriminate(self._cells.to(points.device)).float().cpu()
         estimates = self._objective.has_log_ratio
@@ -67,11 +67,11 @@ class RatioMap:
         titles = ("data (grey), generated", f"true log r, blurred, ±{LIMIT:g}; grey: neither", f"{learned}, ±{LIMIT:g}")
         side = CELLS * SCALE
         image = Image.new("RGB", PICTURE, "white")
-        words = ImageDraw.Draw(image)
+        titles_on = ImageDraw.Draw(image)
         for k, (panel, title) in enumerate(zip(panels, titles, strict=True)):
             left = k * (side + GAP)
             image.paste(panel, (left, HEAD))
-            words.text((left + 4, 5), title, fill="black")
+            titles_on.text((left + 4, 5), title, fill="black")
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
     def _scatter(self, points: Tensor) -> Image.Image:
@@ -95,7 +95,7 @@ class RatioMap:
 
 
 def _kernel_estimate(at: Tensor, points: Tensor, blur: float) -> Tensor:
-    """Log of the Gaussian kernel density of points (N, 2) at places (M, 2) -> (M,)."""
+    """Log Gaussian kernel density estimate from points (N, 2), evaluated at (M, 2) -> (M,)."""
     found = []
     for part in at.split(2048):
         squared = torch.cdist(part, points).square()

@@ -1,1 +1,1 @@
-"""Evidence about an objective: metrics and their protocols."""
+"""Metrics of generated images and points; each is a class with a `MetricSpec`, listed in registry.py."""

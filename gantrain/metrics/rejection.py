@@ -1,8 +1,8 @@
 """Discriminator rejection sampling (Azadi et al. 2019, arXiv:1810.06758, Algorithm 1).
 
-A discriminator that estimates log r, r = q/p, turns draws from p into draws from q when each is accepted with
-probability r/M, M = max r. M is unknown, so that it is the largest ratio seen so far, and in practice nearly everything
-would be rejected; the paper shifts the logit of the acceptance by γ.
+If a discriminator estimates log r, r = q/p, accepting each draw from p with probability r/M, M = max r, gives draws
+from q. M is estimated by the largest ratio so far. Nearly all draws would be rejected, so the paper shifts the logit of
+the acceptance probability by γ.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,25 @@ from gantrain.errors import GantrainError
 EPSILON = 1e-8
 BURN_IN = 2_000
 PERCENTILE = 80.0
-DRAWS_A_SAMPLE, DRAWS_AT_LEAST = 200, 20_000
+DRAWS_PER_SAMPLE, MIN_DRAWS = 200, 20_000
 
 Draw = Callable[[], tuple[tuple[Tensor, ...], Tensor]]
-"""Gives a batch of independent samples, as tensors (N, ...) that belong together, and their log r (N,)."""
+"""Returns a batch of independent samples as parallel tensors (N, ...), and their log r (N,)."""
 
 
 class RejectionError(GantrainError):
-    """Samples that cannot be accepted or rejected, with the way out."""
+    """Rejection sampling that cannot work; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Samples that were accepted.
+    """Accepted samples.
 
     Attributes:
-        samples: the tensors that `Draw` gave, `count` rows each.
-        log_ratio: theirs (count,).
-        rate: share of the draws after the burn-in that was accepted.
-        drawn: how many draws that were.
+        samples: the tensors from `Draw`, `count` rows each.
+        log_ratio: their log r, (count,).
+        rate: acceptance rate after the burn-in.
+        drawn: number of draws after the burn-in.
     """
 
     samples: tuple[Tensor, ...]
@@ -43,13 +43,13 @@ class Accepted:
     drawn: int
 
 
-def acceptance_logit(log_ratio: Tensor, log_most: float, epsilon: float = EPSILON) -> Tensor:
-    """F = d - log(1 - e^(d - ε)) with d = log r - log M, in float64: σ(F) goes to r/M with ε to 0.
+def acceptance_logit(log_ratio: Tensor, log_max: float, epsilon: float = EPSILON) -> Tensor:
+    """F = d - log(1 - e^(d - ε)) with d = log r - log M, in float64: σ(F) tends to r/M as ε tends to 0.
 
-    ε keeps it finite at r = M; log r of -inf gives -inf.
+    ε keeps it finite at r = M; log r = -inf gives -inf.
     """
-    apart = log_ratio.double() - log_most
-    return apart - torch.log(-torch.expm1(apart - epsilon))
+    d = log_ratio.double() - log_max
+    return d - torch.log(-torch.expm1(d - epsilon))
 
 
 def rejection_sample(
@@ -59,43 +59,43 @@ def rejection_sample(
     *,
     percentile: float | None = PERCENTILE,
     burn_in: int = BURN_IN,
-    most_draws: int | None = None,
+    max_draws: int | None = None,
 ) -> Accepted:
     """Draws until `count` samples are accepted.
 
-    M starts as the largest ratio of `burn_in` draws, which are thrown away, and grows with any larger one. γ is that
-    percentile of F over the burn-in: a sample there is accepted with probability ½. Over each batch,
-    as it is often done, a sample's fate would depend on its batch.
+    M starts as the largest ratio among `burn_in` draws, which are discarded, and is updated by larger ones. γ is a
+    percentile of F over the burn-in, where a sample is accepted with probability ½. A percentile over each batch, as in
+    other implementations, would make a sample's acceptance depend on its batch.
 
     Args:
-        draw: gives the samples.
-        count: how many to accept.
-        source: of the decisions, on the samples' device.
-        percentile: 0 to 100, lower accepts more; None is γ = 0, which is exact where log r is.
-        burn_in: draws before the first decision.
-        most_draws: after which it gives up; None is 200 a sample and at least 20,000.
+        draw: returns batches of samples.
+        count: number of samples to accept.
+        source: random generator of the decisions, on the samples' device.
+        percentile: 0 to 100, lower accepts more; None is γ = 0, which is exact if log r is.
+        burn_in: number of draws before the first decision.
+        max_draws: limit; None is 200 per sample and at least 20,000.
 
     Raises:
-        RejectionError: no finite ratio in the burn-in, an infinite one, or too few accepted.
+        RejectionError: the largest ratio is not finite, or too few samples are accepted.
     """
-    most_draws = max(DRAWS_AT_LEAST, DRAWS_A_SAMPLE * count) if most_draws is None else most_draws
+    max_draws = max(MIN_DRAWS, DRAWS_PER_SAMPLE * count) if max_draws is None else max_draws
     first: list[Tensor] = []
     while sum(map(len, first)) < burn_in:
         first.append(draw()[1])
     burned = torch.cat(first)
-    log_most = _largest(burned)
-    gamma = _shift(burned, log_most, percentile)
+    log_max = _largest(burned)
+    gamma = _shift(burned, log_max, percentile)
     kept: list[tuple[Tensor, ...]] = []
     accepted = drawn = 0
     while accepted < count:
-        if drawn >= most_draws:
-            way_out = "take rejection=false" if percentile is None else f"lower percentile={percentile:g}"
-            raise RejectionError(f"only {accepted} of {drawn} draws were accepted, and {count} are wanted: {way_out}")
+        if drawn >= max_draws:
+            way_out = "use rejection=false" if percentile is None else f"lower percentile={percentile:g}"
+            raise RejectionError(f"only {accepted} of {drawn} draws were accepted, and {count} are needed: {way_out}")
         samples, log_ratio = draw()
-        larger = _largest(torch.cat((log_ratio, log_ratio.new_full((1,), log_most))))
-        if larger > log_most:
-            log_most, gamma = larger, _shift(burned, larger, percentile)
-        chance = torch.sigmoid(acceptance_logit(log_ratio, log_most) - gamma)
+        larger = _largest(torch.cat((log_ratio, log_ratio.new_full((1,), log_max))))
+        if larger > log_max:
+            log_max, gamma = larger, _shift(burned, larger, percentile)
+        chance = torch.sigmoid(acceptance_logit(log_ratio, log_max) - gamma)
         keep = torch.rand(chance.shape, generator=source, device=chance.device, dtype=chance.dtype) < chance
         kept.append(tuple(part[keep] for part in (*samples, log_ratio)))
         accepted += int(keep.sum())
@@ -104,10 +104,10 @@ def rejection_sample(
     return Accepted(tuple(chosen), of_chosen, accepted / drawn, drawn)
 
 
-def _shift(burned: Tensor, log_most: float, percentile: float | None) -> float:
+def _shift(burned: Tensor, log_max: float, percentile: float | None) -> float:
     if percentile is None:
         return 0.0
-    logits = acceptance_logit(burned, log_most).sort().values
+    logits = acceptance_logit(burned, log_max).sort().values
     return float(logits[round(percentile / 100 * (len(logits) - 1))])
 
 
@@ -115,7 +115,7 @@ def _largest(log_ratio: Tensor) -> float:
     largest = float(log_ratio.max())
     if not abs(largest) < torch.inf:
         raise RejectionError(
-            f"the largest log r of {len(log_ratio)} samples is {largest:g}: the discriminator tells them apart from "
-            "data without doubt, and nothing can be chosen by it; take rejection=false, or an earlier checkpoint"
+            f"the largest log r of {len(log_ratio)} samples is {largest:g}: the discriminator separates them from the "
+            "data completely, so none can be accepted; use rejection=false, or an earlier checkpoint"
         )
     return largest

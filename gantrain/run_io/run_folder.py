@@ -213,7 +213,7 @@ class RunFolder:
                 self._writer.add_scalar(f"best/{name}", value, step)
         elif kind == "doctor":
             finding = Finding(**{f.name: row[f.name] for f in dataclasses.fields(Finding)})
-            self._writer.add_text(f"doctor/{finding.name}", f"step {finding.step}: {finding.words()}", step)
+            self._writer.add_text(f"doctor/{finding.name}", f"step {finding.step}: {finding.text}", step)
         else:
             values = {name: value for name, value in row.items() if name not in ("step", "kind", "reliability")}
             for name, value in (values | with_bands(values)).items():

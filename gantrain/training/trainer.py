@@ -181,7 +181,7 @@ class Trainer:
             diagnostics_share=None if self.diagnostics is None else self.diagnostics.seconds / max(seconds, 1e-9),
             stopped=self.stopped,
             pruned=self.pruned,
-            findings=list(self.doctor.told),
+            findings=list(self.doctor.reported),
         )
 
     def _train(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
@@ -358,10 +358,10 @@ class Trainer:
         share = diagnostics.seconds / max(progress.training_seconds(), 1e-9)
         values = {**measured.values, "diagnostics/share_of_time": share}
         folder.diagnostics(self.step, values, measured.curve, measured.logits)
-        for finding in self.doctor.hear(self.step, {**scalars, **measured.values}):
+        for finding in self.doctor.observe(self.step, {**scalars, **measured.values}):
             folder.finding(self.step, finding)
             what = f"{finding.name} at step {self.step}"
-            log.warning("doctor: %s: %s", what, finding.words())
+            log.warning("doctor: %s: %s", what, finding.text)
             if self.stop_at_a_finding and self.stopped is None:
                 self.stopped = what
         diagnostics.seconds += time.monotonic() - started
@@ -376,7 +376,7 @@ class Trainer:
             images_per_second=self._progress.images_per_second(self.step) if self._progress else 0.0,
             metric_values=dict(self.metric_values),
             best=self.best,
-            findings=list(self.doctor.told),
+            findings=list(self.doctor.reported),
             reason=self.stopped or self.pruned,
         )
         folder.status(status, now=now)

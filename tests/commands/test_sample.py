@@ -202,7 +202,7 @@ def test_pearson_logits_that_stand_for_no_ratio_are_minus_infinity(tmp_path: Pat
     with torch.no_grad():
         trained.networks.discriminator.logit.bias.fill_(-50.0)
     assert bool((discriminate(trained, latents_of(0, 5), None) == -torch.inf).all())
-    with pytest.raises(ConfigError, match=r"rejection=true: .* take rejection=false"):
+    with pytest.raises(ConfigError, match=r"rejection=true: .* use rejection=false"):
         choose_latents(trained, 5, 0, rejection=True)
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says of made-up rows, on either side of each threshold."""
+"""The doctor's findings on artificial rows, on either side of each threshold."""
 
 import math
 import re
@@ -33,13 +33,13 @@ HEALTHY = {
 }
 
 
-def hear(rows: list[dict[str, float]], every: int = 50, doctor: Doctor | None = None) -> list[Finding]:
+def observe(rows: list[dict[str, float]], every: int = 50, doctor: Doctor | None = None) -> list[Finding]:
     doctor = doctor or Doctor()
-    return [f for k, row in enumerate(rows) for f in doctor.hear((k + 1) * every, {**HEALTHY, **row})]
+    return [f for k, row in enumerate(rows) for f in doctor.observe((k + 1) * every, {**HEALTHY, **row})]
 
 
 def names(rows: list[dict[str, float]], every: int = 50) -> list[str]:
-    return [finding.name for finding in hear(rows, every)]
+    return [finding.name for finding in observe(rows, every)]
 
 
 CRUSHED = {"generator_weight/saturated": 0.95, "generator_weight/mean": 1e-3, "discriminator/rank_accuracy": 0.99}
@@ -47,7 +47,7 @@ DEAD = {"discriminator/rank_accuracy": 0.5, "similarity/energy": 0.4}
 ALIKE = {"similarity/spread": 0.05}
 WRONG = {"discriminator/surely_right": 0.5, "discriminator/surely_wrong": c.SWINGS + 0.01}
 BACK = {"generator_gradient/cosine": c.OVERSHOOTS - 0.01, "similarity/energy": c.FAR_APART + 0.01}
-BY_HEART = {"overfitting/logit_held_out": -0.2}
+MEMORIZED = {"overfitting/logit_held_out": -0.2}
 
 SIDES = [
     ("dead discriminator", DEAD, {**DEAD, "discriminator/rank_accuracy": c.BLIND + 0.01}),
@@ -64,7 +64,7 @@ SIDES = [
     ("mode collapse", ALIKE, {"similarity/spread": c.ALIKE + 0.01}),
     ("mode collapse", ALIKE, {**ALIKE, "generator_weight/mean": c.CRUSHED_WEIGHT * 0.9}),
     ("mode collapse", {"similarity/nearest": 0.0}, {"similarity/nearest": c.ALIKE + 0.01}),
-    ("overfit discriminator", BY_HEART, {"overfitting/logit_held_out": 0.1}),  # r_v 0.6 and 0.45
+    ("overfit discriminator", MEMORIZED, {"overfitting/logit_held_out": 0.1}),  # r_v 0.6 and 0.45
     ("oscillation", WRONG, {**WRONG, "discriminator/surely_wrong": c.SWINGS - 0.01}),
     ("oscillation", WRONG, {**WRONG, "discriminator/surely_right": c.SWINGS - 0.01}),
     ("oscillation", BACK, {**BACK, "generator_gradient/cosine": c.OVERSHOOTS + 0.01}),
@@ -73,27 +73,27 @@ SIDES = [
 
 
 @pytest.mark.parametrize(("name", "sick", "bearable"), SIDES)
-def test_each_condition_speaks_above_its_threshold_and_is_silent_below(
+def test_each_condition_is_reported_beyond_its_threshold_only(
     name: str, sick: dict[str, float], bearable: dict[str, float]
 ) -> None:
     assert names([sick] * 12) == [name]  # once
     assert names([bearable] * 12) == []
 
 
-def test_a_healthy_run_and_one_without_figures_are_left_alone() -> None:
+def test_nothing_is_reported_of_a_healthy_run_or_without_values() -> None:
     assert names([{}] * 30) == []
-    assert [f for k in range(30) for f in Doctor().hear(50 * k, {})] == []
+    assert [f for k in range(30) for f in Doctor().observe(50 * k, {})] == []
     assert set(HEALTHY) == set(READ)
 
 
 @pytest.mark.parametrize(("every", "rows"), [(50, 5), (10, 21), (1000, 5)])
-def test_a_condition_has_to_hold_over_enough_rows_and_steps(every: int, rows: int) -> None:
+def test_a_condition_must_hold_over_enough_rows_and_steps(every: int, rows: int) -> None:
     assert names([DEAD] * (rows - 1), every) == []
-    found = hear([DEAD] * rows, every)
+    found = observe([DEAD] * rows, every)
     assert [finding.step for finding in found] == [rows * every]
     assert rows >= ROWS
     assert (rows - 1) * every >= STEPS
-    # a single better row in between starts it anew
+    # a single healthy row in between restarts the count
     assert names([*([DEAD] * (rows - 1)), {}, *([DEAD] * (rows - 1))], every) == []
 
 
@@ -101,28 +101,28 @@ def test_windows_slide() -> None:
     assert names([*([{}] * 20), *([DEAD] * 5)]) == ["dead discriminator"]
 
 
-def test_a_start_from_grey_is_no_collapse_while_it_moves() -> None:
+def test_growing_diversity_at_the_start_is_not_a_collapse() -> None:
     growing = [{"similarity/spread": 0.01 * 1.15**k} for k in range(12)]
     assert names(growing) == []
     assert names([{"similarity/spread": 0.01 * 1.02**k} for k in range(12)]) == ["mode collapse"]
 
 
 @pytest.mark.parametrize("cause", [DEAD, CRUSHED, {"ratio/typical_E_p[r]": 1e3}])
-def test_the_cause_is_told_and_not_its_consequence(cause: dict[str, float]) -> None:
+def test_a_cause_is_reported_instead_of_its_consequence(cause: dict[str, float]) -> None:
     found = names([{**cause, **ALIKE}] * 20)
     assert len(found) == 1
     assert "mode collapse" not in found
-    assert names([{**cause, **ALIKE}] * 9 + [ALIKE] * 10)[1:] == ["mode collapse"]  # the cause has gone
+    assert names([{**cause, **ALIKE}] * 9 + [ALIKE] * 10)[1:] == ["mode collapse"]  # the cause is gone
 
 
-@pytest.mark.parametrize(("period", "told"), [(1, ["oscillation"]), (2, ["oscillation"]), (6, [])])
-def test_a_single_turn_is_no_oscillation(period: int, told: list[str]) -> None:
+@pytest.mark.parametrize(("period", "reported"), [(1, ["oscillation"]), (2, ["oscillation"]), (6, [])])
+def test_a_single_change_is_not_an_oscillation(period: int, reported: list[str]) -> None:
     """D is wrong for some rows, then right, and so on; over 6 rows each, no window of 5 sees more than one turn."""
     right, wrong = {}, {"discriminator/surely_right": 0.0, "discriminator/surely_wrong": 1.0}
-    assert names([wrong if k // period % 2 == 0 else right for k in range(18)]) == told
+    assert names([wrong if k // period % 2 == 0 else right for k in range(18)]) == reported
 
 
-def test_overfitting_on_noise_alone_is_not_told() -> None:
+def test_overfitting_within_noise_is_not_reported() -> None:
     """p = q and D knows nothing: all three logits agree up to noise, and their ratio is anything."""
     noise = [0.3, -0.2, 0.25, -0.3, 0.35, 0.1, -0.25, 0.2]
     rows = [{"overfitting/logit_trained": 0.05, "overfitting/logit_held_out": -x, "overfitting/logit_generated": 0.0}
@@ -131,14 +131,14 @@ def test_overfitting_on_noise_alone_is_not_told() -> None:
     assert names([{**row, "overfitting/logit_held_out": 0.01} for row in rows]) == ["overfit discriminator"]
 
 
-def test_findings_say_where_how_much_and_what_to_change() -> None:
-    (finding,) = hear([CRUSHED] * 5)
+def test_findings_contain_steps_values_and_advice() -> None:
+    (finding,) = observe([CRUSHED] * 5)
     assert finding.step == 250
     assert finding.evidence.startswith("In steps 50 to 250 D has won")
     assert "v = -1" in finding.evidence
     assert "95%" in finding.evidence
     assert "mean weight 0.001 to 0.001" in finding.evidence
-    assert "loss.gen=alt" in finding.words()
+    assert "loss.gen=alt" in finding.text
 
 
 def test_advice_names_keys_that_exist() -> None:
@@ -150,14 +150,14 @@ def test_advice_names_keys_that_exist() -> None:
         assert set(keys) <= known, name
 
 
-def test_nothing_is_told_twice_by_a_doctor_that_goes_on() -> None:
+def test_a_resumed_doctor_reports_nothing_twice() -> None:
     first = Doctor()
-    assert len(hear([DEAD] * 6, doctor=first)) == 1
+    assert len(observe([DEAD] * 6, doctor=first)) == 1
     second = Doctor()
     second.load_state_dict(first.state_dict())
-    assert second.hear(350, {**HEALTHY, **DEAD}) == []
+    assert second.observe(350, {**HEALTHY, **DEAD}) == []
     # and the window is as full as it was
     before, after = Doctor(), Doctor()
-    hear([CRUSHED] * 4, doctor=before)
+    observe([CRUSHED] * 4, doctor=before)
     after.load_state_dict(before.state_dict())
-    assert [f.name for f in after.hear(250, {**HEALTHY, **CRUSHED})] == ["crushed generator"]
+    assert [f.name for f in after.observe(250, {**HEALTHY, **CRUSHED})] == ["crushed generator"]

@@ -82,8 +82,8 @@ def test_reliability_by_hand() -> None:
     assert curve.counts == [2, 0, 0, 0, 0, 0, 0, 0, 0, 2]
     assert curve.real[0] == curve.real[9] == 0.5  # a real and a fake example in both bins
     assert curve.real[4] is None
-    assert curve.said[4] is None
-    assert curve.said[9] == pytest.approx(0.95, rel=1e-6)
+    assert curve.predicted[4] is None
+    assert curve.predicted[9] == pytest.approx(0.95, rel=1e-6)
     assert curve.error == pytest.approx(0.45, rel=1e-6)
 
 

@@ -81,7 +81,7 @@ def batches(*log_ratios: list[float]) -> Accepted:
         return (torch.arange(len(values)),), values
 
     source = torch.Generator().manual_seed(0)
-    return rejection_sample(draw, 2_000, source, percentile=None, burn_in=1, most_draws=10_000)
+    return rejection_sample(draw, 2_000, source, percentile=None, burn_in=1, max_draws=10_000)
 
 
 def test_a_larger_ratio_than_the_burn_ins_becomes_m() -> None:
@@ -105,4 +105,4 @@ def test_work_is_bounded_and_the_way_out_named() -> None:
     with pytest.raises(RejectionError, match=r"only \d+ of 10000 draws were accepted, and 2000"):
         batches([0.0], [-9.0] * 100)
     with pytest.raises(RejectionError, match="lower percentile=99"):
-        accept(1_000, percentile=99.0, most_draws=2_000)
+        accept(1_000, percentile=99.0, max_draws=2_000)

@@ -375,9 +375,9 @@ def find_once(self: Doctor, step: int, values: Any) -> Any:
     """A doctor that finds a dead discriminator at step 4, once."""
     from gantrain.diagnostics.doctor import Finding
 
-    if step < 4 or self.told:
+    if step < 4 or self.reported:
         return []
-    self.told.append("dead discriminator")
+    self.reported.append("dead discriminator")
     return [Finding("dead discriminator", step, "In steps 1 to 4 it was dead.", "Let it learn.")]
 
 
@@ -387,7 +387,7 @@ def test_the_doctor_can_stop_a_run_which_can_be_resumed(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(Doctor, "hear", find_once)
+    monkeypatch.setattr(Doctor, "observe", find_once)
     words = (EVERY_2, "schedule.steps=8", "metrics=none", "log.checkpoint_every_steps=8")
     whole = train(tmp_path / "whole", *words)
     assert [row["step"] for row in rows_of(whole, "doctor")] == [4]
