@@ -16,7 +16,7 @@ from gantrain.atomic_io import PART, UnusableFolderError
 from gantrain.commands.options import words_option
 from gantrain.formatting import printable
 from gantrain.options import ConfigError, option
-from gantrain.report.comparison import choose_metrics, compare, comparison_table, notes
+from gantrain.report.comparison import Compared, choose_metrics, compare, comparison_table, notes
 from gantrain.report.export import export_frame, has_parquet, is_export
 from gantrain.report.formatting import counted, title_of
 from gantrain.report.page import GENERATOR, make_page
@@ -94,7 +94,7 @@ def run(options: Options) -> None:
         print(f"no {TABLES}{PARQUET}: pyarrow is not installed (pip install 'gantrain[parquet]')")
 
 
-def _print(table: RunTable, compared: dict[str, list]) -> None:  # type: ignore[type-arg]
+def _print(table: RunTable, compared: dict[str, list[Compared]]) -> None:
     """The number of runs in each state, the comparison of each metric, and its notes."""
     console = Console(width=max(LEAST_WIDTH, shutil.get_terminal_size((150, 40)).columns), highlight=False)
     states = ", ".join(f"{count} {state}" for state, count in Counter(table.runs["state"]).most_common())

@@ -1,1 +1,1 @@
-"""From runs on disk to an answer: what varied, what came out over seeds, and the page that shows it."""
+"""The comparison of runs: one HTML page, a terminal table, CSV and Parquet."""

@@ -1,10 +1,10 @@
-// Draws the measured metric that is chosen, and the scalars once they come into view.
+// Draws the chosen metric, and each scalar once it is scrolled into view.
 (() => {
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   const root = document.getElementById("curves");
   const shown = new Set(data.groups.filter((v) => v.shown).map((v) => v.place));
   const axes = { steps: "generator steps", images: "real images seen by D", seconds: "training seconds" };
-  const MOST_WITH_SEEDS = 6; // groups in a small image
+  const MOST_WITH_SEEDS = 6; // groups in a small chart
   let axis = "steps";
   const checked = (id) => document.getElementById(id)?.checked ?? false;
   const faint = (color, opacity) => {

@@ -88,7 +88,7 @@ def test_default_and_given_paths(sweep: Path, tmp_path: Path, monkeypatch: pytes
         Options(folders=runs, out="report.pdf")
     with pytest.raises(ConfigError, match="folders is missing"):
         parse_words(Options, "report", [])
-    with pytest.raises(RunFolderError, match="is no folder"):
+    with pytest.raises(RunFolderError, match="is not a folder"):
         run(Options(folders=["nowhere"]))
 
 

@@ -1,4 +1,4 @@
-"""Pages opened in a headless Chromium, where there is one."""
+"""Opens pages in a headless Chromium, if there is one."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A Chromium, or a skip that says what is missing."""
+    """Chromium; skips the test with the reason if it is missing."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("no browser: neither chromium, chromium-browser nor google-chrome is on the PATH")
@@ -25,10 +25,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[OpenPage]:
-    """Opens a page of the disk: open_page(path, width, height).
+    """Opens a page from disk: open_page(path, width, height).
 
-    Afterwards nothing may stand on any page's console as an error or a warning, and nothing may have been asked for
-    but the pages themselves.
+    Fails afterwards if a page wrote errors or warnings to the console, or requested anything but itself.
     """
     contexts, complaints, asked = [], [], []
     opened = set()

@@ -1,10 +1,10 @@
-"""Tables of a page, read back by Python's own parser."""
+"""Reads the tables of a page with Python's HTML parser."""
 
 from html.parser import HTMLParser
 
 
 class Tables(HTMLParser):
-    """The tables that have an id: `heads` by id, `rows` by id as dictionaries from head to (text, data-v)."""
+    """The tables with an id: `heads` by id, `rows` by id as dictionaries from head to (text, data-v)."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

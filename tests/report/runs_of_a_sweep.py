@@ -1,4 +1,4 @@
-"""A sweep as it lies on disk, with what goes wrong in one, and its figures as functions of the step."""
+"""A sweep on disk with failed and pruned runs; its metrics are functions of the step."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.written_runs import write_run
 
 GENS, SEEDS = ("alt", "kl", "rkl"), (0, 1, 2)
 FINISHED_SEEDS = {"alt": (0, 1, 2), "kl": (0, 1), "rkl": (1, 2)}
-"""Of the runs that `write_sweep` writes."""
+"""The seeds that finish, of the runs that `write_sweep` writes."""
 REASON_WORDS = "loss.gen=<kl> & co: not finite\nTraceback:\n  a <b>second</b> line\n"
 FINDING = Finding("ratio explosion", 300, "In steps 100 to 300 log r fell to -14.", "Set loss.max_log_ratio=10.")
 
@@ -29,7 +29,7 @@ def value(gen: str, seed: int, name: str) -> Callable[[int], float]:
 
 
 def write_sweep(folder: Path) -> Path:
-    """Three run_groups of three seeds: the last of kl failed, with a finding, and the first of rkl was pruned."""
+    """Three groups of three seeds: the last of kl failed, with a finding, and the first of rkl was pruned."""
     number = 0
     for gen in GENS:
         for seed in SEEDS:

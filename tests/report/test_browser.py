@@ -1,4 +1,4 @@
-"""The page in a browser: it sorts, draws, fits a phone, and asks for nothing."""
+"""The page in a browser: it sorts, draws, fits a phone, and requests nothing."""
 
 import re
 import statistics
@@ -61,7 +61,7 @@ def test_the_table_sorts_both_ways(page_file: Path, open_page: OpenPage, width: 
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_it_fits_the_window_whole(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
+def test_the_page_fits_the_window(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
     page = open_page(page_file, width, height)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     page.locator("#table [data-show='by-run']").click()
@@ -107,7 +107,7 @@ def test_the_curves_follow_menu_axis_and_legend(page_file: Path, open_page: Open
     assert page.evaluate(thin) == 0
 
 
-def test_on_paper_every_chart_fits_its_place(page_file: Path, open_page: OpenPage) -> None:
+def test_charts_fit_the_printed_page(page_file: Path, open_page: OpenPage) -> None:
     page = open_page(page_file, 1280, 900)
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 1032, "height": 730})  # A4 landscape between its margins
@@ -120,7 +120,7 @@ def test_on_paper_every_chart_fits_its_place(page_file: Path, open_page: OpenPag
         assert 0.8 * place < drawn <= place + 1
 
 
-def test_a_band_below_zero_ends_on_a_log_scale(tmp_path: Path, open_page: OpenPage) -> None:
+def test_bands_below_zero_are_cut_on_a_log_scale(tmp_path: Path, open_page: OpenPage) -> None:
     for seed, last in enumerate((2.0, 200.0)):  # mean 101, standard deviation 140
         write_run(tmp_path / str(seed), f"seed={seed}", measured={"fid": lambda step, last=last: last + 1000 - step})
     run(Options(folders=[str(tmp_path)]))
@@ -132,7 +132,7 @@ def test_a_band_below_zero_ends_on_a_log_scale(tmp_path: Path, open_page: OpenPa
     assert page.evaluate(lows) == pytest.approx(101 - statistics.stdev((2, 200)))
 
 
-def test_pictures_beside_each_other_fit_their_places(tmp_path: Path, open_page: OpenPage) -> None:
+def test_charts_side_by_side_fit_their_places(tmp_path: Path, open_page: OpenPage) -> None:
     for k in range(3):
         words = (f"optimizer.lr_g={10.0 ** -(k + 3)}", f"schedule.batch_size={8 * (k + 1)}")
         write_run(tmp_path / str(k), *words, steps=20, every=10, measured={"fid": lambda step: 30.0}, grids=0)

@@ -57,7 +57,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def colors(page: Any) -> dict[str, tuple[int, int]]:
-    """Red and green of the images of samples that can be seen, by name, once all of them are loaded."""
+    """Red and green of the visible sample images by name, after all have loaded."""
     shown = '[...document.querySelectorAll(".wall-images figure")].filter((one) => one.offsetWidth > 0)'
     page.wait_for_function(f'{shown}.every((one) => one.querySelector("img").naturalWidth === 274)')
     found = page.evaluate(
@@ -72,7 +72,7 @@ def colors(page: Any) -> dict[str, tuple[int, int]]:
 
 
 def expected(seed: int, step: int) -> dict[str, Any]:
-    """With what the failed run has: its last grid, of step 500."""
+    """The failed run shows its last grid, of step 500."""
     return {
         f"loss.disc={disc} loss.gen={gen}": pytest.approx(
             (red(disc, gen, seed), GREENS[min(step, 500) if (disc, gen, seed) == ("js", "kl", 1) else step]), abs=5
@@ -118,7 +118,7 @@ def test_print_shows_the_last_step(page_file: Path, open_page: OpenPage) -> None
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_a_picture_is_enlarged_and_steps_by_the_keys(
+def test_an_image_is_enlarged_and_steps_by_the_keys(
     page_file: Path, open_page: OpenPage, width: int, height: int
 ) -> None:
     page = open_page(page_file, width, height)
@@ -139,7 +139,7 @@ def test_a_picture_is_enlarged_and_steps_by_the_keys(
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_the_map_follows_its_menu_and_says_why(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
+def test_the_matrix_follows_its_menu(page_file: Path, open_page: OpenPage, width: int, height: int) -> None:
     page = open_page(page_file, width, height)
     cell = page.locator("#matrix td[data-gen=kl][data-disc=js]")
     assert cell.inner_text().split("\n") == [f"{fid('js', 'kl', 0):g}", "1 seed", "✕ 1 failed"]

@@ -1,4 +1,4 @@
-"""The commands on the page make the same runs again."""
+"""The commands on the page repeat the runs."""
 
 import json
 import shlex
@@ -45,12 +45,12 @@ def test_a_command_composes_to_the_same_configuration(tmp_path: Path, with_job: 
 
 
 @pytest.mark.parametrize("text", ["plain/path", "a b", "it's", "a,b=c", "back\\slash", "end \\", "\\'", "(x)", "ü: 1"])
-def test_any_text_comes_back(text: str) -> None:
+def test_any_text_is_quoted_without_loss(text: str) -> None:
     again = compose(f"data.root={hydra_word(text)}", "data=folder")
     assert again.data.root == text
 
 
-def test_the_sweeps_one_command(tmp_path: Path) -> None:
+def test_the_sweeps_command(tmp_path: Path) -> None:
     runs = [read_run(write_run(tmp_path / f"{k}", f"seed={k}", steps=20, every=10, grids=0)) for k in range(2)]
     assert sweep_commands(runs) == []
     (tmp_path / "sweep.json").write_text(json.dumps({"words": ["seed=0,1", "name=a b"]}))

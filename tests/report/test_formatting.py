@@ -48,8 +48,8 @@ def test_numbers() -> None:
 
 
 def test_names() -> None:
-    assert (title_of("fid"), title_of("modes_kl")) == ("FID", "modes kl")
-    assert (named("fid_ema"), named("modes_kl_raw")) == ("FID (EMA)", "modes kl (raw)")
+    assert (title_of("fid"), title_of("modes_kl")) == ("FID", "KL of the modes")
+    assert (named("fid_ema"), named("modes_kl_raw")) == ("FID (EMA)", "KL of the modes (raw)")
     assert [direction(name) for name in ("fid", "recall", "train_distance")] == [
         "lower is better",
         "higher is better",

@@ -1,4 +1,4 @@
-"""Runs that someone else wrote put no element, attribute or script into a page, and move no cursor of a terminal."""
+"""Texts in run folders cannot inject elements or scripts into a page, or control characters into a terminal."""
 
 import json
 import re
@@ -23,11 +23,11 @@ HOSTILE = (
 )
 OF_FOLDERS = "w-pwn\"'><x-pwn onerror=pwn()><img src=x onerror=pwn()>{{7*7}}$\\nope{$\x1b]0;pwn\x07\u2028"  # no slash
 KEPT = ("state", "kind", "network", "time", "host")
-"""What says what a row or a status is, of which any other word is a damaged file."""
+"""Keys whose values are an enumeration; any other word is a damaged file."""
 
 
 def tainted(value: Any, word: str, key: str = "") -> Any:
-    """Every text of a file with the word at its end, and the word as one key more of each dictionary."""
+    """A file's content with the word appended to every text."""
     if isinstance(value, dict):
         return {k: tainted(inner, word, str(k)) for k, inner in value.items()}
     if isinstance(value, list):
@@ -36,7 +36,7 @@ def tainted(value: Any, word: str, key: str = "") -> Any:
 
 
 def write(place: Path, word: str, of_folder: str) -> None:
-    """Three runs that differ in a text and in a key of that name; one has failed, one has a finding."""
+    """Three runs that differ in a text and in a key of that name; one failed, all have a finding."""
     for number in range(3):
         folder = write_run(
             place / f"{number}{of_folder}",
@@ -73,7 +73,7 @@ def write(place: Path, word: str, of_folder: str) -> None:
 
 
 class Parsed(HTMLParser):
-    """The elements with the names of their attributes, in order; the scripts, and where URLs stand."""
+    """The elements with their attributes' names in order, the scripts, and the URLs."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -108,13 +108,13 @@ class Parsed(HTMLParser):
 
 
 def faults_of(page: str, like: str) -> list[str]:
-    """What of a page came from its runs as more than text; `like` is the page of harmless runs."""
+    """What a page took from its runs as more than text; `like` is the page of harmless runs."""
     parsed, harmless = Parsed(page), Parsed(like)
     found = []
     if parsed.elements != harmless.elements:
-        found.append("its elements are others")
+        found.append("other elements")
     if parsed.comments != harmless.comments:
-        found.append("its comments are others")
+        found.append("other comments")
     found += [f"an address: {url[:80]}" for url in parsed.urls if "pwn" in url]
     for attributes, text in parsed.scripts:
         if attributes.get("type") == "application/json":
@@ -132,7 +132,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return places
 
 
-def test_what_is_looked_for_is_found() -> None:
+def test_injections_are_found() -> None:
     like = "<p>word</p><script>f(\"word\")</script><a href='#x'>x</a>"
     assert faults_of(like.replace("word", "pwn()"), like) == []
     for page in (
@@ -145,42 +145,42 @@ def test_what_is_looked_for_is_found() -> None:
         assert faults_of(page, like) != [], page
 
 
-def test_the_report_escapes_all_that_runs_say(
+def test_the_report_escapes_all_texts_of_runs(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pages, told = {}, {}
+    pages, printed = {}, {}
     for name, place in runs.items():
         title = HOSTILE if name == "hostile" else HARMLESS
         out = tmp_path / f"{name}.html"
         report.run(report.Options(folders=[str(place)], out=str(out), title=title))
-        pages[name], told[name] = out.read_text(encoding="utf-8"), capsys.readouterr().out
+        pages[name], printed[name] = out.read_text(encoding="utf-8"), capsys.readouterr().out
     assert faults_of(pages["hostile"], pages["harmless"]) == []
     texts = "".join(Parsed(pages["hostile"]).texts)
-    assert texts.count("<x-pwn onerror=pwn()>") >= 20, "what they say stands there, as text"
+    assert texts.count("<x-pwn onerror=pwn()>") >= 20
     assert "{{7*7}}" in texts
-    assert told["hostile"].count("pwn") > 3
-    assert_moves_no_cursor(told["hostile"])
+    assert printed["hostile"].count("pwn") > 3
+    assert_no_control_characters(printed["hostile"])
 
 
-def assert_moves_no_cursor(text: str) -> None:
+def assert_no_control_characters(text: str) -> None:
     assert re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]", text) == []
 
 
-def test_watch_leaves_the_terminal_alone(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_watch_prints_no_control_characters(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     watch.run(watch.Options(folders=[str(runs["hostile"])], once=True))
-    told = capsys.readouterr().out
-    assert told.count("pwn") >= 3
-    assert_moves_no_cursor(told)
+    printed = capsys.readouterr().out
+    assert printed.count("pwn") >= 3
+    assert_no_control_characters(printed)
 
 
-def test_control_characters_become_visible_and_nothing_else_changes() -> None:
+def test_printable_replaces_control_characters_only() -> None:
     assert printable("a\x1b]0;title\x07b\x9b2J\r\x00\u202e") == "a\ufffd]0;title\ufffdb\ufffd2J\ufffd\ufffd\ufffd"
     plain = "σ(log r) ≥ 0,5\n\t日本語 – ✓ \U0001f600"
     assert printable(plain) == plain
 
 
-def test_the_page_of_the_theory_escapes_its_command() -> None:
-    """Its figures' words are gantrain's own but for the divergences' names, which are looked up, and the mixture."""
+def test_the_theory_page_escapes_its_command() -> None:
+    """Other texts of that page are not from users."""
 
     def page(word: str) -> str:
         figure = TheoryFigure("1-x", word, word, word, {"": {}}, lambda _: None)
@@ -189,7 +189,7 @@ def test_the_page_of_the_theory_escapes_its_command() -> None:
     assert faults_of(page(HOSTILE), page(HARMLESS)) == []
 
 
-def test_an_error_that_quotes_a_word_leaves_the_terminal_alone(command: Any) -> None:
+def test_errors_print_no_control_characters(command: Any) -> None:
     code, words = command("loss.gen=\x1b]0;pwn\x07")
     assert code == 2
-    assert_moves_no_cursor(words)
+    assert_no_control_characters(words)

@@ -1,4 +1,4 @@
-"""The page tells what metrics.jsonl tells, of whatever runs there are."""
+"""The page's numbers equal those of metrics.jsonl, for complete and for odd runs."""
 
 import html
 import json

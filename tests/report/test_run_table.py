@@ -36,7 +36,7 @@ def test_runs_of_one_configuration_are_one_group_ordered_by_seed(sweep: Path) ->
     assert "seed" not in common
 
 
-def test_a_moved_run_reads_the_same(sweep: Path, tmp_path: Path) -> None:
+def test_a_moved_run_is_read_unchanged(sweep: Path, tmp_path: Path) -> None:
     before = read_run(sweep / "000")
     (sweep / "000").rename(tmp_path / "elsewhere")
     try:
@@ -80,7 +80,7 @@ def test_means_over_seeds_use_finished_runs_and_the_first_network() -> None:
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run in"):
         find_runs([tmp_path])
-    with pytest.raises(RunFolderError, match="is no folder"):
+    with pytest.raises(RunFolderError, match="is not a folder"):
         find_runs([tmp_path / "nowhere"])
 
 
