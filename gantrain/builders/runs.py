@@ -69,8 +69,8 @@ def warnings_for(config: Config) -> list[str]:
         objective = config.loss.make()
         if objective.gen in divergence_names() and objective.max_log_ratio is None:
             found.append(
-                "a pearson discriminator's logits below -2 stand for no ratio, and the run stops when a divergence "
-                "generator meets one: loss.max_log_ratio=10 or loss.param=log_ratio goes on"
+                "a pearson discriminator's logits below -2 correspond to no ratio, and the run stops when a divergence "
+                "generator meets one: set loss.max_log_ratio=10 or loss.param=log_ratio"
             )
     return found
 
