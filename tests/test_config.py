@@ -145,7 +145,7 @@ def test_what_is_known_to_go_wrong_is_said() -> None:
     assert warnings("loss.gen=rkl") == warnings("loss.gen=alt") == ""
 
 
-def test_asked_keys_are_those_a_command_line_sets() -> None:
+def test_explicit_keys_are_those_that_the_command_line_sets() -> None:
     words = ["model=poole", "schedule.steps=9", "loss.gen=kl", "hydra.run.dir=x"]
     made = compose("model=poole", "schedule.steps=9", "loss.gen=kl")
     asked = explicit_keys(words, made)
