@@ -156,6 +156,12 @@ class Config:
         return find_specs(self.metric_names, self.data_kind)
 
     @property
+    def value_names(self) -> list[str]:
+        """Names of the values of these metrics that have a direction, the headline first."""
+        values = [value for spec in self.metric_specs for value in spec.values if value.better is not None]
+        return [value.name for value in values if not value.conditional or self.cond.name != "none"]
+
+    @property
     def data_kind(self) -> str:
         """The kind of data that metrics are computed on: images, digits or points."""
         return POINTS if self.data.spec.points else DIGITS if self.data.spec.labels_are_modes else IMAGES

@@ -24,7 +24,6 @@ from tensorboard.plugins.hparams.api_pb2 import (
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, as_word, flatten, options, to_dict
-from gantrain.run_io.charts import figures_of
 from gantrain.run_io.status import FINISHED, PRUNED
 
 OBJECTIVE = "objective"
@@ -112,7 +111,7 @@ def _column(key: str, value: Value, *, first: bool) -> HParamInfo:
 
 
 def _metric_columns(config: Config) -> Iterable[MetricInfo]:
-    for metric in figures_of(config)[:METRICS_SHOWN]:
+    for metric in config.value_names[:METRICS_SHOWN]:
         for network in config.metrics.networks:
             name = f"{metric}_{network}"
             yield MetricInfo(name=MetricName(tag=f"metric/{name}"), display_name=f"{name}, last")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from gantrain.config import Config, ConfigError
 from gantrain.metrics.registry import lower_is_better
-from gantrain.run_io.charts import figures_of
 from gantrain.run_io.run_reader import RunRecord
 
 
@@ -15,7 +14,7 @@ def objective_of(config: Config) -> str:
     Raises:
         ConfigError: the runs do not measure it.
     """
-    known = figures_of(config)
+    known = config.value_names
     name = config.sweep.objective
     if name == "auto" and known:
         name = known[0]

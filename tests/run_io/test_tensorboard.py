@@ -15,7 +15,7 @@ from gantrain import builders
 from gantrain.config import to_dict
 from gantrain.metrics.metric import MetricValue
 from gantrain.metrics.registry import lower_is_better
-from gantrain.run_io.charts import FIGURES, charts_of
+from gantrain.run_io.charts import METRICS, charts_of
 from gantrain.run_io.run_folder import RunFolder
 from gantrain.run_io.status import FAILED, FINISHED, STOPPED
 from gantrain.training.nan_guard import NotFiniteError
@@ -92,11 +92,11 @@ def _figure(tag: str) -> str:
 
 def test_charts_of_metrics_are_those_of_their_specs() -> None:
     config = compose("metrics.names=[fid,precision,recall,classes]", "data=cifar10")
-    titles = [chart.title for chart in charts_of(config) if chart.section == FIGURES]
+    titles = [chart.title for chart in charts_of(config) if chart.section == METRICS]
     assert titles[0] == "FID: lower is better"
     assert len(titles) == 4, "precision and recall share one"
     labeled = compose("metrics.names=[classes]", "data=cifar10", "cond=acgan")
-    assert len([chart for chart in charts_of(labeled) if chart.section == FIGURES]) == 3, "and the accuracy"
+    assert len([chart for chart in charts_of(labeled) if chart.section == METRICS]) == 3, "and the accuracy"
 
 
 def test_a_band_is_the_mean_and_a_standard_deviation_to_each_side(tmp_path: Path) -> None:
