@@ -42,9 +42,9 @@ FAILS_UNNORMALIZED = ("js", "hellinger", "kl", "pearson")
 def warnings_for(config: Config) -> list[str]:
     """Warnings about configurations that are allowed and known to fail."""
     found = []
-    regularizer = config.regularizer
-    penalized = bool(regularizer.gp or regularizer.dragan or regularizer.r1 or regularizer.r2)
-    constrained = penalized or regularizer.clip or config.model.d_norm == "spectral"
+    regularizers = config.regularizer.build()
+    penalized = any(regularizer.needs_input_gradient for regularizer in regularizers)
+    constrained = bool(regularizers) or config.model.d_norm == "spectral"
     if config.loss.disc == "wasserstein" and not constrained:
         found.append(
             "loss.disc=wasserstein is a distance only for a Lipschitz discriminator, and nothing constrains this one: "

@@ -34,12 +34,15 @@ class Regularizer:
 
     Attributes:
         alternatives: what a user can choose of it, for the message that only one may be active.
+        needs_input_gradient: whether its penalties take the gradient of each example's logit by the example, which
+            does not exist under batch norm.
         input_gradients: of ("real", "fake"), the inputs whose gradient the penalties take through the logits of the
             batch. Where it is due, these require gradients and the discriminator runs uncompiled.
     """
 
     __slots__ = ()
     alternatives: ClassVar[tuple[str, ...]] = ()
+    needs_input_gradient: ClassVar[bool] = True
 
     @property
     def input_gradients(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ class WeightClipping(Regularizer):
     """Keeps the discriminator's weights in a box."""
 
     alternatives = ("clip",)
+    needs_input_gradient = False
 
     clip: float = option(0.0, "bound of the discriminator's weights after each step; 0.01 is WGAN's, 0 is off")
 
