@@ -216,24 +216,27 @@ class TrainStep:
         power_iterate(discriminator)
 
         for i in range(k):
+            # Sample z and real examples.
             with torch.set_grad_enabled(self.reuse_fakes and i == k - 1):
                 generated, labels = self.sample_fakes()
             with torch.no_grad():
                 real, real_labels = self.batches.batch(i)
                 fake, fake_labels = self.replace_fakes(generated.detach(), labels, i)
                 real, fake = self.augment_inputs(real, self.draws), self.augment_inputs(fake, self.draws)
+            # Update the discriminator.
             with shared_spectral_norm(discriminator):
-                real, fake, discriminate_pair = self._require_input_gradients(real, fake, i)
+                real, fake, discriminate_pair = self._track_inputs(real, fake, i)
                 real_logits, real_scores, fake_logits, fake_scores = discriminate_pair(
                     real, real_labels, fake, fake_labels
                 )
                 all_real, all_fake = processes.all_gather(real_logits, fake_logits)
                 loss = processes.loss_share(self.d_loss(all_real, all_fake))
-                for penalty in self._penalties(real, real_labels, fake, real_logits, fake_logits, i):
-                    loss = loss + processes.mean_share(penalty)
-                for side, scores, classes in (("real", real_scores, real_labels), ("fake", fake_scores, fake_labels)):
-                    for class_loss in self._class_losses(side, scores, classes):
-                        loss = loss + processes.mean_share(class_loss)
+                for term in (
+                    *self._penalties(real, real_labels, fake, real_logits, fake_logits, i),
+                    *self._class_losses("real", real_scores, real_labels),
+                    *self._class_losses("fake", fake_scores, fake_labels),
+                ):
+                    loss = loss + processes.mean_share(term)
             self._update(loss, self.optimizer_d, row=i)
             for regularizer in self.regularizers:
                 regularizer.after_update(discriminator)
@@ -241,16 +244,17 @@ class TrainStep:
                 trick.after_discriminator_update(all_real, buffer.note)
             buffer.keep_logits(real=all_real, fake=all_fake)
 
+        # Update the generator, on fresh z unless the last fakes are reused.
         if not self.reuse_fakes:
             generated, labels = self.sample_fakes()
         with _frozen(discriminator):
             with shared_spectral_norm(discriminator):
-                all_real_or_none = self._real_logits(k) if self.objective.needs_real_logits else None
+                fresh_real = self._real_logits(k) if self.objective.needs_real_logits else None
                 logits, scores = self.discriminate_fakes(self.augment_inputs(generated, self.draws), labels)
             (all_generated,) = processes.all_gather(logits)
-            loss = processes.loss_share(self.g_loss(*self.select_fakes(all_generated, all_real_or_none)))
-            for class_loss in self._class_losses("generated", scores, labels):
-                loss = loss + processes.mean_share(class_loss)
+            loss = processes.loss_share(self.g_loss(*self.select_fakes(all_generated, fresh_real)))
+            for term in self._class_losses("generated", scores, labels):
+                loss = loss + processes.mean_share(term)
             self._update(loss, self.optimizer_g, row=self.d_steps.most)
         buffer.keep_logits(generated=all_generated)
         buffer.keep_fakes(generated, labels)
@@ -375,9 +379,9 @@ class TrainStep:
         """The regularizers that add penalties in discriminator step `i` of the iteration."""
         return [r for r, due in zip(self.regularizers, self.key.due[i], strict=True) if due]
 
-    def _require_input_gradients(self, real: Tensor, fake: Tensor, i: int) -> tuple[Tensor, Tensor, Callable[..., Any]]:
+    def _track_inputs(self, real: Tensor, fake: Tensor, i: int) -> tuple[Tensor, Tensor, Callable[..., Any]]:
         """The inputs, which require gradients if a penalty takes them, and the function that computes their logits."""
-        inputs = {name for regularizer in self._due(i) for name in regularizer.input_gradients}
+        inputs = {name for regularizer in self._due(i) for name in regularizer.differentiated_inputs}
         if not inputs:
             return real, fake, self.discriminate_pair
         real.requires_grad_("real" in inputs)

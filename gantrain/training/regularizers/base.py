@@ -36,8 +36,6 @@ class Regularizer:
         alternatives: what a user can choose of it, for the message that only one may be active.
         needs_input_gradient: whether its penalties take the gradient of each example's logit by the example, which
             does not exist under batch norm.
-        input_gradients: of ("real", "fake"), the inputs whose gradient the penalties take through the logits of the
-            batch. Where it is due, these require gradients and the discriminator runs uncompiled.
     """
 
     __slots__ = ()
@@ -45,8 +43,11 @@ class Regularizer:
     needs_input_gradient: ClassVar[bool] = True
 
     @property
-    def input_gradients(self) -> tuple[str, ...]:
-        """See above."""
+    def differentiated_inputs(self) -> tuple[str, ...]:
+        """Of ("real", "fake"), the images by which the penalties differentiate the logits of the batch.
+
+        In steps where it is due these images require gradients, and the discriminator runs uncompiled.
+        """
         return ()
 
     def active(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class ZeroCenteredPenalty(Regularizer):
             unread("regularizer.interval", self.interval, 1, "regularizer.r1 and r2")
 
     @property
-    def input_gradients(self) -> tuple[str, ...]:
+    def differentiated_inputs(self) -> tuple[str, ...]:
         """See `Regularizer`."""
         return ("real",) * bool(self.r1) + ("fake",) * bool(self.r2)
 
