@@ -1,12 +1,12 @@
 """One attempt to train in a folder: the lock, the state, the reason for a failure, and the exit code."""
 
-import contextlib
 import json
 import logging
 import shutil
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,6 +26,8 @@ from gantrain.training.trainer import Prune
 
 KEPT = (*HOLD, JOB, HYDRA, TRAIN_LOG)
 """What stays in a folder when a run in it starts over."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,11 @@ class Attempt:
         self.new = self.resumed = False
         self.code = 0
 
-    @contextlib.contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Holds the folder's lock; turns an error inside into an exit code, a message, a state and error.txt.
+    def record(self, work: Callable[[], T]) -> T | None:
+        """Calls `work` with the folder's lock; turns an error into an exit code, a message, a state and error.txt.
+
+        Returns:
+            The result of `work`; None after an error.
 
         Raises:
             KeyboardInterrupt: in a sweep, which ends too.
@@ -58,7 +62,7 @@ class Attempt:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with hold_lock(self.folder / LOCK, f"the run in {str(self.folder)!r}"):
-                yield
+                return work()
         except KeyboardInterrupt as interruption:
             self.code = exit_code(interruption)
             self._mark(states.INTERRUPTED)
@@ -77,6 +81,7 @@ class Attempt:
             log.error("%s", reason)
             if not isinstance(error, BusyError):
                 self._leave(reason)
+        return None
 
     def start(self, config: Config | DictConfig, overrides: Sequence[str]) -> None:
         """Takes an empty folder for a new run: writes job.json, and the state `running`.

@@ -138,10 +138,13 @@ def _train_once(composed: DictConfig, words: list[str], overrides: list[Override
     if config.resume is None:
         attempt.check_free()
     task_words = [str(word) for word in composed.hydra.overrides.task]
-    with attempt.recorded():
+
+    def work() -> None:
         if config.resume is None:
             attempt.start(config, task_words)
         run_job(composed, lambda: attempt.train(config, task_words), resumed=config.resume is not None)
+
+    attempt.record(work)
     return attempt.code
 
 

@@ -57,10 +57,9 @@ class Job:
         log.info("job %d: %s", number, settings.job.override_dirname)
         if settings.runtime.choices.get("hydra/launcher") == "joblib":
             take_a_gpu(folder.parent)
-        attempt, value = Attempt(folder, number), None
+        attempt = Attempt(folder, number)
         try:
-            with attempt.recorded():
-                value = _train(attempt, composed, overrides)
+            value = attempt.record(lambda: _train(attempt, composed, overrides))
             self.codes.append(attempt.code)
             return value
         finally:

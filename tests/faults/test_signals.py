@@ -61,7 +61,7 @@ def test_a_signal_saves_the_step_and_the_run_resumes_exactly(
     ended, text = outcome(process)
     assert ended == code, text
     assert f"{number.name}: stopping after this step, with a checkpoint" in text
-    assert "saved and ended; go on from the last checkpoint with resume=" in text
+    assert "saved and ended; continue from the last checkpoint with resume=" in text
     assert "Traceback" not in text
     step = load_checkpoint(run / LAST)["step"]
     assert 20 <= step < STEPS
