@@ -41,7 +41,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
         ["metrics.names=fid cannot be computed on data=grid (points)", "[modes]"],
     ),
     "too few points": (["data=ring", "metrics.samples=5"], ["metrics.samples=5", "modes needs at least 11"]),
-    "mirrored points": (["data=ring", "data.flip=true"], ["data.flip=True", "not points"]),
+    "mirrored points": (["data=ring", "data.flip=true"], ["data.flip=True", "no images to mirror"]),
     "a grid of points": (["data=ring", "log.grid_images=16"], ["log.grid_images=16", "not points"]),
     "batch norm for points": (["data=ring", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),
     "dropout for points": (["data=ring", "model.g_dropout=0.5"], ["model.g_dropout=0.5", "model=dcgan"]),
