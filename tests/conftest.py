@@ -90,13 +90,32 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _memory() -> Iterator[None]:
-    """Frees what a module leaves: reference cycles, compiled code, plots, and memory that the C library keeps."""
+def _compiled_code() -> Iterator[None]:
+    """Frees compiled code, plots and other memory of a module."""
     yield
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+    _free_memory()
+
+
+@pytest.fixture(autouse=True)
+def _memory() -> Iterator[None]:
+    """Frees the reference cycles of a test that trained: each holds a data set and networks."""
+    before = _resident()
+    yield
+    if _resident() > before + 50 * 2**20:
+        _free_memory()
+
+
+def _resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not say."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.is_file() else 0
+
+
+def _free_memory() -> None:
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
