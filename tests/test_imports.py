@@ -66,7 +66,7 @@ MAY_IMPORT = {
     "sweeps": {*BELOW_BUILD, "builders", "attempt", "hydra_bridge", "overrides"},
     "builders": BELOW_BUILD,
     "theory": {"objectives"},
-    "report": {"run_io", "metrics", "diagnostics", "theory", "objectives"},
+    "report": {"run_io", "metrics", "diagnostics", "networks", "data", "theory", "objectives"},
     "commands": {*BELOW_BUILD, "builders", "theory", "report"},
     "cli": {*BELOW_BUILD, "attempt", "builders", "cli_checks", "commands", "hydra_bridge", "overrides", "sweeps"},
     "__main__": {"cli", "__version__"},

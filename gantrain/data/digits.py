@@ -38,11 +38,19 @@ def load_stacked_digits(split: str = "train") -> ImageSet:
     generator = torch.Generator().manual_seed(SEED)
     chosen = torch.randint(len(scans), (IMAGES[split], 3), generator=generator)
     labels = (digits[chosen] * torch.tensor([100, 10, 1])).sum(dim=1)
-    return ImageSet(f"digits-{split}", scans[chosen], labels, tuple(f"{mode:03d}" for mode in range(MODES)))
+    return ImageSet(
+        f"digits-{split}",
+        scans[chosen],
+        labels,
+        tuple(f"{mode:03d}" for mode in range(MODES)),
+        mode_classifier=DigitClassifier,
+    )
 
 
 class DigitClassifier:
     """Classifies the digit of each channel by a support vector machine trained on the training scans."""
+
+    name = "SVM on 8×8 scans"
 
     def __init__(self) -> None:
         """Trains the classifier (under a second)."""

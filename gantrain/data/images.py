@@ -1,6 +1,8 @@
 """A set of images as uint8, and the way from its levels to floats and back."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +18,16 @@ class DataError(GantrainError):
     """Data that are missing, damaged or unusable, with the way out."""
 
 
+class ModeClassifier(Protocol):
+    """Finds the mode that an image shows."""
+
+    name: str
+    """For the protocol of metric `modes`."""
+
+    def modes(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) -> labels (N,) on the CPU."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSet:
     """Images and their labels.
@@ -25,12 +37,14 @@ class ImageSet:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,); the class, or for digits the mode 0 to 999.
         classes: the names of the classes, in the order of the labels.
+        mode_classifier: makes the classifier of metric `modes`; None if the labels are not modes.
     """
 
     name: str
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    mode_classifier: Callable[[], ModeClassifier] | None = None
 
     def __post_init__(self) -> None:
         """Checks the types that the docstring promises."""
@@ -50,7 +64,7 @@ class ImageSet:
 
     def to(self, device: torch.device) -> "ImageSet":
         """The same set on another device."""
-        return ImageSet(self.name, self.images.to(device), self.labels.to(device), self.classes)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 def to_range(images: Tensor, image_range: tuple[float, float]) -> Tensor:

@@ -46,7 +46,8 @@ class DatasetSpec:
         image_size: height and width, if the images come in one size only.
         splits: which splits `load` knows: train, and test if there are held-out examples.
         needs_root: whether `data.root` must be set.
-        labels_are_modes: whether the labels are modes that metric `modes` counts, not classes of images.
+        labels_are_modes: whether the labels of images are modes that metric `modes` counts, not classes; the `ImageSet`
+            then has a `mode_classifier`.
         fixed: keys that must have one value, with the reason: {"flip": (False, "which has no mirror images")}.
         note: origin and license, for the model card of an exported generator.
     """
@@ -68,11 +69,6 @@ class DatasetSpec:
     def has_test(self) -> bool:
         """Whether there are held-out examples."""
         return "test" in self.splits
-
-    @property
-    def has_modes(self) -> bool:
-        """Whether metric `modes` can be measured."""
-        return self.points or self.labels_are_modes
 
     def check(self, options: Any) -> None:
         """Checks size and root of images.

@@ -1,4 +1,4 @@
-"""Mode coverage on stacked digits: how many of the 1,000 modes a generator produces, and how evenly."""
+"""Mode coverage: how many of the modes of the data, such as stacked digits, a generator produces, and how evenly."""
 
 import math
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 from gantrain.metrics.bootstrap import interval_from_resamples, interval_of_share, resample_counts
 from gantrain.metrics.metric import DIGITS, HIGHER, LOWER, Metric, MetricContext, MetricSpec, MetricValue, ValueSpec
+from gantrain.options import ConfigError
 
-MODES = 1000
 MODES_CHART = "modes found: higher is better"
 KL_CHART = "KL from the data (of modes, classes or points): down to 0"
 ACCURACY_CHART = "share of samples that show the class of their label: higher is better"
 
 
 class ModesMetric(Metric):
-    """Number of modes covered and KL from the uniform distribution, by a classifier of each channel's digit."""
+    """Number of modes covered and KL from the uniform distribution, by the data set's classifier of modes."""
 
     spec = MetricSpec(
         name="modes",
@@ -29,23 +29,25 @@ class ModesMetric(Metric):
     )
 
     def __init__(self, context: MetricContext) -> None:
-        """Trains the classifier, in under a second."""
-        from gantrain.data.digits import DigitClassifier
-
-        self._classifier = DigitClassifier()
+        """Makes the classifier; that of digits is trained in under a second."""
+        reference = context.real.reference
+        if reference.mode_classifier is None:
+            raise ConfigError(f"metric modes needs a classifier of modes, and {reference.name} has none; leave it out")
+        self._classifier = reference.mode_classifier()
+        self._count = len(reference.classes)
         self._bootstrap = context.bootstrap
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """The values of uint8 images (N, 3, 32, 32); with labels also the share that show the requested mode."""
         modes = self._classifier.modes(images)
-        covered, kl = mode_statistics(modes)
-        protocol = {"samples": len(images), "of": MODES, "classifier": "SVM on 8×8 scans"}
+        covered, kl = mode_statistics(modes, self._count)
+        protocol = {"samples": len(images), "of": self._count, "classifier": self._classifier.name}
         interval, kl_protocol, over = None, protocol, {}
         if self._bootstrap:
             over = {"interval_over": "generated images"}
             counts = resample_counts(len(modes), self._bootstrap, what="the modes")
-            resampled = [_statistics(torch.bincount(modes, weights=times, minlength=MODES))[1] for times in counts]
-            interval = interval_from_resamples(kl, resampled)
+            resamples = (torch.bincount(modes, weights=times, minlength=self._count) for times in counts)
+            interval = interval_from_resamples(kl, [_statistics(resample)[1] for resample in resamples])
             kl_protocol = {**protocol, **over, "bootstrap": self._bootstrap}
         values = [
             MetricValue("modes", float(covered), protocol),
@@ -58,14 +60,14 @@ class ModesMetric(Metric):
         return values
 
 
-def mode_statistics(modes: Tensor) -> tuple[int, float]:
-    """Number of different modes, and KL(histogram ‖ uniform) in nats, of mode numbers (N,).
+def mode_statistics(modes: Tensor, count: int) -> tuple[int, float]:
+    """Number of different modes, and KL(histogram ‖ uniform) in nats, of mode numbers (N,) below `count`.
 
-    For N samples of the uniform distribution the KL is about 999/(2N), not 0.
+    For N samples of the uniform distribution the KL is about (count - 1)/(2N), not 0.
     """
-    return _statistics(torch.bincount(modes, minlength=MODES).double())
+    return _statistics(torch.bincount(modes, minlength=count).double())
 
 
 def _statistics(counts: Tensor) -> tuple[int, float]:
     share = counts[counts > 0] / counts.sum()
-    return int((counts > 0).sum()), float((share * (share.log() + math.log(MODES))).sum())
+    return int((counts > 0).sum()), float((share * (share.log() + math.log(len(counts)))).sum())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gantrain.data import DATASETS
 from gantrain.metrics.registry import lower_is_better
 from gantrain.report.formatting import SeedMean, measures_diversity
 from gantrain.report.run_groups import RunGroup, canonical, is_varied, requested_words, seed_of, value_of
@@ -135,13 +136,14 @@ def group_runs(records: Sequence[RunRecord]) -> RunTable:
     """Groups runs that are equal but for their seeds; runs without a configuration by their command-line overrides."""
     import pandas as pd
 
-    folders = any(run.config.get("data.name") == "folder" for run in records)
+    need_root = {spec.name for spec in DATASETS if spec.needs_root}
+    have_roots = any(run.config.get("data.name") in need_root for run in records)
     words = pd.DataFrame(
         [
             {
                 key: canonical(value_of(run, key))
                 for key in run.config
-                if is_varied(key) or (folders and key == "data.root")
+                if is_varied(key) or (have_roots and key == "data.root")
             }
             for run in records
         ],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gantrain.formatting import as_word
+from gantrain.networks import NETWORKS
 from gantrain.report.grid_images import BUDGET, CODINGS, Encoded, GridSequence, encode, fit_grids, is_readable
 from gantrain.report.markup import Section, as_json, render, source
 from gantrain.report.run_groups import RunGroup, seed_of
@@ -94,7 +95,7 @@ def make_sample_wall(table: RunTable, budget: int = BUDGET) -> Section | None:
         thinned=max(len(run.grids) for run in runs) > len(grids.moments),
         left_out=sum(bool(run.grids) and not steps for run, steps in zip(runs, grids.steps, strict=True)),
         latents=latents_note(runs),
-        points=any(run.config.get("model.name") == "mlp" for run in runs),
+        points=any(map(_draws_points, runs)),
         real=real,
         wide=any(cell["width"] > 1.5 * cell["height"] for cell in cells),
         small=SMALL,
@@ -142,7 +143,7 @@ def plan_wall(groups: Sequence[RunGroup]) -> WallPlan:
 
 def latents_note(runs: Sequence[RunRecord]) -> str:
     """Which grids show the same z."""
-    points = all(run.config.get("model.name") == "mlp" for run in runs)
+    points = all(map(_draws_points, runs))
     words = f"{'The points are' if points else 'The same place of a grid is'} of the same z in every image"
     if len({run.config.get("seed") for run in runs}) > 1:
         words += " of the same seed; another seed draws other z"
@@ -152,6 +153,11 @@ def latents_note(runs: Sequence[RunRecord]) -> str:
     if differ:
         words += f", and so does another value of {' or '.join(differ)}"
     return words + "."
+
+
+def _draws_points(run: RunRecord) -> bool:
+    """Whether the run's networks are for points; False for a network that is not registered here."""
+    return any(spec.points and spec.name == run.config.get("model.name") for spec in NETWORKS)
 
 
 def _run_of(group: RunGroup | None, seed: int) -> RunRecord | None:

@@ -7,29 +7,37 @@ import torch
 from torch import nn
 
 from gantrain.data.digits import load_stacked_digits
+from gantrain.metrics.metric import MetricContext, RealImages
 from gantrain.metrics.modes import ModesMetric, mode_statistics
 from gantrain.metrics.sampling import generate_images
 from gantrain.networks import make_networks
+from gantrain.options import ConfigError
 from tests.metrics.contexts import context_of, noise
 
 
 def test_mode_statistics_by_hand() -> None:
-    assert mode_statistics(torch.arange(1000)) == (1000, pytest.approx(0.0, abs=1e-12))
-    assert mode_statistics(torch.full((70,), 123)) == (1, pytest.approx(math.log(1000)))
-    covered, kl = mode_statistics(torch.tensor([5, 5, 5, 999]))
+    assert mode_statistics(torch.arange(1000), 1000) == (1000, pytest.approx(0.0, abs=1e-12))
+    assert mode_statistics(torch.full((70,), 123), 1000) == (1, pytest.approx(math.log(1000)))
+    covered, kl = mode_statistics(torch.tensor([5, 5, 5, 999]), 1000)
     assert covered == 2
     assert kl == pytest.approx(0.75 * math.log(0.75 * 1000) + 0.25 * math.log(0.25 * 1000))
 
 
 def test_real_images_cover_nearly_all_modes_and_one_image_covers_one() -> None:
-    metric = ModesMetric(context_of(noise(4, 0)))
-    images = load_stacked_digits("train").images[:10_000]
+    digits = load_stacked_digits("train")
+    metric = ModesMetric(MetricContext(real=RealImages(reference=digits, train=digits), device=torch.device("cpu")))
+    images = digits.images[:10_000]
     values = {value.name: value for value in metric.measure(images, None)}
     assert values["modes"].value >= 995  # 1,000·(1 - e^-10) by chance
     assert values["modes_kl"].value == pytest.approx(999 / 20_000, rel=0.5)
     assert values["modes"].protocol["samples"] == 10_000
     single = {value.name: value.value for value in metric.measure(images[:1].expand(50, -1, -1, -1), None)}
     assert single == {"modes": 1.0, "modes_kl": pytest.approx(math.log(1000))}
+
+
+def test_modes_are_refused_on_images_without_a_classifier_of_modes() -> None:
+    with pytest.raises(ConfigError, match="needs a classifier of modes, and noise has none"):
+        ModesMetric(context_of(noise(4, 0)))
 
 
 def test_generated_images_depend_on_the_seed_but_not_on_the_batch_size() -> None:

@@ -176,6 +176,26 @@ def test_weights_are_normalized_once_on_entry() -> None:
     assert all(layer.shared is None for layer in network.modules() if isinstance(layer, SpectralNorm))
 
 
+def test_a_frozen_discriminator_shares_the_normalized_weights() -> None:
+    network = small().requires_grad_(False)
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    with shared_spectral_norm(network):
+        shared = layers_of(network)[0].weight
+        assert shared is layers_of(network)[0].weight
+        assert not shared.requires_grad
+        network(x).sum().backward()
+    assert x.grad is not None
+
+
+def test_normalized_weights_are_float32_under_autocast_on_the_cpu() -> None:
+    network = small()
+    wanted = layers_of(network)[0].weight
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layers_of(network)[0].weight, wanted)
+        with shared_spectral_norm(network):
+            assert torch.equal(layers_of(network)[0].weight, wanted)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_no_product_is_in_bfloat16_under_autocast_on_cuda(schedule: str) -> None:
     """CUDA's autocast casts matrix-vector products, the CPU's does not; fake tensors show it without a GPU."""
