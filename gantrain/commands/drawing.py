@@ -1,10 +1,8 @@
-"""Samples of a trained run: choice of z and labels, the discriminator's log-ratios, and images.
+"""Samples of a trained run: z and labels, the discriminator's log-ratios, and images.
 
-z and labels are chosen before the images are generated, so that 100,000 samples can be ranked or rejected without
-keeping their images in memory.
+z and labels are chosen before the images are generated, so that ranking and rejection keep no images in memory.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,47 +19,38 @@ from gantrain.objectives import ObjectiveError
 BATCH = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Latents:
-    """Inputs of the generator, and log-ratios of its outputs.
+    """Inputs of the generator, on the run's device, and log-ratios of its outputs.
 
     Attributes:
-        z: (N, latent_dim), on the run's device.
-        labels: (N,); None if the networks read none.
+        z: (N, latent_dim).
+        labels: (N,); None if the networks read no labels.
         log_ratio: the discriminator's log q/p (N,), see `discriminate`; None if it was not computed.
         acceptance: acceptance rate of rejection sampling; None without it.
     """
 
     z: Tensor
-    labels: Tensor | None
+    labels: Tensor | None = None
     log_ratio: Tensor | None = None
     acceptance: float | None = None
 
-    def __getitem__(self, chosen: Tensor) -> "Latents":
-        """The samples at these indices or of this mask."""
-        labels, log_ratio = (None if part is None else part[chosen] for part in (self.labels, self.log_ratio))
-        return replace(self, z=self.z[chosen], labels=labels, log_ratio=log_ratio)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing(Latents):
-    """Samples with their images, uint8 (N, 3, H, W), or points (N, 2), on the run's device."""
-
-    images: Tensor
+    def ranked(self, *, by_label: bool = False) -> "Latents":
+        """Sorted by descending `log_ratio`; with `by_label` within each label, labels ascending."""
+        assert self.log_ratio is not None
+        order = self.log_ratio.argsort(descending=True, stable=True)
+        if by_label and self.labels is not None:
+            order = order[self.labels[order].argsort(stable=True)]
+        labels = None if self.labels is None else self.labels[order]
+        return replace(self, z=self.z[order], labels=labels, log_ratio=self.log_ratio[order])
 
 
 def draw_samples(
     trained: TrainedRun, count: int, seed: int, *, rejection: bool = False, percentile: float | None = PERCENTILE
-) -> Drawing:
-    """Images of a run's generator, see `choose_latents`; without rejection the images that training measures."""
+) -> tuple[Latents, Tensor]:
+    """Latents, see `choose_latents`, and their images; without rejection those that training measures."""
     latents = choose_latents(trained, count, seed, rejection=rejection, percentile=percentile)
-    return Drawing(
-        z=latents.z,
-        labels=latents.labels,
-        log_ratio=latents.log_ratio,
-        acceptance=latents.acceptance,
-        images=torch.cat(list(generate(trained, latents))),
-    )
+    return latents, generate(trained, latents.z, latents.labels)
 
 
 def choose_latents(
@@ -95,13 +84,19 @@ def choose_latents(
     labels = None if labels is None else labels.to(device)
     if rejection:
         check_ratio(trained, "rejection=true")
-        return _accepted(trained, count, source, labels, percentile)
+        return _accept(trained, count, source, labels, percentile)
     z = sample_latent(networks.prior, (count, networks.latent_dim), source)  # in one call, as in training
     if truncation is not None:
         z = truncate_normal(z, truncation)
     if labels is None and networks.classes:
         labels = torch.randint(networks.classes, (count,), generator=source, device=device)
-    return Latents(z=z, labels=labels)
+    return Latents(z, labels)
+
+
+def generate(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tensor:
+    """uint8 images (N, 3, H, W), or points (N, 2), of z (N, latent_dim) and labels (N,)."""
+    networks = trained.networks
+    return draw_images(networks.generator, z, labels, image_range=networks.image_range, batch_size=BATCH)
 
 
 @torch.no_grad()
@@ -116,31 +111,12 @@ def discriminate(trained: TrainedRun, z: Tensor, labels: Tensor | None) -> Tenso
         ObjectiveError: the discriminator estimates no ratio.
     """
     objective, networks = trained.config.loss.make(), trained.networks
+    inputs = (z,) if labels is None else (z, labels)
     found = []
-    for k, part in enumerate(z.split(BATCH)):
-        if labels is None:
-            logits = networks.discriminator(networks.generator(part))
-        else:
-            of_part = labels.split(BATCH)[k]
-            logits, _ = networks.discriminator(networks.generator(part, of_part), of_part)
-        found.append(objective.log_ratio(logits))
+    for part in zip(*(tensor.split(BATCH) for tensor in inputs), strict=True):
+        output = networks.discriminator(networks.generator(*part), *part[1:])
+        found.append(objective.log_ratio(output if labels is None else output[0]))
     return torch.cat(found).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-
-
-def with_log_ratio(trained: TrainedRun, latents: Latents) -> Latents:
-    """The same samples with `log_ratio`."""
-    if latents.log_ratio is not None:
-        return latents
-    return replace(latents, log_ratio=discriminate(trained, latents.z, latents.labels))
-
-
-def ranked(latents: Latents, *, in_rows: bool = False) -> Latents:
-    """Sorts by descending `log_ratio`; with `in_rows` within each label, labels ascending."""
-    assert latents.log_ratio is not None, "call with_log_ratio first"
-    order = latents.log_ratio.argsort(descending=True, stable=True)
-    if in_rows and latents.labels is not None:
-        order = order[latents.labels[order].argsort(stable=True)]
-    return latents[order]
 
 
 def check_ratio(trained: TrainedRun, reader: str) -> None:
@@ -168,33 +144,21 @@ def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
         )
 
 
-def generate(trained: TrainedRun, latents: Latents) -> Iterator[Tensor]:
-    """Yields batches of images, uint8 (B, 3, H, W), or points (B, 2)."""
-    labels = latents.labels
-    for k, z in enumerate(latents.z.split(BATCH)):
-        yield draw_images(
-            trained.networks.generator,
-            z,
-            None if labels is None else labels.split(BATCH)[k],
-            image_range=trained.networks.image_range,
-            batch_size=BATCH,
-        )
-
-
-def _accepted(
+def _accept(
     trained: TrainedRun, count: int, source: torch.Generator, labels: Tensor | None, percentile: float | None
 ) -> Latents:
-    networks = trained.networks
+    """Rejection sampling, for each of the given labels separately."""
+    networks, device = trained.networks, source.device
 
     def draw(label: int | None) -> tuple[tuple[Tensor, ...], Tensor]:
         z = sample_latent(networks.prior, (BATCH, networks.latent_dim), source)
         if not networks.classes:
             return (z,), discriminate(trained, z, None)
         if label is None:
-            of_z = torch.randint(networks.classes, (BATCH,), generator=source, device=source.device)
+            drawn = torch.randint(networks.classes, (BATCH,), generator=source, device=device)
         else:
-            of_z = torch.full((BATCH,), label, device=source.device)
-        return (z, of_z), discriminate(trained, z, of_z)
+            drawn = torch.full((BATCH,), label, device=device)
+        return (z, drawn), discriminate(trained, z, drawn)
 
     def accept(wanted: int, label: int | None) -> Accepted:
         try:
@@ -203,16 +167,14 @@ def _accepted(
             raise ConfigError(f"rejection=true: {error}") from None
 
     if labels is None:
-        parts = [accept(count, None)]
-        order = torch.arange(count, device=source.device)
+        parts, order = [accept(count, None)], torch.arange(count, device=device)
     else:
         parts = [accept(int((labels == label).sum()), int(label)) for label in labels.unique()]
         order = labels.argsort(stable=True).argsort()  # from sorted by label to the requested order
     samples = [torch.cat(part)[order] for part in zip(*(part.samples for part in parts), strict=True)]
-    kept = sum(part.rate * part.drawn for part in parts)
     return Latents(
         z=samples[0],
         labels=samples[1] if networks.classes else None,
         log_ratio=torch.cat([part.log_ratio for part in parts])[order],
-        acceptance=kept / sum(part.drawn for part in parts),
+        acceptance=sum(part.rate * part.drawn for part in parts) / sum(part.drawn for part in parts),
     )

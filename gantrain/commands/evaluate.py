@@ -139,7 +139,7 @@ def run(options: Options) -> None:
         samples = [_draw(options, trained, count, k, reference_classes) for k in range(options.seeds)]
     else:
         real = _load_real_images(options, trained)
-        data = DIGITS if real.reference.name.startswith("digits-") else IMAGES
+        data = IMAGES if real.reference.mode_classifier is None else DIGITS
         names, weights = choose_metrics(options, real, data)
         count = options.samples or (CUDA_SAMPLES if device.type == "cuda" else CPU_SAMPLES)
         reference_classes = real.reference.classes
@@ -247,8 +247,8 @@ def _draw(
     options: Options, trained: TrainedRun, count: int, k: int, reference_classes: tuple[str, ...]
 ) -> tuple[Tensor, Tensor | None]:
     """The k-th sample set: uint8 images or points, and the labels given to the generator, if any."""
-    drawing = draw_samples(trained, count, options.seed + k)
-    return drawing.images, match_labels(drawing.labels, trained.classes, reference_classes)
+    latents, images = draw_samples(trained, count, options.seed + k)
+    return images, match_labels(latents.labels, trained.classes, reference_classes)
 
 
 def match_labels(labels: Tensor | None, classes: tuple[str, ...], reference: tuple[str, ...]) -> Tensor | None:
@@ -264,11 +264,12 @@ def _after_rejection(
     """The same values for samples accepted by discriminator rejection sampling."""
     sets, acceptances = [], []
     for k in range(options.seeds):
-        drawing = draw_samples(trained, count, options.seed + k, rejection=True, percentile=options.percentile)
-        assert drawing.acceptance is not None
-        labels = match_labels(drawing.labels, trained.classes, reference_classes)
-        sets.append(_measure(metrics, drawing.images, labels))
-        acceptances.append(drawing.acceptance)
+        seed = options.seed + k
+        latents, images = draw_samples(trained, count, seed, rejection=True, percentile=options.percentile)
+        assert latents.acceptance is not None
+        labels = match_labels(latents.labels, trained.classes, reference_classes)
+        sets.append(_measure(metrics, images, labels))
+        acceptances.append(latents.acceptance)
     protocol = {
         "rejection_percentile": "none" if options.percentile is None else options.percentile,
         "accepted": round(statistics.fmean(acceptances), 4),

@@ -1,4 +1,4 @@
-"""Loads a run's networks from its checkpoint; neither its data nor its configuration files are needed."""
+"""Networks of a run, loaded from its checkpoint; neither its data nor its configuration files are needed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from gantrain.builders import build_networks, stored_config
 from gantrain.config import Config, ConfigError
 from gantrain.networks import NetworkPair
+from gantrain.options import choice
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, load_network
 
 CHECKPOINTS = {"last": LAST, "best": BEST}
@@ -15,13 +16,13 @@ CHECKPOINTS = {"last": LAST, "best": BEST}
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """The contents of a checkpoint, ready for use.
+    """The contents of a checkpoint.
 
     Attributes:
         folder: folder of the run.
         config: configuration of the run.
         classes: names of the data set's classes.
-        networks: both networks in eval mode, on the device.
+        networks: both networks in eval mode.
         network: which generator `networks` has, ema or raw.
         checkpoint: which checkpoint was loaded, last or best.
         step: number of generator steps.
@@ -43,16 +44,6 @@ class TrainedRun:
         return next(self.networks.generator.parameters()).device
 
 
-def check_images(trained: TrainedRun, reader: str, way_out: str) -> None:
-    """Checks that a run generates images, for an option that needs them.
-
-    Raises:
-        ConfigError: it generates points.
-    """
-    if trained.networks.image_range is None:
-        raise ConfigError(f"{reader} is about images, and data={trained.config.data.name} is made of points: {way_out}")
-
-
 def load_run(
     folder: Path, *, checkpoint: str = "last", network: str = "ema", device: torch.device | None = None
 ) -> TrainedRun:
@@ -62,16 +53,14 @@ def load_run(
         folder: folder of the run.
         checkpoint: last or best.
         network: which generator, ema or raw.
-        device: device for the networks; None is the CPU.
+        device: of the networks; None is the CPU.
 
     Raises:
         ConfigError: an unknown checkpoint or network, or the run has no EMA.
         CheckpointError: no usable checkpoint.
     """
-    if checkpoint not in CHECKPOINTS:
-        raise ConfigError(f"checkpoint={checkpoint!r} is not known; choose one of [{', '.join(CHECKPOINTS)}]")
-    if network not in ("ema", "raw"):
-        raise ConfigError(f"network={network!r} is not known; choose one of [ema, raw]")
+    choice("checkpoint", checkpoint, tuple(CHECKPOINTS))
+    choice("network", network, ("ema", "raw"))
     if folder.is_file():
         raise CheckpointError(f"{str(folder)!r} is a file; give the run's folder, {str(folder.parent)!r}")
     file = folder / CHECKPOINTS[checkpoint]
@@ -88,5 +77,27 @@ def load_run(
     load_network(networks.discriminator, state["discriminator"], "the discriminator")
     for module in (networks.generator, networks.discriminator):
         module.to(device or torch.device("cpu")).eval()
-    figures = {str(name): float(value) for name, value in state.get("metric_values", {}).items()}
-    return TrainedRun(folder, config, classes, networks, network, checkpoint, int(state["step"]), figures)
+    values = {str(name): float(value) for name, value in state.get("metric_values", {}).items()}
+    return TrainedRun(folder, config, classes, networks, network, checkpoint, int(state["step"]), values)
+
+
+def check_images(trained: TrainedRun, reader: str, way_out: str) -> None:
+    """Checks that a run generates images, for an option that needs them.
+
+    Raises:
+        ConfigError: it generates points.
+    """
+    if trained.networks.image_range is None:
+        raise ConfigError(f"{reader} is about images, and data={trained.config.data.name} is made of points: {way_out}")
+
+
+def check_new(path: Path) -> None:
+    """Checks that a file or folder can be created.
+
+    Raises:
+        ConfigError: it exists, or its folder does not.
+    """
+    if path.exists():
+        raise ConfigError(f"out={str(path)!r} exists, and nothing is overwritten; give another name")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"out={str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first")

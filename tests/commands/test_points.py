@@ -28,7 +28,7 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_samples_of_points(ring: Path, tmp_path: Path) -> None:
+def test_points_are_sampled_as_a_map_or_as_arrays(ring: Path, tmp_path: Path) -> None:
     sample.run(sample.Options(run=str(ring), out=str(tmp_path / "map.png")))
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.width > 3 * (picture.height - 30)  # three panels
@@ -40,7 +40,7 @@ def test_samples_of_points(ring: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(arrays["points"], points, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_about_images_is_refused(ring: Path) -> None:
+def test_options_for_images_are_refused_on_points(ring: Path) -> None:
     for refused in ({"format": "png"}, {"walk": 2.0}, {"interpolate": 4}):
         with pytest.raises(ConfigError, match="is about images, and data=ring is made of points"):
             sample.run(sample.Options(run=str(ring), **refused))  # type: ignore[arg-type]
@@ -51,24 +51,24 @@ def test_what_is_about_images_is_refused(ring: Path) -> None:
 def test_points_are_evaluated_before_and_after_rejection(ring: Path, tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     evaluate.run(evaluate.Options(run=str(ring), seeds=2, samples=500, rejection=True, out=str(out)))
-    found = {figure["name"]: figure for figure in json.loads(out.read_text())["metric_values"]}
+    found = {value["name"]: value for value in json.loads(out.read_text())["metric_values"]}
     assert set(found) == {f"{name}{end}" for name in VALUES for end in ("", "_rejection")}
     trained = load_run(ring)
     for rejection, end in ((False, ""), (True, "_rejection")):
         drawn = [draw_samples(trained, 500, seed, rejection=rejection) for seed in (0, 1)]
-        wanted = np.mean([mode_statistics(one.images, density_of_ring())[1] for one in drawn])
+        wanted = np.mean([mode_statistics(points, density_of_ring())[1] for _, points in drawn])
         assert found[f"high_quality{end}"]["value"] == pytest.approx(wanted)
         assert ("accepted" in found[f"kl{end}"]["protocol"]) == rejection
-    assert all("real" not in figure["protocol"] for figure in found.values())  # which would be a figure of real points
+    assert all("real" not in value["protocol"] for value in found.values())
     assert found["kl"]["value"] != found["kl_rejection"]["value"]
 
 
-def test_a_checkpoint_in_place_of_its_folder(ring: Path) -> None:
+def test_a_checkpoint_instead_of_its_folder_is_refused(ring: Path) -> None:
     with pytest.raises(CheckpointError, match="is a file; give the run's folder"):
         load_run(ring / "last.pt")
 
 
-def test_what_concerns_images_is_refused_of_points(ring: Path) -> None:
+def test_evaluate_refuses_options_for_images_on_points(ring: Path) -> None:
     for words, said in (
         ({"metrics": ["fid"]}, "metrics=fid cannot be computed on points"),
         ({"reference": "digits"}, "reference=digits is for images"),
