@@ -72,7 +72,7 @@ class Choice(Protocol):
 
 
 def merge_options(
-    name: str, parts: Iterable[type], *, base: type, doc: str, own: Sequence[tuple[str, type, Any]] = ()
+    name: str, parts: Iterable[type], *, base: type, doc: str, own: Sequence[tuple[str, Any, Any]] = ()
 ) -> Any:
     """A dataclass with the fields of several options dataclasses, for a section of the configuration.
 

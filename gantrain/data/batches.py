@@ -1,4 +1,6 @@
-"""Batches of a set that lies on the device, or on the host where it is too large for that."""
+"""Batches of a data set that is stored on the device, or on the host if it is too large for the device."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -7,18 +9,18 @@ from gantrain.data.images import DataError, dequantize, restore_generator, to_ra
 from gantrain.distributed import SINGLE_PROCESS, Processes, rand, shared_generator
 
 RING = 3
-"""Pinned buffers of a streamed set: the host fills one while copies from the others are under way."""
+"""Number of pinned buffers of a streamed set: the host fills one while the others are copied to the device."""
 
 
 class BatchSampler:
-    """Endless batches: a new permutation each epoch, mirrored at random.
+    """Endless batches in the order of a new permutation for each epoch, mirrored at random.
 
-    Every image is seen once an epoch: a batch that the epoch's rest cannot fill is filled from the next
-    permutation. `prepare` settles which examples the batches of an iteration are made of; `batch` makes them, from
-    memory that stays where it is, so that a CUDA graph can hold it. Nothing waits for the host.
+    Every example is seen once per epoch; a batch at the end of an epoch is filled up from the next permutation.
+    `prepare` chooses the examples of the next batches, and `batch` gathers them from buffers with fixed addresses, so
+    that a CUDA graph can capture it. The host never waits for the device.
 
-    Examples that lie elsewhere than on the device are streamed: `prepare` gathers them into pinned memory and copies
-    from there while the device is at work. Permutations are then the host's.
+    A streamed set stays on the host: `prepare` gathers the examples into pinned memory and copies them while the device
+    computes. Its permutations are drawn on the host.
     """
 
     def __init__(
@@ -37,23 +39,21 @@ class BatchSampler:
         channels_last: bool = False,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        """Takes uint8 images (N, 3, H, W), and labels (N,) on the same device if batches are to have them.
-
-        Without `image_range` the examples are floats of any shape, and batches hold them as they are.
+        """Starts the first epoch.
 
         Args:
-            images: the examples.
-            batch_size: of each batch, over all processes.
-            image_range: of the batches' images.
-            flip: whether they are mirrored at random.
+            images: uint8 images (N, 3, H, W), or floats (N, ...) that batches contain unchanged.
+            batch_size: examples in a batch, summed over all processes.
+            image_range: of the images in batches; None for examples that are not images.
+            flip: whether each image is mirrored with probability ½.
             seed: of permutations, flips and dequantization.
-            labels: the examples' labels.
-            dequantize: whether each level is spread evenly.
-            at_once: the most batches that `prepare` is asked for.
-            device: where batches are wanted; None is where the images are.
-            streamed: whether the images stay on the host, and `prepare` copies what it needs.
-            channels_last: whether batches of images are laid out as NHWC.
-            processes: those that train together; batches hold this one's rows, and `batch_size` counts all.
+            labels: (N,), on the device of the images; None for batches without labels.
+            dequantize: whether noise spreads each level evenly, see `dequantize`.
+            at_once: largest number of batches that `prepare` is called with.
+            device: of the batches; None is the device of the images.
+            streamed: whether the images stay on the host.
+            channels_last: whether batches of images have memory format channels_last.
+            processes: those that train together; a batch has this process's rows only.
         """
         self.processes = processes
         self.channels_last = channels_last and images.ndim == 4
@@ -66,8 +66,9 @@ class BatchSampler:
         self.device = images.device if device is None else device
         self.streamed = streamed
         self.generator = shared_generator(self.device, seed, processes)
-        apart = images.device != self.device  # the device's generator cannot draw permutations on the host
-        self._permutations: torch.Generator = torch.Generator().manual_seed(seed) if apart else self.generator
+        # A generator of the device cannot draw permutations on the host.
+        on_host = images.device != self.device
+        self._permutations: torch.Generator = torch.Generator().manual_seed(seed) if on_host else self.generator
         self.epoch = 0
         self.cursor = 0
         self.order = self._permutation()
@@ -84,7 +85,7 @@ class BatchSampler:
             self._indices = torch.zeros(shape, dtype=torch.long, device=self.device)
 
     def prepare(self, count: int) -> None:
-        """Settles what the next `count` batches are made of."""
+        """Chooses the examples of the next `count` batches."""
         indices = self.processes.local_rows(self.next_indices(count * self.batch_size).view(count, -1), dim=1)
         if self.streamed:
             self._stream(indices.flatten(), count)
@@ -92,24 +93,24 @@ class BatchSampler:
             self._indices[:count].copy_(indices)
 
     def batch(self, place: int) -> tuple[Tensor, Tensor | None]:
-        """One of the batches prepared: images as floats (rows, 3, H, W) in `image_range`, and their labels."""
+        """Batch number `place` of the prepared ones: float images (rows, 3, H, W) in `image_range`, and labels."""
         if self.streamed:
             return self._augmented(self._levels[place]), None if self._labels is None else self._labels[place]
         indices = self._indices[place]
         labels = None if self.labels is None else self.labels.index_select(0, indices)
-        if self.channels_last:  # whole rows of NHWC are gathered
+        if self.channels_last:  # gathers contiguous NHWC images
             levels = self.images.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)
         else:
             levels = self.images.index_select(0, indices)
         return self._augmented(levels), labels
 
     def next(self) -> tuple[Tensor, Tensor | None]:
-        """The next batch by itself."""
+        """Prepares and returns the next batch."""
         self.prepare(1)
         return self.batch(0)
 
     def next_indices(self, wanted: int) -> Tensor:
-        """The next `wanted` indices of the order."""
+        """The next `wanted` indices of examples, across ends of epochs."""
         taken = []
         while wanted:
             if self.cursor == len(self.order):
@@ -123,7 +124,7 @@ class BatchSampler:
         return taken[0] if len(taken) == 1 else torch.cat(taken)
 
     def _augmented(self, levels: Tensor) -> Tensor:
-        """Levels as floats, dequantized if asked for, each mirrored with probability ½ if `flip`."""
+        """uint8 images as floats in `image_range`, dequantized and mirrored as configured."""
         if self.image_range is None:
             return levels
         if self.dequantize:
@@ -136,10 +137,10 @@ class BatchSampler:
         return batch.contiguous(memory_format=torch.channels_last) if self.channels_last else batch
 
     def _stream(self, indices: Tensor, count: int) -> None:
-        """Gathers on the host into the next of the pinned buffers, and copies from there without waiting for it."""
+        """Gathers examples into the next pinned buffer and starts its copy to the device."""
         turn, self._turn = self._turn, (self._turn + 1) % RING
         if self._copied:
-            self._copied[turn].synchronize()  # this buffer's last copy, RING iterations ago
+            self._copied[turn].synchronize()  # the last copy from this buffer, RING calls ago
         gathered = self._ring[turn][:count]
         torch.index_select(self.images, 0, indices, out=gathered.view(-1, *gathered.shape[2:]))
         self._levels[:count].copy_(gathered, non_blocking=True)
@@ -150,51 +151,42 @@ class BatchSampler:
         if self._copied:
             self._copied[turn].record()
 
-    def state_dict(self) -> dict[str, Tensor | int]:
-        """Everything that decides the batches to come."""
-        state: dict[str, Tensor | int] = {
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that determines the next batches."""
+        state: dict[str, Any] = {
             "order": self.order,
             "cursor": self.cursor,
             "epoch": self.epoch,
             "generator": self.generator.get_state(),
         }
-        apart = self._permutations is not self.generator
-        return state | ({"permutations": self._permutations.get_state()} if apart else {})
+        if self._permutations is not self.generator:
+            state["permutations"] = self._permutations.get_state()
+        return state
 
-    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken.
 
-        Generators of the CPU and of CUDA do not understand each other's states: restore_generator says what
-        happens then.
+        If the state comes from another kind of device, permutations, flips and noise are drawn from a new seed.
 
         Raises:
-            DataError: the set has another number of images.
-            TypeError, ValueError: it is no such state.
+            DataError: the set has another number of examples.
+            LookupError, RuntimeError, TypeError: not a state of this class.
         """
-        order, rng = state["order"], state["generator"]
-        if not isinstance(order, Tensor) or order.dtype != torch.long or order.ndim != 1 or not isinstance(rng, Tensor):
-            raise TypeError("the order of the examples is no row of numbers")
+        order: Any = state["order"]
         if len(order) != len(self.images):
             raise DataError(
                 f"the checkpoint was trained on {len(order)} images and the data set now has {len(self.images)}; "
                 "point data.root at the set of the run"
             )
-        if not torch.equal(order.sort().values, torch.arange(len(order))):
-            raise ValueError("the order of the examples has not each of them once")
-        cursor, epoch = state["cursor"], state["epoch"]
-        if not (type(cursor) is int and type(epoch) is int and 0 <= cursor <= len(order) and 0 <= epoch < 2**31):
-            raise ValueError("the place in the order of the examples is none")
         self.order = order.to(self.images.device)
-        self.cursor, self.epoch = cursor, epoch
-        seen = self.epoch * len(order) + self.cursor
-        restore_generator(self.generator, rng, seed=seen)
-        permutations = state.get("permutations")
-        if self._permutations is self.generator:
-            return
-        if isinstance(permutations, Tensor):
-            self._permutations.set_state(permutations)
-        else:  # the run kept its set on the device so far
-            self._permutations.manual_seed(seen)
+        self.cursor, self.epoch = int(state["cursor"]), int(state["epoch"])
+        seed = self.epoch * len(order) + self.cursor
+        restore_generator(self.generator, state["generator"], seed=seed)
+        if self._permutations is not self.generator:
+            if "permutations" in state:
+                self._permutations.set_state(state["permutations"])
+            else:  # the set was on the device until now
+                self._permutations.manual_seed(seed)
 
     def _permutation(self) -> Tensor:
         return torch.randperm(len(self.images), generator=self._permutations, device=self.images.device)

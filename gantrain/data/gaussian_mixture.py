@@ -61,9 +61,9 @@ class PointSet:
     Attributes:
         name: the data set and split, for protocols.
         points: float32 (N, 2).
-        labels: int64 (N,), the mode that each was drawn from.
-        classes: the modes' names.
-        density: what they were drawn from.
+        labels: int64 (N,), the mode that each point was drawn from.
+        classes: names of the modes.
+        density: the density that the points were drawn from.
     """
 
     name: str

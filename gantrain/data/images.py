@@ -1,4 +1,4 @@
-"""A set of images as uint8, and the way from its levels to floats and back."""
+"""A set of uint8 images, and the conversion between uint8 and floats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,12 +10,9 @@ from torch import Tensor
 from gantrain.distributed import rand
 from gantrain.errors import GantrainError
 
-STATE_BYTES = (5056, 16)
-"""Of a generator's state, on the CPU and on CUDA."""
-
 
 class DataError(GantrainError):
-    """Data that are missing, damaged or unusable, with the way out."""
+    """Data that are missing, damaged or unusable; the message says what to do."""
 
 
 class ModeClassifier(Protocol):
@@ -35,8 +32,8 @@ class ImageSet:
     Attributes:
         name: the data set and split, for protocols.
         images: uint8 (N, 3, H, W).
-        labels: int64 (N,); the class, or for digits the mode 0 to 999.
-        classes: the names of the classes, in the order of the labels.
+        labels: int64 (N,), indices of `classes`.
+        classes: names of the classes or modes.
         mode_classifier: makes the classifier of metric `modes`; None if the labels are not modes.
     """
 
@@ -47,15 +44,14 @@ class ImageSet:
     mode_classifier: Callable[[], ModeClassifier] | None = None
 
     def __post_init__(self) -> None:
-        """Checks the types that the docstring promises."""
+        """Checks type and shape."""
         assert self.images.dtype == torch.uint8
-        assert self.images.ndim == 4
-        assert self.images.shape[1] == 3
+        assert self.images.shape[1:2] == (3,)
         assert len(self.labels) == len(self.images)
 
     @property
     def examples(self) -> Tensor:
-        """The images, as every kind of data set calls what it holds."""
+        """The images, under the name that all kinds of data sets share."""
         return self.images
 
     def __len__(self) -> int:
@@ -68,38 +64,34 @@ class ImageSet:
 
 
 def to_range(images: Tensor, image_range: tuple[float, float]) -> Tensor:
-    """uint8 images as float32 with 0 at the low end of the range and 255 at its high end."""
+    """uint8 images as float32, with 0 at the low end of the range and 255 at the high end."""
     low, high = image_range
     return images.float() * ((high - low) / 255) + low
 
 
 def dequantize(images: Tensor, image_range: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """uint8 images as floats spread evenly over their level: (x + U[0, 1))/256 of the range (Theis et al. 2016)."""
+    """uint8 images x as floats with uniform noise: (x + U[0, 1))/256 of the range (Theis et al. 2016)."""
     low, high = image_range
     noise = rand(tuple(images.shape), generator)
     return (images.float() + noise) * ((high - low) / 256) + low
 
 
 def to_uint8(images: Tensor, image_range: tuple[float, float]) -> Tensor:
-    """Float images in the range as uint8, rounded to the nearest level."""
+    """Float images in the range, rounded to uint8; values outside the range are clipped."""
     low, high = image_range
     return ((images.float() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
 
 def restore_generator(generator: torch.Generator, state: Tensor, *, seed: int) -> bool:
-    """Sets a generator's state, or seeds it anew if the state comes from the other kind of device.
+    """Restores the state of a generator, or seeds it if the state comes from another kind of device.
 
     Returns:
-        Whether the draws go on exactly.
+        Whether the state was restored.
 
     Raises:
-        TypeError, ValueError: it is no generator's state.
+        RuntimeError, TypeError: not a state of a generator.
     """
-    if not isinstance(state, Tensor) or state.dtype != torch.uint8 or state.ndim != 1:
-        raise TypeError("the state of a generator is a row of bytes")
-    if state.numel() not in (generator.get_state().numel(), *STATE_BYTES):
-        raise ValueError(f"the state of a generator has not {state.numel()} bytes")
-    same_kind = state.numel() == generator.get_state().numel()
+    same_kind = len(state) == len(generator.get_state())
     if same_kind:
         generator.set_state(state.cpu())
     else:

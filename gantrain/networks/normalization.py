@@ -1,4 +1,4 @@
-"""Normalizations: by the statistics of a batch, of a reference batch, of an example or of one of its channels."""
+"""Batch norm (over parts of a batch and over processes), virtual batch norm, and the choice of a norm by name."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +14,16 @@ NORMS = ("batch", "layer", "instance", "virtual", "none")
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` (Ioffe & Szegedy 2015) whose statistics in training may be of parts of a batch, or of processes.
+    """`nn.BatchNorm2d` (Ioffe & Szegedy 2015) that can normalize parts of a batch separately, or over processes.
 
-    With its defaults it is `nn.BatchNorm2d` to the bit; parameters, buffers and their names always are.
+    With the defaults it computes exactly what `nn.BatchNorm2d` does; parameters and buffers have the same names.
 
     Attributes:
-        parts: a batch is this many equal batches in a row, each normalized by its own statistics as if it came alone;
-            the running statistics take them in order. One pass over real and fake images is then the same
-            function as two. See `in_parts`.
-        process_group: the processes over which statistics are taken, each with equally many examples; None is this
-            one alone. See `synchronize`.
+        parts: number of equal parts of a training batch that are normalized by their own statistics, as if each part
+            were a batch; running statistics are updated part by part. One pass over real and fake images is then
+            the same function as two passes. See `in_parts`.
+        process_group: processes that compute statistics together, with equally many examples each; None is this
+            process only. See `synchronize`.
     """
 
     parts: int = 1
@@ -32,9 +32,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102 - as nn.BatchNorm2d
         if not self.training or (self.parts == 1 and self.process_group is None):
             return super().forward(x)
-        assert len(x) % self.parts == 0, f"{len(x)} examples are no {self.parts} equal parts"
-        assert self.momentum is not None, "a cumulative average would wait for the device"
-        assert self.num_batches_tracked is not None, "running statistics are kept"
+        assert len(x) % self.parts == 0, f"{len(x)} examples cannot be split into {self.parts} equal parts"
+        assert self.momentum is not None, "a cumulative average would synchronize with the device"
+        assert self.num_batches_tracked is not None, "running statistics are required"
         self.num_batches_tracked.add_(self.parts)
         if self.process_group is not None:
             return self._over_processes(x, self.process_group, self.momentum)
@@ -48,7 +48,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def _over_processes(self, x: Tensor, group: "dist.ProcessGroup", momentum: float) -> Tensor:
-        """By mean and variance in float32 over all processes, the variance around the mean that all of them share."""
+        """Normalizes by float32 mean and variance over all processes; squares are taken around the common mean."""
         processes = dist.get_world_size(group)
         parts = x.float().unflatten(0, (self.parts, -1))
         pixels = (1, 3, 4)
@@ -65,7 +65,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return normal.to(x.dtype)
 
     def _track(self, mean: Tensor, variance: Tensor, count: int, momentum: float) -> None:
-        """The running statistics after parts (parts, C) of `count` values a channel; the variance gets unbiased."""
+        """Updates running statistics by mean and biased variance (parts, C) of `count` values per channel."""
         assert self.running_mean is not None
         assert self.running_var is not None
         unbiased = variance * (count / (count - 1))
@@ -74,12 +74,12 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(unbiased[k], momentum)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies, such as the EMA's: a process group cannot be copied, and eval mode reads none."""
+        """Copies, such as the EMA, have no process group: it cannot be copied, and eval mode does not use it."""
         return vars(self) | {"process_group": None}
 
 
 class _AllReduce(torch.autograd.Function):
-    """The sum over processes; its gradient is the sum of all processes' gradients, to any order."""
+    """Sum over processes, differentiable to any order; the gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: "dist.ProcessGroup") -> Tensor:
@@ -95,7 +95,7 @@ class _AllReduce(torch.autograd.Function):
 
 @contextmanager
 def in_parts(network: nn.Module, parts: int) -> Iterator[None]:
-    """Inside, a training batch of the network is `parts` equal batches in a row to each `BatchNorm2d`."""
+    """Inside the context, every `BatchNorm2d` of the network normalizes `parts` equal parts of a batch separately."""
     layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm2d)]
     before = [layer.parts for layer in layers]
     for layer in layers:
@@ -108,12 +108,12 @@ def in_parts(network: nn.Module, parts: int) -> Iterator[None]:
 
 
 def synchronize(network: nn.Module, group: "dist.ProcessGroup | None") -> int:
-    """Has every `BatchNorm2d` take its statistics over the group's processes, or over its own again for None.
+    """Sets the process group over which every `BatchNorm2d` computes its statistics; None is this process only.
 
-    Losses are then to be summed (or averaged) over processes: a gradient holds what an example does to the others'.
+    Losses must then be summed or averaged over processes, since an example changes the outputs of all processes.
 
     Returns:
-        How many layers there are.
+        The number of such layers.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm2d)]
     for layer in layers:
@@ -122,11 +122,11 @@ def synchronize(network: nn.Module, group: "dist.ProcessGroup | None") -> int:
 
 
 class VirtualBatchNorm2d(nn.Module):
-    """Normalizes by a reference batch joined with each example's own pixels (Salimans et al. 2016, §3.4).
+    """Normalizes each example by the statistics of a reference batch and itself (Salimans et al. 2016, §3.4).
 
-    The first `reference_size` examples of a batch are the reference: they are normalized by their own statistics,
-    and every other example by those of the reference and itself, weighed reference_size : 1. An example's
-    output thus does not depend on the rest of its batch.
+    The first `reference_size` examples of a batch are the reference, which is normalized by its own statistics. Any
+    other example counts as one more example of the reference, so that its output does not depend on the rest of its
+    batch.
     """
 
     def __init__(self, channels: int, reference_size: int, eps: float = 1e-5) -> None:
@@ -145,9 +145,9 @@ class VirtualBatchNorm2d(nn.Module):
         spread, mean = torch.var_mean(own_mean[of_reference], dim=0, correction=0)
         variance = own_variance[of_reference].mean(dim=0) + spread
         share = torch.full((x.shape[0], 1), 1 / (self.reference_size + 1), device=x.device)
-        share[of_reference] = 0  # the reference knows itself only
-        apart = share * (1 - share) * (own_mean - mean).square()
-        variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + apart
+        share[of_reference] = 0  # the reference is normalized by itself
+        between = share * (1 - share) * (own_mean - mean).square()
+        variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + between
         mean = torch.lerp(mean.expand_as(own_mean), own_mean, share)
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
@@ -155,10 +155,10 @@ class VirtualBatchNorm2d(nn.Module):
 
 
 def make_norm(kind: str, channels: int, *, reference_size: int = 0) -> nn.Module:
-    """The normalization of that name, each with a gain and a bias a channel; `none` is the identity.
+    """The normalization of that name, with a gain and a bias for each channel; `none` is the identity.
 
-    `layer` normalizes over channels and pixels of an example (Ba et al. 2016), `instance` over the pixels of
-    a channel of an example (Ulyanov et al. 2016).
+    `layer` normalizes each example over channels and pixels (Ba et al. 2016), `instance` each channel of an example
+    over pixels (Ulyanov et al. 2016).
     """
     if kind == "batch":
         return BatchNorm2d(channels)

@@ -120,7 +120,7 @@ def test_parts_are_reset_after_the_context_and_after_an_error() -> None:
         assert [layer.parts for layer in layers] == [2, 2]
         with in_parts(norm, 3):
             assert [layer.parts for layer in layers] == [3, 3]
-        with pytest.raises(AssertionError, match="5 examples are no 2 equal parts"):
+        with pytest.raises(AssertionError, match="5 examples cannot be split into 2 equal parts"):
             norm[1](torch.randn(5, 2, 3, 3))
         assert [layer.parts for layer in layers] == [2, 2]
     assert [layer.parts for layer in layers] == [1, 1]
