@@ -6,6 +6,7 @@ run's folder. A sweep (`gantrain.sweeps`) does the same for each of its jobs.
 
 import contextlib
 import copy
+import difflib
 import importlib
 import logging
 import os
@@ -20,18 +21,19 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from gantrain.cli_checks import check_first_word, check_overrides
 from gantrain.commands import COMMANDS
 from gantrain.config import Config, ConfigError, from_omegaconf
-from gantrain.distributed import destroy_process_group, process_group, torchrun_world_size
-from gantrain.errors import FAILED, GantrainError, describe_error, hide_file_errors_of_threads
-from gantrain.hydra_bridge import compose, parse_flags, readable_errors, run_hydra, run_job
-from gantrain.logs import log_to_console
-from gantrain.overrides import first_values, key_of, parse_overrides, quoted, with_literal_resume
-from gantrain.signals import StopRequested, exit_code, ignore_late_interrupts
+from gantrain.config.checks import check_overrides
+from gantrain.config.compose import compose, parse_flags, readable_errors, run_hydra, run_job
+from gantrain.config.overrides import first_values, key_of, parse_overrides, quoted, with_literal_resume
+from gantrain.errors import FAILED, GantrainError
+from gantrain.system.distributed import destroy_process_group, process_group, torchrun_world_size
+from gantrain.system.error_messages import describe_error, hide_file_errors_of_threads
+from gantrain.system.logs import log_to_console
+from gantrain.system.signals import StopRequested, exit_code, ignore_late_interrupts
 
 if TYPE_CHECKING:
-    from gantrain.distributed import Processes
+    from gantrain.system.distributed import Processes
 
 MULTIRUN_FLAGS = ("-m", "--multirun")
 SWEEP_RESUME = "sweep.resume"
@@ -125,6 +127,16 @@ def train(words: Sequence[str], processes: int = 1) -> int:
     return _train_once(composed, words, overrides)
 
 
+def check_first_word(words: Sequence[str]) -> None:
+    """Refuses a first word that is neither a command nor key=value."""
+    if words and "=" not in words[0] and not words[0].startswith(("-", "~", "+")):
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"unknown command {words[0]!r}; {hint}training takes key=value only; the commands are {', '.join(COMMANDS)}"
+        )
+
+
 def _train_once(composed: DictConfig, words: list[str], overrides: list[Override]) -> int:
     """Checks the configuration of a single run, then trains in its folder; returns the exit code."""
     config = checked(composed, words)
@@ -132,7 +144,7 @@ def _train_once(composed: DictConfig, words: list[str], overrides: list[Override
         raise ConfigError("resume continues in the run's own folder; leave out hydra.run.dir")
     with readable_errors(words):
         folder = Path(str(composed.hydra.run.dir)).absolute()
-    from gantrain.attempt import Attempt  # imports all that trains: seconds
+    from gantrain.builders.attempt import Attempt  # imports all that trains: seconds
 
     attempt = Attempt(folder)
     if config.resume is None:

@@ -83,7 +83,7 @@ def merge_options(
         doc: docstring.
         own: fields before the others, as (name, type, field).
     """
-    found = {key: (key, kind, value) for key, kind, value in own}
+    found: dict[str, tuple[str, Any, Any]] = {key: (key, kind, value) for key, kind, value in own}
     for part in parts:
         for f in fields(part):
             found.setdefault(f.name, (f.name, f.type, _copy(f)))

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from gantrain.cli_checks import experiment_names
-from gantrain.hydra_bridge import CONFIGS
+from gantrain.config.checks import experiment_names
+from gantrain.config.compose import CONFIGS
 
 Overrides = tuple[str, ...]
 Lines = dict[str, Overrides]

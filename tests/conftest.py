@@ -17,13 +17,13 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from gantrain import cli as entry
-from gantrain.hydra_bridge import compose as compose_config
-from gantrain.overrides import first_values, parse_overrides
+from gantrain.config.compose import compose as compose_config
+from gantrain.config.overrides import first_values, parse_overrides
 
 if TYPE_CHECKING:
     from gantrain.sweeps.driver import Sweep
-from gantrain.cli_checks import check_overrides
 from gantrain.config import Config, from_omegaconf
+from gantrain.config.checks import check_overrides
 from gantrain.data.cifar10 import _is_intact
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -11,10 +11,10 @@ import torch
 
 from gantrain import builders, config
 from gantrain.config import ConfigError, from_dict, to_dict
+from gantrain.config.compose import CONFIGS, GROUPS
+from gantrain.config.overrides import explicit_keys
 from gantrain.data import to_uint8
-from gantrain.hydra_bridge import CONFIGS, GROUPS
 from gantrain.objectives import discriminator_names, divergence_names, generator_names
-from gantrain.overrides import explicit_keys
 from gantrain.training.augment import Augment
 from gantrain.training.regularizers import GradientNormPenalty, ZeroCenteredPenalty
 from gantrain.training.schedules import DiscriminatorSteps

@@ -13,62 +13,28 @@ from gantrain import config
 from tests.conftest import REPOSITORY, python_path
 
 PACKAGE = REPOSITORY / "gantrain"
-BELOW_BUILD = {
-    "atomic_io",
-    "cuda_graphs",
-    "distributed",
-    "signals",
-    "config",
-    "training",
-    "run_io",
-    "metrics",
-    "diagnostics",
-    "networks",
-    "data",
-    "objectives",
-}
-LEAVES = {"options", "formatting", "errors", "logs", "atomic_io", "cache", "locks"}
-# Each room may import those named and the leaves; itself is always allowed.
-MAY_IMPORT = {
-    "atomic_io": set(),
-    "cache": set(),
-    "locks": set(),
-    "options": set(),
-    "formatting": set(),
-    "cuda_graphs": set(),
+LEAVES = {"errors", "formatting", "options"}
+# Each room may import those named and the leaves; itself is always allowed. From the bottom to the top:
+MAY_IMPORT: dict[str, set[str]] = {
+    **dict.fromkeys(LEAVES, set()),
+    "system": set(),
     "objectives": set(),
-    "distributed": set(),
-    "signals": set(),
     "networks": set(),
-    "data": {"distributed"},
-    "config": {"objectives", "metrics", "networks", "data", "training"},
-    "metrics": {"diagnostics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
-    "diagnostics": {"metrics", "atomic_io", "cuda_graphs", "distributed", "networks", "data", "objectives"},
-    "run_io": {"atomic_io", "config", "metrics", "diagnostics", "networks", "data", "objectives"},
-    "training": {
-        "atomic_io",
-        "cuda_graphs",
-        "distributed",
-        "signals",
-        "run_io",
-        "metrics",
-        "diagnostics",
-        "networks",
-        "data",
-        "objectives",
-    },
-    "errors": {"distributed"},
-    "logs": set(),
-    "hydra_bridge": {"config", "objectives"},
-    "overrides": {"config", "hydra_bridge"},
-    "cli_checks": {"commands", "config", "hydra_bridge"},
-    "attempt": {*BELOW_BUILD, "builders", "overrides"},
-    "sweeps": {*BELOW_BUILD, "builders", "attempt", "hydra_bridge", "overrides"},
-    "builders": BELOW_BUILD,
     "theory": {"objectives"},
-    "report": {"run_io", "metrics", "diagnostics", "networks", "data", "theory", "objectives"},
-    "commands": {*BELOW_BUILD, "builders", "theory", "report"},
-    "cli": {*BELOW_BUILD, "attempt", "builders", "cli_checks", "commands", "hydra_bridge", "overrides", "sweeps"},
+    "data": {"system"},
+    "diagnostics": {"data", "objectives"},
+    "metrics": {"system", "diagnostics", "networks", "data", "objectives"},
+    "run_io": {"system", "config", "metrics", "diagnostics", "data", "objectives"},
+    "training": {"system", "run_io", "metrics", "diagnostics", "networks", "data", "objectives"},
+    "report": {"run_io", "theory", "metrics", "diagnostics", "networks", "data", "objectives"},
+    "config": {"training", "metrics", "networks", "data", "objectives"},
+    "builders": {"system", "config", "training", "run_io", "metrics", "diagnostics", "networks", "data", "objectives"},
+    "sweeps": {"system", "builders", "config", "training", "run_io", "metrics", "objectives"},
+    "commands": {
+        *{"system", "builders", "config", "training", "run_io", "report", "theory"},
+        *{"metrics", "diagnostics", "networks", "data", "objectives"},
+    },
+    "cli": {"system", "builders", "commands", "config", "sweeps"},
     "__main__": {"cli", "__version__"},
 }
 

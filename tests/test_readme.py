@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gantrain.commands import COMMANDS
-from gantrain.hydra_bridge import compose as compose_config
+from gantrain.config.compose import compose as compose_config
+from gantrain.config.overrides import first_values, parse_overrides
 from gantrain.objectives import discriminator_names, generator_names
-from gantrain.overrides import first_values, parse_overrides
 from scripts.readme_table import with_tables
 from tests.conftest import REPOSITORY, compose
 

@@ -13,7 +13,7 @@ import torch
 from gantrain.config import (
     ConfigError,
 )
-from gantrain.distributed import SINGLE_PROCESS, Processes, shared_generator
+from gantrain.system.distributed import SINGLE_PROCESS, Processes, shared_generator
 
 STREAMS = ("weights", "data", "latents", "grid", "metrics", "draws", "reference")
 """Uses of random numbers; each has its own generator, seeded from the run's seed."""

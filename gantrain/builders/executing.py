@@ -3,7 +3,7 @@
 import torch
 
 from gantrain.config import Config
-from gantrain.distributed import SINGLE_PROCESS, Processes
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.executors import CompiledExecutor, CudaGraphExecutor
 from gantrain.training.train_step import Executor, run_eager
 

@@ -8,11 +8,11 @@ from torch import Tensor
 from gantrain.builders.data import REFERENCE_SEED, check_classes, load_images
 from gantrain.config import Config, ConfigError
 from gantrain.data import DataSet, ImageSet, PointSet
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.inception import InceptionWeights, check_logits, find_inception_weights
 from gantrain.metrics.metric import INCEPTION, LABELS, LOGITS, POINTS, Metric, MetricContext, RealImages
 from gantrain.metrics.registry import make_metrics, needing
 from gantrain.metrics.sampling import default_batch_size
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 DEFAULT_POINTS = 2_500
 CUDA_SAMPLES, CPU_SAMPLES, CHEAP_SAMPLES = 50_000, 1_024, 10_000

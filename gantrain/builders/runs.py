@@ -21,12 +21,12 @@ from gantrain.config import (
     to_dict,
 )
 from gantrain.data import PointSet
-from gantrain.distributed import Processes, broadcast_task, current_processes, receive_task
 from gantrain.objectives import divergence_names
 from gantrain.run_io.metrics_jsonl import METRICS
 from gantrain.run_io.run_folder import ANIMATION, RunFolder, check_free, check_free_space
 from gantrain.run_io.silent_folder import SilentFolder
 from gantrain.run_io.status import FAILED
+from gantrain.system.distributed import Processes, broadcast_task, current_processes, receive_task
 from gantrain.training.checkpoint import BEST, LAST, CheckpointError, load_newest, set_aside_damaged
 from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer

@@ -13,11 +13,11 @@ from gantrain.builders.measuring import measuring_protocol
 from gantrain.config import Config, to_dict
 from gantrain.data import BatchSampler, DataSet, ImageSet, PointSet, to_range
 from gantrain.diagnostics.ratio_map import RatioMap
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.metric import Metric
 from gantrain.networks import Network, NetworkPair, Target, build_pair, sample_latent, synchronize, to_channels_last
 from gantrain.objectives import Objective
 from gantrain.run_io.run_folder import as_grid
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.ema import Ema
 from gantrain.training.optimizers import make_adam

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gantrain.atomic_io import PART
 from gantrain.config import ConfigError
 from gantrain.metrics.metric import Metric, MetricValue
 from gantrain.metrics.registry import METRICS
 from gantrain.run_io.metrics_jsonl import finite
 from gantrain.run_io.run_folder import git_commit, installed_versions
+from gantrain.system.atomic_io import PART
 
 OTHER_COLUMNS = ("real", "std", "interval_over", "bootstrap", "halves", "seeds", "kid_std", "inception_score_std")
 FILE_ONLY = ("weights_origin", "classifier_digest")

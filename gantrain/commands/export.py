@@ -11,12 +11,12 @@ import torch
 import yaml
 from torch import Tensor
 
-from gantrain.atomic_io import create_atomically
 from gantrain.commands.model_card import metadata_of, model_card
 from gantrain.commands.trained import TrainedRun, check_images, check_new, load_run
 from gantrain.config import ConfigError, option, to_dict
 from gantrain.networks import NetworkPair, sample_latent
 from gantrain.options import require
+from gantrain.system.atomic_io import create_atomically
 
 FORMATS = {"safetensors": ("safetensors",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 """Required packages, by format."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from gantrain.atomic_io import PART, UnusableFolderError
 from gantrain.commands.options import words_option
 from gantrain.formatting import printable
 from gantrain.options import ConfigError, option
@@ -22,6 +21,7 @@ from gantrain.report.formatting import counted, title_of
 from gantrain.report.page import GENERATOR, make_page
 from gantrain.report.run_table import BEST, LAST, RunTable, group_runs
 from gantrain.run_io.run_reader import find_runs, read_run
+from gantrain.system.atomic_io import PART, UnusableFolderError
 
 PAGE, TABLES, CSV, PARQUET = "report.html", "runs", ".csv", ".parquet"
 HEAD = 4096

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import save_image
 
-from gantrain.atomic_io import create_atomically
 from gantrain.builders import CLASSES_IN_A_GRID, MAPPED_POINTS, load_density, make_device
 from gantrain.commands.drawing import Latents, check_ratio, check_truncation, choose_latents, discriminate, generate
 from gantrain.commands.trained import TrainedRun, check_images, check_new, load_run
@@ -24,6 +23,7 @@ from gantrain.networks.latent_paths import closed_walk, interpolate
 from gantrain.options import between, choice, require
 from gantrain.run_io.animation import save_gif, save_mp4
 from gantrain.run_io.run_folder import as_grid
+from gantrain.system.atomic_io import create_atomically
 
 ENDINGS = {"grid": ".png", "png": "", "npz": ".npz", "gif": ".gif", "mp4": ".mp4"}
 """Ending of `out`, by format; single PNGs are written into a folder."""

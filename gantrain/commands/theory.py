@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from gantrain.atomic_io import PART, UnusableFolderError
 from gantrain.config import ConfigError, option
+from gantrain.system.atomic_io import PART, UnusableFolderError
 from gantrain.theory import (
     best_gaussians,
     divergence_curves,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gantrain.data.images import DataError, dequantize, restore_generator, to_range
-from gantrain.distributed import SINGLE_PROCESS, Processes, rand, shared_generator
+from gantrain.system.distributed import SINGLE_PROCESS, Processes, rand, shared_generator
 
 RING = 3
 """Number of pinned buffers of a streamed set: the host fills one while the others are copied to the device."""

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gantrain.distributed import rand
 from gantrain.errors import GantrainError
+from gantrain.system.distributed import rand
 
 
 class DataError(GantrainError):

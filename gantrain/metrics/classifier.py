@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gantrain.cache import cached_path, load_cached, save_cached, tensor_digest
 from gantrain.data import ImageSet
+from gantrain.system.cache import cached_path, load_cached, save_cached, tensor_digest
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 from tqdm import tqdm
 
-from gantrain.cache import cached_path, load_cached, save_cached, tensor_digest
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.fid import Reference, moments_of, reference_of
 from gantrain.metrics.folded_inception import FEATURES, LOGITS, FoldedInception
 from gantrain.metrics.inception import InceptionWeights
 from gantrain.metrics.replay import GraphedForward
 from gantrain.metrics.sampling import default_batch_size
+from gantrain.system.cache import cached_path, load_cached, save_cached, tensor_digest
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 log = logging.getLogger(__name__)
 

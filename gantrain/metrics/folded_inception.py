@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gantrain.atomic_io import load_safely
+from gantrain.system.atomic_io import load_safely
 
 if TYPE_CHECKING:
     from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
-from gantrain.cache import cache_folder
 from gantrain.errors import GantrainError
 from gantrain.metrics.folded_inception import blank_extractor
+from gantrain.system.atomic_io import UnreadableFileError, load_safely, save_atomically
+from gantrain.system.cache import cache_folder
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gantrain.cuda_graphs import capture_graph, capture_stream, warm_up
+from gantrain.system.cuda_graphs import capture_graph, capture_stream, warm_up
 
 log = logging.getLogger(__name__)
 

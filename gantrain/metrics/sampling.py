@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.data import to_uint8
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.networks import sample_latent
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 
 def default_batch_size(device: torch.device) -> int:

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gantrain.atomic_io import replace_text, set_aside
 from gantrain.errors import GantrainError
 from gantrain.options import is_number
+from gantrain.system.atomic_io import replace_text, set_aside
 
 METRICS = "metrics.jsonl"
 LARGEST_STEP = 2**53

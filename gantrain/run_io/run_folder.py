@@ -18,15 +18,15 @@ import torch
 import yaml
 from torch import Tensor
 
-from gantrain.atomic_io import PART, replace_text
 from gantrain.diagnostics.doctor import Finding
 from gantrain.diagnostics.statistics import Reliability
-from gantrain.locks import owner_file
 from gantrain.metrics.metric import MetricValue
 from gantrain.run_io.metrics_jsonl import METRICS, RowWriter, RunFolderError, finite, read_rows
 from gantrain.run_io.reliability import draw_reliability
 from gantrain.run_io.status import STATUS, Status, write_status
 from gantrain.run_io.tensorboard import BestValues, remove_end, write_end, write_introduction
+from gantrain.system.atomic_io import PART, replace_text
+from gantrain.system.locks import owner_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

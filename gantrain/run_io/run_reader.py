@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from gantrain.config import flatten
+from gantrain.formatting import flatten
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError, read_rows
 from gantrain.run_io.run_folder import CONFIG, JOB, REASON, RUN, SAMPLES
 from gantrain.run_io.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gantrain.atomic_io import replace_text
+from gantrain.system.atomic_io import replace_text
 
 STATUS = "status.json"
 RUNNING, FINISHED, STOPPED, PRUNED, SKIPPED, FAILED, INTERRUPTED = STATES = (

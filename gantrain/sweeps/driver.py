@@ -17,23 +17,24 @@ from typing import Any, cast
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from gantrain.atomic_io import UnusableFolderError, replace_text
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, from_omegaconf
-from gantrain.errors import FAILED, describe_error
-from gantrain.hydra_bridge import compose, run_hydra
-from gantrain.locks import hold_lock
-from gantrain.logs import log_to_console
+from gantrain.config.compose import compose, run_hydra
+from gantrain.config.overrides import first_values, key_of, quoted
+from gantrain.errors import FAILED
 from gantrain.metrics.registry import lower_is_better, value_specs
-from gantrain.overrides import first_values, key_of, quoted
 from gantrain.run_io import status as states
 from gantrain.run_io.run_folder import CONFIG, HOLD, LOCK, REASON, SWEEP
 from gantrain.run_io.run_reader import BROKEN, state_of
 from gantrain.run_io.status import Status, read_status
-from gantrain.signals import exit_code
 from gantrain.sweeps.gpus import GPUS, visible_gpus
 from gantrain.sweeps.job import Job
 from gantrain.sweeps.optimization import objective_of
 from gantrain.sweeps.values import check_values, count_jobs
+from gantrain.system.atomic_io import UnusableFolderError, replace_text
+from gantrain.system.error_messages import describe_error
+from gantrain.system.locks import hold_lock
+from gantrain.system.logs import log_to_console
+from gantrain.system.signals import exit_code
 
 RESUME = "sweep.resume"
 ENDED_WELL = (states.FINISHED, states.PRUNED, states.SKIPPED)

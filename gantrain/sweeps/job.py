@@ -9,14 +9,12 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gantrain.atomic_io import replace_text
-from gantrain.attempt import Attempt
+from gantrain.builders.attempt import Attempt
 from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
-from gantrain.cuda_graphs import free_workspaces
+from gantrain.config.compose import register
+from gantrain.config.overrides import key_of
 from gantrain.errors import FAILED
-from gantrain.hydra_bridge import register
 from gantrain.objectives import ObjectiveError, make_objective
-from gantrain.overrides import key_of
 from gantrain.run_io import status as states
 from gantrain.run_io.metrics_jsonl import RunFolderError
 from gantrain.run_io.run_folder import JOB, REASON, read_content
@@ -25,6 +23,8 @@ from gantrain.run_io.status import Status, mark, read_status
 from gantrain.sweeps.gpus import take_a_gpu
 from gantrain.sweeps.optimization import best_value, result_key
 from gantrain.sweeps.pruning import make_pruner
+from gantrain.system.atomic_io import replace_text
+from gantrain.system.cuda_graphs import free_workspaces
 from gantrain.training.checkpoint import has_checkpoint
 
 ENDED = (states.FINISHED, states.STOPPED, states.PRUNED, states.SKIPPED, states.FAILED)

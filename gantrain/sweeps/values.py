@@ -6,9 +6,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from gantrain.config import ConfigError
-from gantrain.hydra_bridge import compose, readable_errors
+from gantrain.config.compose import compose, readable_errors
+from gantrain.config.overrides import count_values, first_values, parse_overrides, refuse_too_many
 from gantrain.objectives import discriminator_names, generator_choices
-from gantrain.overrides import count_values, first_values, parse_overrides, refuse_too_many
 
 OBJECTIVE_NAMES = {"loss.disc": discriminator_names, "loss.gen": generator_choices}
 

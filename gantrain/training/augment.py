@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.distributed import rand, randint
 from gantrain.options import between, choice, option, require, unread
+from gantrain.system.distributed import rand, randint
 from gantrain.training.tricks import Decision, Note, Trick, TrickOptions, TrickSetup
 
 TRANSLATION = 0.125

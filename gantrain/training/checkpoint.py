@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically, set_aside
 from gantrain.errors import GantrainError
+from gantrain.system.atomic_io import UnreadableFileError, load_safely, save_atomically, set_aside
 
 FORMAT = 3
 LAST, BEST = "last.pt", "best.pt"

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.metrics.metric import Metric, MetricValue
 from gantrain.metrics.sampling import generate_images
 from gantrain.networks import NetworkPair
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.plan import Sampling
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.cuda_graphs import capture_graph, capture_stream, warm_up
+from gantrain.system.cuda_graphs import capture_graph, capture_stream, warm_up
 from gantrain.training.train_step import Executor, GraphKey, TrainStep, run_eager
 
 logger = logging.getLogger(__name__)

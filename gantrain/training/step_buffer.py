@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gantrain.distributed import SINGLE_PROCESS, Processes
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 MAX_NOTES = 24
 """Most named scalars that one iteration can note."""

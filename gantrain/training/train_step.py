@@ -17,9 +17,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from gantrain.data import BatchSampler, restore_generator
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
 from gantrain.objectives import Objective
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.ema import Ema
 from gantrain.training.optimizers import adam_tensors, load_adam, parameters_of, scale_learning_rate
 from gantrain.training.regularizers import DiscriminatorBatch, Regularizer

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.diagnostics.doctor import Doctor
-from gantrain.distributed import Processes
 from gantrain.errors import FAILED, GantrainError
 from gantrain.metrics.metric import LOWER, Metric, MetricValue, headline
 from gantrain.metrics.sampling import draw_images, evaluating
@@ -20,7 +19,8 @@ from gantrain.run_io.progress import Progress
 from gantrain.run_io.run_folder import RunFolder
 from gantrain.run_io.scalars import pair_scalars
 from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
-from gantrain.signals import StopRequested, handle_signals, pending_signal
+from gantrain.system.distributed import Processes
+from gantrain.system.signals import StopRequested, handle_signals, pending_signal
 from gantrain.training.checkpoint import BEST, LAST, load_network, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.evaluation import evaluate

@@ -20,8 +20,8 @@ from torchvision import transforms
 
 from gantrain.builders import build_networks, build_trainer, load_data
 from gantrain.config import Config, from_omegaconf
+from gantrain.config.compose import compose as compose_config
 from gantrain.data import BatchSampler, ImageSet
-from gantrain.hydra_bridge import compose as compose_config
 from gantrain.run_io.run_folder import RunFolder
 from scripts.benchmark.peers import PEERS, Parts, plain_adam
 from scripts.benchmark.timing import Contestant, Row, Work, compare

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas
 import pytest
 
-from gantrain.atomic_io import UnusableFolderError
 from gantrain.commands import report
 from gantrain.commands.options import parse_words
 from gantrain.commands.report import Options, run
 from gantrain.options import ConfigError
 from gantrain.run_io.metrics_jsonl import RunFolderError
 from gantrain.run_io.status import FAILED, mark
+from gantrain.system.atomic_io import UnusableFolderError
 from tests.written_runs import write_run
 
 WRITTEN = {"report.html", "runs.csv", "runs.parquet"}

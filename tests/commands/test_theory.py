@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gantrain.atomic_io import UnusableFolderError
 from gantrain.commands.options import parse_words
 from gantrain.commands.theory import FIGURES, Options, run
 from gantrain.config import ConfigError
+from gantrain.system.atomic_io import UnusableFolderError
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from gantrain.config import options
-from gantrain.hydra_bridge import GROUPS
+from gantrain.config.compose import GROUPS
 
 KNOWN = {key: default for key, default, _ in options()}
 TEXT = st.text(max_size=12)

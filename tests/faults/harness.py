@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from gantrain.atomic_io import PART
 from gantrain.run_io.metrics_jsonl import METRICS, read_rows
 from gantrain.run_io.run_reader import read_run
 from gantrain.run_io.status import FINISHED
+from gantrain.system.atomic_io import PART
 from gantrain.training.checkpoint import LAST, PREVIOUS, load_checkpoint
 from tests.conftest import python_path
 from tests.faults.damages import Damage

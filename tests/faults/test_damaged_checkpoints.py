@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from gantrain import builders
-from gantrain.atomic_io import UnreadableFileError, load_safely, save_atomically
 from gantrain.commands.trained import load_run
-from gantrain.errors import GantrainError, describe_error
+from gantrain.errors import GantrainError
+from gantrain.system.atomic_io import UnreadableFileError, load_safely, save_atomically
+from gantrain.system.error_messages import describe_error
 from gantrain.training.checkpoint import BEST, LAST, PREVIOUS, CheckpointError, load_checkpoint, load_newest
 from tests.conftest import TINY, compose
 from tests.faults.damages import DAMAGES, truncate

@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gantrain.cli import checked
-from gantrain.cli_checks import check_overrides
 from gantrain.commands import COMMANDS
 from gantrain.commands.options import key_of, parse_words
 from gantrain.config import Config, ConfigError, from_dict, to_dict
-from gantrain.errors import describe_error, readable
-from gantrain.hydra_bridge import compose
-from gantrain.overrides import count_values, parse_overrides, with_literal_resume
+from gantrain.config.checks import check_overrides
+from gantrain.config.compose import compose
+from gantrain.config.overrides import count_values, parse_overrides, with_literal_resume
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
 from gantrain.run_io.run_folder import CONFIG, JOB, RUN, SWEEP
 from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.run_io.status import STATUS, Status, read_status
 from gantrain.sweeps.driver import Sweep, locked, resumed_words, summarize
+from gantrain.system.error_messages import describe_error, readable
 from tests.conftest import plan
 from tests.faults.fuzzing import broken_text, configurations, examples, swept_words, values, words
 

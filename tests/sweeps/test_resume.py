@@ -82,7 +82,7 @@ def test_a_run_is_marked_as_running_before_its_data_is_loaded(
         seen.append(read_run(folder).state)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gantrain.attempt.run", look)
+    monkeypatch.setattr("gantrain.builders.attempt.run", look)
     assert command("-m", *TWO)[0] == 130
     assert command(*TINY, "hydra.run.dir=alone")[0] == 130
     assert seen == ["running", "running"]

@@ -137,7 +137,7 @@ def test_running_out_of_memory_and_bugs_fail_only_their_job(
             raise error
         return run(config, folder, *rest, **more)
 
-    monkeypatch.setattr("gantrain.attempt.run", fails_once)
+    monkeypatch.setattr("gantrain.builders.attempt.run", fails_once)
     code, text = command("-m", *TINY, "metrics=none", "seed=0,1", "hydra.sweep.dir=s")
     assert code == 1
     first, second = (read_run(folder) for folder in find_runs([tmp_path / "s"]))

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from gantrain import builders
 from gantrain.config import ConfigError
 from gantrain.data import BatchSampler
-from gantrain.distributed import SINGLE_PROCESS, Processes, batch_std, current_processes, rand, shared_generator
 from gantrain.metrics.features import InceptionFeatures
 from gantrain.metrics.inception import find_inception_weights
 from gantrain.run_io.metrics_jsonl import read_rows
+from gantrain.system.distributed import SINGLE_PROCESS, Processes, batch_std, current_processes, rand, shared_generator
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose, python_path
 from tests.techniques import tiny

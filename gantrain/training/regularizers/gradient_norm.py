@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.distributed import batch_std, rand, randn
 from gantrain.options import at_least_0, option, unread
+from gantrain.system.distributed import batch_std, rand, randn
 from gantrain.training.regularizers.base import DiscriminatorBatch, Regularizer, input_gradient
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gantrain.distributed import SINGLE_PROCESS, Processes
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 Decision = Hashable
 """What a trick decides on the host before an iteration, see `Trick.prepare`."""
@@ -46,7 +46,7 @@ class Trick:
 
     `prepare` and `finish` run on the host around each iteration. All other methods run inside it and may be captured
     in a CUDA graph: they work on tensors that stay in place, and all that they know of the host's is what `prepare`
-    returned. Random numbers come from the generator `draws`, through `gantrain.distributed.rand` and the like.
+    returned. Random numbers come from the generator `draws`, through `gantrain.system.distributed.rand` and the like.
 
     Attributes:
         name: key of its state in checkpoints.

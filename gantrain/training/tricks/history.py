@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gantrain.distributed import SINGLE_PROCESS, Processes
 from gantrain.options import between, option
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSetup
 
 

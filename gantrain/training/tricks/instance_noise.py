@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gantrain.distributed import randn
 from gantrain.options import at_least_0, option, require, unread
+from gantrain.system.distributed import randn
 from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSetup
 
 

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, flatten, to_dict
-from gantrain.hydra_bridge import config_loader, readable_errors
+from gantrain.config.compose import config_loader, readable_errors
 
 MOST_JOBS = 10_000
 """Of a sweep: each job has a folder, and its overrides are checked before the first job starts."""

@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gantrain.atomic_io import UnreadableFileError, load_safely
-from gantrain.cache import LONGEST_NAME, cached_path, load_cached, save_cached
 from gantrain.data import ImageSet
 from gantrain.metrics import classifier, features, inception
 from gantrain.metrics.fid import fid
 from gantrain.metrics.folded_inception import FoldedInception
 from gantrain.metrics.inception import InceptionWeights, find_inception_weights
+from gantrain.system.atomic_io import UnreadableFileError, load_safely
+from gantrain.system.cache import LONGEST_NAME, cached_path, load_cached, save_cached
 from tests.faults.payloads import PAYLOADS
 
 WIDTH = 8

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.atomic_io import create_atomically, replace_text, set_aside
+from gantrain.system.atomic_io import create_atomically, replace_text, set_aside
 
 
 @pytest.mark.parametrize("folder", [False, True])

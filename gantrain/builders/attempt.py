@@ -10,17 +10,18 @@ from typing import TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from gantrain.atomic_io import PART, replace_text
 from gantrain.builders import resumed_config, run, with_changes
 from gantrain.config import Config, to_dict
-from gantrain.errors import BAD_INPUT, FAILED, describe_error
-from gantrain.locks import BusyError, hold_lock
-from gantrain.overrides import explicit_keys
+from gantrain.config.overrides import explicit_keys
+from gantrain.errors import BAD_INPUT, FAILED
 from gantrain.run_io import status as states
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
 from gantrain.run_io.run_folder import AROUND, HOLD, HYDRA, JOB, LOCK, REASON, TRAIN_LOG, read_content, taken
 from gantrain.run_io.status import Status, mark, read_status
-from gantrain.signals import StopRequested, exit_code
+from gantrain.system.atomic_io import PART, replace_text
+from gantrain.system.error_messages import describe_error
+from gantrain.system.locks import BusyError, hold_lock
+from gantrain.system.signals import StopRequested, exit_code
 from gantrain.training.checkpoint import BEST, LAST, has_checkpoint
 from gantrain.training.trainer import Prune
 

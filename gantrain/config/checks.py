@@ -7,19 +7,8 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from gantrain.commands import COMMANDS
 from gantrain.config import ConfigError, options
-from gantrain.hydra_bridge import CONFIGS, GROUPS
-
-
-def check_first_word(words: Sequence[str]) -> None:
-    """Refuses a first word that is neither a command nor key=value."""
-    if words and "=" not in words[0] and not words[0].startswith(("-", "~", "+")):
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            f"unknown command {words[0]!r}; {hint}training takes key=value only; the commands are {', '.join(COMMANDS)}"
-        )
+from gantrain.config.compose import CONFIGS, GROUPS
 
 
 def check_overrides(overrides: Sequence[Override]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gantrain import cuda_graphs
+from gantrain.system import cuda_graphs
 
 DEVICE = torch.device("cuda", 0)
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gantrain.atomic_io import UnusableFolderError, replace_text
 from gantrain.errors import GantrainError
+from gantrain.system.atomic_io import UnusableFolderError, replace_text
 
 
 class BusyError(GantrainError):

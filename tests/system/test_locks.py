@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.atomic_io import UnusableFolderError
-from gantrain.locks import BusyError, hold_lock, owner_file
+from gantrain.system.atomic_io import UnusableFolderError
+from gantrain.system.locks import BusyError, hold_lock, owner_file
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY
 from tests.same_runs import rows_without_times

@@ -12,7 +12,7 @@ import torch
 
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.run_io.run_reader import find_runs, read_run
-from gantrain.signals import INTERRUPTED, RESTART
+from gantrain.system.signals import INTERRUPTED, RESTART
 from gantrain.training.checkpoint import LAST, load_checkpoint
 from tests.conftest import TINY, python_path
 from tests.same_runs import rows_without_times
@@ -117,7 +117,7 @@ def test_a_late_ctrl_c_prints_no_traceback(tmp_path: Path) -> None:
     code = (
         "import atexit, os, signal\n"
         "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
-        "from gantrain.signals import ignore_late_interrupts\n"
+        "from gantrain.system.signals import ignore_late_interrupts\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     )
     for more, shown in (("", True), ("ignore_late_interrupts()\n", False)):

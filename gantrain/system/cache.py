@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from gantrain.atomic_io import UnreadableFileError, UnusableFolderError, load_safely, save_atomically
+from gantrain.system.atomic_io import UnreadableFileError, UnusableFolderError, load_safely, save_atomically
 
 LONGEST_NAME = 200
 """Bytes of a cached file's name; file systems allow 255, and temporary files have a longer name."""
