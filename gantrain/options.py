@@ -1,9 +1,10 @@
 """Declaration of configuration keys, and checks of their values."""
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, make_dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gantrain.errors import GantrainError
 from gantrain.formatting import as_word
@@ -69,6 +70,34 @@ class Choice(Protocol):
     @property
     def fixed(self) -> Mapping[str, tuple[object, str]]:
         """Keys that must have one value, and why."""
+
+
+ChoiceType = TypeVar("ChoiceType", bound=Choice)
+
+
+def find_choice(key: str, name: str, choices: Sequence[ChoiceType]) -> ChoiceType:
+    """The record of that name, for section `key`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    choice(f"{key}.name", name, tuple(record.name for record in choices))
+    return next(record for record in choices if record.name == name)
+
+
+def register_choice(key: str, record: ChoiceType, choices: list[ChoiceType]) -> None:
+    """Adds a record, so that `{key}.name` can choose it.
+
+    Raises:
+        ConfigError: the name is taken, or the record has new keys and the schema has already been made.
+    """
+    if any(known.name == record.name for known in choices):
+        raise ConfigError(f"{key}={record.name} is already registered")
+    known_keys = {f.name for known in choices for f in fields(known.options)}
+    new = [f.name for f in fields(record.options) if f.name not in known_keys]
+    if new and "gantrain.config" in sys.modules:
+        raise ConfigError(f"register {key}={record.name} before importing gantrain.config: its key {new[0]!r} is new")
+    choices.append(record)
 
 
 def merge_options(

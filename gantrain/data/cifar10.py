@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gantrain.data.images import DataError, ImageSet
-from gantrain.data.spec import DatasetSpec, ImageOptions
+from gantrain.data.spec import DatasetSpec
 
 DOWNLOAD_TIMEOUT = 60.0
 """Seconds without data after which a download fails."""
@@ -100,19 +100,11 @@ def _is_intact(root: Path) -> bool:
     return True
 
 
-def _prepare(options: ImageOptions) -> None:
-    prepare_cifar10(cifar10_root(options.root))
-
-
-def _load(options: ImageOptions, split: str) -> ImageSet:
-    return load_cifar10(cifar10_root(options.root), split)
-
-
 SPEC = DatasetSpec(
     name="cifar10",
     title="ten classes of photographs",
-    load=_load,
-    prepare=_prepare,
+    load=lambda options, split: load_cifar10(cifar10_root(options.root), split),
+    prepare=lambda options: prepare_cifar10(cifar10_root(options.root)),
     image_size=32,
     note="CIFAR-10 (Krizhevsky 2009), a labeled part of the 80 Million Tiny Images, comes without a license; its "
     "authors ask to be cited. The images were collected from the web.",

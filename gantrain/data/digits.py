@@ -69,12 +69,6 @@ class DigitClassifier:
         return (digits * torch.tensor([100, 10, 1])).sum(dim=1)
 
 
-def held_out_accuracy(classifier: DigitClassifier) -> float:
-    """Accuracy of the classifier on the held-out scans."""
-    scans, digits = _scans("test")
-    return float((classifier.digits(scans) == digits).float().mean())
-
-
 def _features(channels: Tensor) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
     return F.avg_pool2d(channels.float().unsqueeze(1) / 255, 4).flatten(1).cpu().numpy()
 

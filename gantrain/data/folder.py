@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gantrain.data.images import DataError, ImageSet
-from gantrain.data.spec import DatasetSpec, ImageOptions
+from gantrain.data.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -196,19 +196,11 @@ def _to_rgb(picture: "Image.Image") -> "Image.Image":
     return picture.convert("RGB")
 
 
-def _prepare(options: ImageOptions) -> None:
-    list_images(Path(options.root or ""))
-
-
-def _load(options: ImageOptions, split: str) -> ImageSet:
-    return load_folder(Path(options.root or ""), options.image_size)
-
-
 SPEC = DatasetSpec(
     name="folder",
     title="images in data.root",
-    load=_load,
-    prepare=_prepare,
+    load=lambda options, split: load_folder(Path(options.root), options.image_size),
+    prepare=lambda options: list_images(Path(options.root)),
     splits=("train",),
     needs_root=True,
     note="A folder of images. **Name the source and license of the images here before you share it.**",

@@ -1,6 +1,7 @@
 """Data sets of points in the plane: ring, grid, moons and any mixture of Gaussians."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,38 +84,14 @@ def load_mixture(options: MixtureOptions, split: str) -> PointSet:
     return load_points("mixture", mixture(means, stds, weights if options.weights else None), split)
 
 
-NOT_MIRRORED = {"flip": (False, "which has no images to mirror")}
+def _spec(name: str, title: str, load: Callable[[Any, str], PointSet], options: type = PointOptions) -> DatasetSpec:
+    fixed = {"flip": (False, "which has no images to mirror")}
+    return DatasetSpec(name=name, title=title, load=load, options=options, points=True, fixed=fixed)
+
+
 SPECS = (
-    DatasetSpec(
-        name="ring",
-        title="8 Gaussians",
-        load=lambda options, split: load_points("ring", ring(), split),
-        options=PointOptions,
-        points=True,
-        fixed=NOT_MIRRORED,
-    ),
-    DatasetSpec(
-        name="grid",
-        title="25 Gaussians",
-        load=lambda options, split: load_points("grid", grid(), split),
-        options=PointOptions,
-        points=True,
-        fixed=NOT_MIRRORED,
-    ),
-    DatasetSpec(
-        name="moons",
-        title="two half circles",
-        load=lambda options, split: load_points("moons", moons(), split),
-        options=PointOptions,
-        points=True,
-        fixed=NOT_MIRRORED,
-    ),
-    DatasetSpec(
-        name="mixture",
-        title="any Gaussians",
-        load=load_mixture,
-        options=MixtureOptions,
-        points=True,
-        fixed=NOT_MIRRORED,
-    ),
+    _spec("ring", "8 Gaussians", lambda options, split: load_points("ring", ring(), split)),
+    _spec("grid", "25 Gaussians", lambda options, split: load_points("grid", grid(), split)),
+    _spec("moons", "two half circles", lambda options, split: load_points("moons", moons(), split)),
+    _spec("mixture", "any Gaussians", load_mixture, MixtureOptions),
 )

@@ -9,8 +9,6 @@ from gantrain.data.images import ImageSet
 from gantrain.options import option, require
 
 DataSet = ImageSet | PointSet
-
-
 ON_DEVICE = "keep the set on the device; false streams it from the host; null: if half of the free memory holds it"
 
 
@@ -71,17 +69,11 @@ class DatasetSpec:
         return "test" in self.splits
 
     def check(self, options: Any) -> None:
-        """Checks size and root of images.
-
-        Raises:
-            ConfigError: another size than the images have, or no root.
-        """
-        if self.points:
-            return
+        """Checks image size and root; ConfigError if they do not fit."""
         if self.image_size is not None:
-            rule = f"does not fit data={self.name}, whose images are {self.image_size} pixels; use {self.image_size}"
-            ok = options.image_size == self.image_size
-            require(ok, "data.image_size", options.image_size, f"{rule}, or data=folder")
+            size = self.image_size
+            rule = f"does not fit data={self.name}, whose images are {size} pixels; use {size}, or data=folder"
+            require(options.image_size == size, "data.image_size", options.image_size, rule)
         if self.needs_root:
             rule = "names no folder of images; set data.root=/path/to/images"
             require(bool(options.root), "data.root", options.root, rule)

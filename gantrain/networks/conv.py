@@ -24,11 +24,11 @@ class ConvLayer:
     """One row of a table of layers.
 
     Attributes:
-        channels: number of output channels, in multiples of the width; 0 stands for the three colors.
-        kernel: height and width of the kernel; of a `linear` layer, height and width of its output.
+        channels: number of output channels, in multiples of the width; 0 means the three colors.
+        kernel: height and width of the kernel; for `linear`, of the output.
         kind: up (transposed convolution), conv, or linear.
         norm: whether a normalization may follow.
-        dropout: rate of the dropout that the table has before the layer.
+        dropout: rate of dropout before the layer.
     """
 
     channels: int
@@ -51,8 +51,7 @@ class ConvPair:
         discriminator_slope: slope of the discriminator's leaky ReLU; None for maxout of two pieces.
         weight_std: standard deviation of the initial weights.
         gain_std: standard deviation of the initial gains of norms, around 1.
-        dropout_before_logit: rate.
-        image_range: range of the images; tanh is used for [-1, 1], the sigmoid for [0, 1].
+        image_range: the output is tanh for (-1, 1), the sigmoid for (0, 1).
     """
 
     generator: Callable[[int], tuple[ConvLayer, ...]]

@@ -1,5 +1,6 @@
 """Fully connected networks for points in the plane."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -7,9 +8,6 @@ from torch import Tensor, nn
 
 from gantrain.networks.spec import NetworkOptions, NetworkSpec, Target
 from gantrain.options import option
-
-HIDDEN_LAYERS = 3
-POINT_SIZE = 2
 
 
 @dataclass(kw_only=True)
@@ -20,12 +18,12 @@ class MlpOptions(NetworkOptions):
     g_norm: str = option("none", "normalization in the generator: none")
 
 
-def mlp_generator(width: int, latent_dim: int) -> nn.Sequential:
-    """Maps z (N, latent_dim) to points (N, 2), with ReLUs."""
+def _layers(inputs: int, width: int, outputs: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    """Three hidden layers and a linear output."""
     layers: list[nn.Module] = []
-    for before, after in pairwise([latent_dim, *[width] * HIDDEN_LAYERS]):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(width, POINT_SIZE))
+    for before, after in pairwise([inputs, width, width, width]):
+        layers += [nn.Linear(before, after), activation()]
+    return [*layers, nn.Linear(width, outputs)]
 
 
 class MlpDiscriminator(nn.Module):
@@ -34,10 +32,7 @@ class MlpDiscriminator(nn.Module):
     def __init__(self, width: int) -> None:
         """`width` is the number of units in each hidden layer."""
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in pairwise([POINT_SIZE, *[width] * HIDDEN_LAYERS]):
-            layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
+        self.layers = nn.Sequential(*_layers(2, width, 1, lambda: nn.LeakyReLU(0.2)))
 
     def forward(self, points: Tensor) -> Tensor:
         """(N, 2) -> (N,)."""
@@ -47,7 +42,8 @@ class MlpDiscriminator(nn.Module):
 
 def build_mlp(options: NetworkOptions, target: Target) -> tuple[nn.Module, nn.Module]:
     """The pair with He's normal weights, N(0, 2 / inputs) (He et al. 2015), and PyTorch's default biases."""
-    pair = mlp_generator(options.width, options.latent_dim), MlpDiscriminator(options.discriminator_width)
+    generator = nn.Sequential(*_layers(options.latent_dim, options.width, 2, nn.ReLU))
+    pair = generator, MlpDiscriminator(options.discriminator_width)
     for network in pair:
         for layer in network.modules():
             if isinstance(layer, nn.Linear):

@@ -1,7 +1,6 @@
 """The list of network pairs, and the function that builds one of them."""
 
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -11,7 +10,7 @@ from gantrain.networks.mlp import MLP
 from gantrain.networks.resnet import RESNET
 from gantrain.networks.spec import NetworkOptions, NetworkSpec, Target
 from gantrain.networks.spectral import add_spectral_norm
-from gantrain.options import ConfigError, choice
+from gantrain.options import find_choice, register_choice
 
 NETWORKS: list[NetworkSpec] = [DCGAN, SNGAN, RESNET, POOLE, MLP]
 
@@ -26,7 +25,7 @@ class NetworkPair:
         image_range: of the images; None for points.
         latent_dim: size of z.
         prior: distribution of z, see `sample_latent`.
-        classes: number of classes that the networks read labels of; 0 if they read none.
+        classes: number of classes; 0 if the networks read no labels.
     """
 
     generator: nn.Module
@@ -38,28 +37,13 @@ class NetworkPair:
 
 
 def find_network(name: str) -> NetworkSpec:
-    """The pair of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    choice("model.name", name, tuple(spec.name for spec in NETWORKS))
-    return next(spec for spec in NETWORKS if spec.name == name)
+    """The pair of that name; ConfigError if there is none."""
+    return find_choice("model", name, NETWORKS)
 
 
 def register_network(spec: NetworkSpec) -> None:
-    """Adds a pair, so that `model.name` can choose it.
-
-    Raises:
-        ConfigError: the name is taken, or the pair has new keys and the schema has already been made.
-    """
-    if any(known.name == spec.name for known in NETWORKS):
-        raise ConfigError(f"a network named {spec.name!r} is already registered")
-    known_keys = {f.name for known in NETWORKS for f in fields(known.options)}
-    new = [f.name for f in fields(spec.options) if f.name not in known_keys]
-    if new and "gantrain.config" in sys.modules:
-        raise ConfigError(f"register {spec.name!r} before importing gantrain.config: its key {new[0]!r} is new")
-    NETWORKS.append(spec)
+    """Adds a pair, see `register_choice`."""
+    register_choice("model", spec, NETWORKS)
 
 
 def build_pair(spec: NetworkSpec, options: NetworkOptions, target: Target) -> NetworkPair:
@@ -84,16 +68,7 @@ def make_networks(
     classes: int = 0,
     **options: Any,
 ) -> NetworkPair:
-    """`build_pair` by name and keywords.
-
-    Args:
-        name: of the pair.
-        image_size: height and width in pixels.
-        labels: how the discriminator reads labels: none, acgan or projection.
-        g_labels: how the generator reads labels: batch_norm or embedding.
-        classes: number of classes; ignored for labels=none.
-        options: fields of the pair's options dataclass.
-    """
+    """`build_pair` by name, with fields of `Target` and of the pair's options; labels=none ignores `classes`."""
     spec = find_network(name)
     classes = 0 if labels == "none" else classes
     target = Target(image_size=image_size, classes=classes, labels=labels, g_labels=g_labels)

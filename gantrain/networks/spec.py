@@ -90,9 +90,8 @@ class Target:
     Attributes:
         image_size: height and width in pixels.
         classes: number of classes; 0 for networks that read no labels.
-        labels: how the discriminator reads them: acgan or projection.
-        g_labels: how the generator reads them: batch_norm (a gain and a bias for each class) or embedding (appended
-            to z).
+        labels: of the discriminator, see `LABELS`.
+        g_labels: of the generator: batch_norm (a gain and a bias for each class) or embedding (appended to z).
     """
 
     image_size: int
@@ -150,11 +149,7 @@ class NetworkSpec:
         return self.image_range is None
 
     def check(self, options: NetworkOptions) -> None:
-        """Checks that the pair has these normalizations.
-
-        Raises:
-            ConfigError: it does not.
-        """
+        """Checks that the pair has these normalizations; ConfigError if not."""
         for key, known in (("d_norm", self.d_norms), ("g_norm", self.g_norms)):
             value = getattr(options, key)
             rule = f"does not exist for model.name={self.name}; choose one of [{', '.join(known)}]"

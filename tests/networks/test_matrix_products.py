@@ -1,4 +1,4 @@
-"""Convolutions computed as one matrix product, against PyTorch's convolutions in float64."""
+"""Convolutions computed as one matrix product equal PyTorch's convolutions in float64."""
 
 import pytest
 import torch
@@ -14,53 +14,36 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 def with_gradients(images: Tensor, *inputs: Tensor | None) -> list[Tensor]:
     """Images, and the gradients of a sum with random weights."""
     weights = torch.randn(images.shape, dtype=images.dtype, generator=torch.Generator().manual_seed(1))
-    given = [x for x in inputs if x is not None]
-    return [images, *torch.autograd.grad((images * weights).sum(), given)]
+    return [images, *torch.autograd.grad((images * weights).sum(), [x for x in inputs if x is not None])]
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("of_weight", FORMATS)
-@pytest.mark.parametrize("of_images", FORMATS)
-@pytest.mark.parametrize("size", [1, 4])
-def test_a_kernel_as_large_as_its_input(
-    bias: bool, of_weight: torch.memory_format, of_images: torch.memory_format, size: int
+@pytest.mark.parametrize("weight_format", FORMATS)
+@pytest.mark.parametrize("input_format", FORMATS)
+@pytest.mark.parametrize("kind", [FullConv2d, PixelConvTranspose2d])
+def test_values_gradients_and_formats_are_those_of_a_convolution(
+    kind: type[FullConv2d | PixelConvTranspose2d],
+    input_format: torch.memory_format,
+    weight_format: torch.memory_format,
+    bias: bool,
 ) -> None:
-    layer = FullConv2d(6, 5, size, bias=bias).double().to(memory_format=of_weight)
-    x = torch.randn(3, 6, size, size, dtype=torch.float64).to(memory_format=of_images).requires_grad_()
-    found, wanted = layer(x), F.conv2d(x, layer.weight, layer.bias)
-    assert found.shape == (3, 5, 1, 1)
-    for ours, theirs in zip(
-        with_gradients(found, x, layer.weight, layer.bias),
-        with_gradients(wanted, x, layer.weight, layer.bias),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
-    assert with_gradients(layer(x), x)[1].is_contiguous(memory_format=of_images)
+    full = kind is FullConv2d
+    layer = kind(6, 5, 4, bias=bias).double().to(memory_format=weight_format)
+    size = 4 if full else 1
+    x = torch.randn(3, 6, size, size, dtype=torch.float64).to(memory_format=input_format).requires_grad_()
+    found = layer(x)
+    wanted = (F.conv2d if full else F.conv_transpose2d)(x, layer.weight, layer.bias)
+    ours = with_gradients(found, x, layer.weight, layer.bias)
+    torch.testing.assert_close(ours, with_gradients(wanted, x, layer.weight, layer.bias), atol=1e-12, rtol=1e-12)
+    if full:
+        assert ours[1].is_contiguous(memory_format=input_format)
+    else:
+        assert found.is_contiguous(memory_format=weight_format)
 
 
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("of_weight", FORMATS)
-def test_a_single_pixel_becomes_an_image(bias: bool, of_weight: torch.memory_format) -> None:
-    layer = PixelConvTranspose2d(6, 5, 4, bias=bias).double().to(memory_format=of_weight)
-    x = torch.randn(3, 6, 1, 1, dtype=torch.float64).requires_grad_()
-    found, wanted = layer(x), F.conv_transpose2d(x, layer.weight, layer.bias)
-    assert found.shape == (3, 5, 4, 4)
-    assert found.is_contiguous(memory_format=of_weight)
-    for ours, theirs in zip(
-        with_gradients(found, x, layer.weight, layer.bias),
-        with_gradients(wanted, x, layer.weight, layer.bias),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
-
-
-def test_pairs_use_matrix_products() -> None:
-    def count(network: torch.nn.Module, kind: type) -> int:
-        return sum(isinstance(layer, kind) for layer in network.modules())
-
-    for name, pixels in (("dcgan", 1), ("sngan", 0), ("poole", 1), ("resnet", 0)):
-        pair = make_networks(
-            name, width=2, latent_dim=3, prior="normal", d_norm="spectral", image_size=32, labels="acgan", classes=2
-        )
-        assert count(pair.generator, PixelConvTranspose2d) == pixels
-        assert count(pair.discriminator, FullConv2d) == 2  # logit and class scores
+@pytest.mark.parametrize(("name", "pixels"), [("dcgan", 1), ("sngan", 0), ("poole", 1), ("resnet", 0)])
+def test_pairs_use_matrix_products(name: str, pixels: int) -> None:
+    pair = make_networks(name, width=2, latent_dim=3, labels="acgan", classes=2)
+    assert sum(isinstance(layer, PixelConvTranspose2d) for layer in pair.generator.modules()) == pixels
+    found = [layer for layer in pair.discriminator.modules() if isinstance(layer, FullConv2d)]
+    assert len(found) == 2  # the logit and the class scores

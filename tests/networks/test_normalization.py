@@ -15,33 +15,29 @@ from gantrain.networks.conditional import ConditionalBatchNorm2d
 from gantrain.networks.normalization import BatchNorm2d, VirtualBatchNorm2d, make_norm
 
 
+def normalized(x: Tensor, dims: tuple[int, ...], of: Tensor | None = None) -> Tensor:
+    """X by mean and biased variance over these dimensions, of another batch if given."""
+    of = x if of is None else of
+    mean, variance = of.mean(dim=dims, keepdim=True), of.var(dim=dims, keepdim=True, unbiased=False)
+    return (x - mean) / (variance + 1e-5).sqrt()
+
+
 @pytest.mark.parametrize(("norm", "dims"), [("layer", (1, 2, 3)), ("instance", (2, 3))])
 def test_layer_and_instance_norm_match_their_definition(norm: str, dims: tuple[int, ...]) -> None:
     x = 3 * torch.randn(2, 4, 5, 5) + 1
-    mean, variance = x.mean(dim=dims, keepdim=True), x.var(dim=dims, keepdim=True, unbiased=False)
-    torch.testing.assert_close(make_norm(norm, 4)(x), (x - mean) / (variance + 1e-5).sqrt(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(make_norm(norm, 4)(x), normalized(x, dims), atol=1e-5, rtol=1e-5)
 
 
-def test_virtual_batch_norm_matches_its_definition() -> None:
-    """Each example by the statistics of the reference and its own, weighted as one additional example."""
+def test_virtual_batch_norm_counts_an_example_as_one_more_of_the_reference() -> None:
     torch.manual_seed(0)
     reference, x = torch.randn(3, 2, 4, 4) + 1, 5 * torch.randn(2, 2, 4, 4)
     norm = VirtualBatchNorm2d(2, 3)
-    with torch.no_grad():
-        norm.weight.copy_(torch.tensor([2.0, 0.5]))
-        norm.bias.copy_(torch.tensor([0.1, -1.0]))
-    found = norm(torch.cat((reference, x)))
-
-    def normalized(example: Tensor, statistics_of: Tensor) -> Tensor:
-        mean = statistics_of.mean(dim=(0, 2, 3), keepdim=True)
-        variance = statistics_of.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
-        scaled = (example - mean) / (variance + 1e-5).sqrt()
-        return scaled * torch.tensor([2.0, 0.5]).view(1, 2, 1, 1) + torch.tensor([0.1, -1.0]).view(1, 2, 1, 1)
-
-    torch.testing.assert_close(found[:3], normalized(reference, reference), atol=1e-5, rtol=1e-5)
-    for k, example in enumerate(x):
-        joined = torch.cat((reference, example[None]))
-        torch.testing.assert_close(found[3 + k], normalized(example[None], joined)[0], atol=1e-5, rtol=1e-5)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    wanted = [normalized(reference, (0, 2, 3))]
+    wanted += [normalized(one, (0, 2, 3), torch.cat((reference, one))) for one in x.split(1)]
+    affine = torch.cat(wanted) * norm.weight.view(1, 2, 1, 1) + norm.bias.view(1, 2, 1, 1)
+    torch.testing.assert_close(norm(torch.cat((reference, x))), affine, atol=1e-5, rtol=1e-5)
 
 
 def test_virtual_batch_norm_is_accurate_for_a_large_mean() -> None:
@@ -51,17 +47,14 @@ def test_virtual_batch_norm_is_accurate_for_a_large_mean() -> None:
     torch.testing.assert_close(norm.float()(x).double(), wanted, atol=5e-3, rtol=5e-3)
 
 
-def test_conditional_batch_norm_matches_its_definition() -> None:
+def test_conditional_batch_norm_has_a_gain_and_a_bias_for_each_class() -> None:
     torch.manual_seed(0)
     norm = ConditionalBatchNorm2d(2, 3)
     nn.init.normal_(norm.gain.weight)
     nn.init.normal_(norm.bias.weight)
     x, labels = torch.randn(4, 2, 3, 3) * 2 + 1, torch.tensor([0, 2, 2, 1])
-    mean, variance = x.mean(dim=(0, 2, 3), keepdim=True), x.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
-    normal = (x - mean) / (variance + 1e-5).sqrt()
-    for k, label in enumerate(labels):
-        gain, bias = norm.gain.weight[label][:, None, None], norm.bias.weight[label][:, None, None]
-        torch.testing.assert_close(norm(x, labels)[k], normal[k] * gain + bias, atol=1e-5, rtol=1e-5)
+    gain, bias = (table.weight[labels][:, :, None, None] for table in (norm.gain, norm.bias))
+    torch.testing.assert_close(norm(x, labels), normalized(x, (0, 2, 3)) * gain + bias, atol=1e-5, rtol=1e-5)
 
 
 def peers(channels: int = 4, **options: Any) -> tuple[BatchNorm2d, nn.BatchNorm2d]:
@@ -130,27 +123,15 @@ def test_parts_are_reset_after_the_context_and_after_an_error() -> None:
 def test_one_pass_over_two_batches_equals_two_passes(side: str) -> None:
     """Real and fake through the discriminator at once; two batches of z with labels through the generator."""
     torch.manual_seed(0)
-    pair = make_networks(
-        "dcgan",
-        width=4,
-        latent_dim=8,
-        prior="normal",
-        d_norm="batch",
-        image_size=32,
-        labels="projection" if side == "generator" else "none",
-        classes=3,
-    )
-    network = getattr(pair, side)
+    labeled = side == "generator"
+    kind = "projection" if labeled else "none"
+    network = getattr(make_networks("dcgan", width=4, latent_dim=8, d_norm="batch", labels=kind, classes=3), side)
     twin = copy.deepcopy(network)
-    batches = torch.randn(2, 4, 8) if side == "generator" else torch.randn(2, 4, 3, 32, 32) + torch.ones(2, 1, 1, 1, 1)
-    labels = torch.randint(3, (2, 4)) if side == "generator" else None
-
-    def forward(network: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
-        return network(x) if labels is None else network(x, labels)
-
+    batches = torch.randn(2, 4, 8) if labeled else torch.randn(2, 4, 3, 32, 32) + torch.ones(2, 1, 1, 1, 1)
+    inputs = (batches, torch.randint(3, (2, 4))) if labeled else (batches,)
     with in_parts(network, 2):
-        found = forward(network, batches.flatten(0, 1), None if labels is None else labels.flatten())
-    wanted = torch.cat([forward(twin, batches[k], None if labels is None else labels[k]) for k in range(2)])
+        found = network(*(tensor.flatten(0, 1) for tensor in inputs))
+    wanted = torch.cat([twin(*(tensor[k] for tensor in inputs)) for k in range(2)])
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     ahead = torch.randn_like(found)
     found.backward(ahead)
@@ -169,11 +150,9 @@ class HostReads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("d_norm", ["batch", "spectral"])
-def test_no_value_is_copied_from_the_device(d_norm: str) -> None:
-    options = {"width": 4, "latent_dim": 8, "prior": "normal", "image_size": 32}
-    if d_norm == "spectral":
-        options["sn_schedule"] = "per_step"
-    network = make_networks("dcgan", d_norm=d_norm, **options).discriminator
+def test_batch_and_spectral_norm_never_wait_for_the_device(d_norm: str) -> None:
+    schedule = "per_step" if d_norm == "spectral" else "per_forward"
+    network = make_networks("dcgan", width=4, latent_dim=8, d_norm=d_norm, sn_schedule=schedule).discriminator
     with HostReads():
         power_iterate(network)
         with in_parts(network, 2), shared_spectral_norm(network):
