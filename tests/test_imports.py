@@ -16,7 +16,7 @@ PACKAGE = REPOSITORY / "gantrain"
 LEAVES = {"errors", "formatting", "options"}
 # Each room may import those named and the leaves; itself is always allowed. From the bottom to the top:
 MAY_IMPORT: dict[str, set[str]] = {
-    **dict.fromkeys(LEAVES, set()),
+    **{leaf: set() for leaf in LEAVES},
     "system": set(),
     "objectives": set(),
     "networks": set(),
