@@ -74,41 +74,29 @@ class Options:
         if self.rank is not None:
             choice("rank", self.rank, ("log_ratio",))
         form = self.output_format
+        animated = form in ANIMATIONS
         path = "walk" if self.walk else "interpolate" if self.interpolate else None
         chosen = "rank" if self.rank else "rejection" if self.rejection else None
         ending = ENDINGS[form]
-        for wrong, message in (
-            (self.walk and self.interpolate, "interpolate makes a grid and walk an animation: choose one of them"),
-            (
-                path and chosen,
-                f"{chosen} chooses among independent samples, and {path} has none: leave one of them out",
+        contradictions = {
+            "interpolate makes a grid and walk an animation: choose one of them": self.walk and self.interpolate,
+            f"{chosen} chooses among independent samples, and {path} has none: leave one of them out": chosen and path,
+            "rejection uses the density of the generator, and truncation changes it: leave one of them out": (
+                self.rejection and limit
             ),
-            (
-                self.rejection and limit,
-                "rejection uses the density ratio of data and generator, and truncation changes the generator's "
-                "density: leave one of them out",
+            "percentile is read by rejection sampling only: set rejection=true, or leave it out": (
+                self.percentile != PERCENTILE and not self.rejection
             ),
-            (
-                self.percentile != PERCENTILE and not self.rejection,
-                "percentile is read by rejection sampling only: set rejection=true, or leave it out",
+            f"walk is an animation, and format={form!r} is not one: choose gif or mp4": self.walk and not animated,
+            f"format={form!r} needs a walk: set walk=4 for four seconds, or another format": animated and not self.walk,
+            f"interpolate makes a grid, not format={form!r}: leave it out, or let out end in .png": (
+                self.interpolate and form != "grid"
             ),
-            (
-                self.walk and form not in ANIMATIONS,
-                f"walk is an animation, and format={form!r} is not one: choose gif or mp4",
+            f"out={self.out!r} must end in {ending or 'no ending: it is a folder of PNGs'} for format={form!r}": (
+                self.out is not None and Path(self.out).suffix.lower() != ending
             ),
-            (
-                form in ANIMATIONS and not self.walk,
-                f"format={form!r} needs a walk: set walk=4 for four seconds, or another format",
-            ),
-            (
-                self.interpolate and form != "grid",
-                f"interpolate makes a grid, not format={form!r}: leave it out, or let out end in .png",
-            ),
-            (
-                self.out is not None and Path(self.out).suffix.lower() != ending,
-                f"out={self.out!r} must end in {ending or 'no ending: it is a folder of PNGs'} for format={form!r}",
-            ),
-        ):
+        }
+        for message, wrong in contradictions.items():
             if wrong:
                 raise ConfigError(message)
 

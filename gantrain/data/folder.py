@@ -2,7 +2,6 @@
 
 import logging
 import os
-import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""Formats that Pillow may open; by content it would run Ghostscript on PostScript named a.png."""
+"""Formats that Pillow may open; without this list it would run Ghostscript on PostScript named a.png."""
 MAX_PIXELS = 89_478_485
-"""Of an image; Pillow warns of decompression bombs above."""
+"""Largest size of an image; above it Pillow warns of a decompression bomb."""
 NAMED_FILES = 4
-"""Files that an error names."""
+"""Number of files that an error names."""
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def list_images(root: Path, key: str = "data.root") -> list[Path]:
         key: configuration key that names the folder, for errors.
 
     Raises:
-        DataError: `root` is not a folder, has fewer than two images, or an image file is a broken link or no file.
+        DataError: `root` is not a folder, or has fewer than two images.
     """
     return _list(root, key)[0]
 
@@ -55,16 +54,13 @@ def load_folder(root: Path, image_size: int, key: str = "data.root") -> ImageSet
         key: configuration key that names the folder, for errors.
 
     Raises:
-        DataError: files that cannot be read, with the names of the first, or a class whose name cannot be printed.
+        DataError: files that cannot be read; the message names the first.
     """
     from tqdm import tqdm
 
     files, ignored = _list(root, key)
     names = [path.relative_to(root).parts[0] if path.parent != root else "." for path in files]
     classes = tuple(sorted(set(names)))
-    for name in classes:
-        if not name.isprintable():
-            raise DataError(f"{key}: the folder {name!r} is a class, and its name cannot be printed; rename it")
     for what in ignored:
         log.warning("%s=%r: %s", key, str(root), what)
     images = torch.empty(len(files), 3, image_size, image_size, dtype=torch.uint8)
@@ -72,20 +68,15 @@ def load_folder(root: Path, image_size: int, key: str = "data.root") -> ImageSet
     for k, path in enumerate(tqdm(files, desc=f"reading {root.name!r}", unit="image", disable=None, leave=False)):
         try:
             images[k] = _read(path, image_size)
-        except Exception as error:  # a damaged file makes Pillow raise nearly any exception
+        except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
             unreadable.append((path, error))
     if unreadable:
         raise _unreadable_error(root, key, unreadable, len(files))
-    name = root.name if root.name.isprintable() else ascii(root.name)[1:-1]
-    return ImageSet(f"folder-{name}", images, torch.tensor([classes.index(name) for name in names]), classes)
+    return ImageSet(f"folder-{root.name}", images, torch.tensor([classes.index(name) for name in names]), classes)
 
 
 def _list(root: Path, key: str) -> tuple[list[Path], list[str]]:
     """The image files under `root`, sorted, and descriptions of what was ignored."""
-    try:
-        str(root).encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{key}={str(root)!r} is not UTF-8, so that reports cannot name it; rename it") from None
     if not os.path.isdir(root):
         raise DataError(f"{key}={str(root)!r} is not a folder; set {key} to a folder of images")
     files: list[Path] = []
@@ -109,9 +100,6 @@ def _list(root: Path, key: str) -> tuple[list[Path], list[str]]:
             elif path.suffix.lower() in SUFFIXES:
                 files.append(path)
     files.sort()
-    unreadable = [(path, reason) for path in files if (reason := _not_a_file(path)) is not None]
-    if unreadable:
-        raise _unreadable_error(root, key, unreadable, len(files))
     classes = {root / path.relative_to(root).parts[0] for path in files}
     empty = [path for path in folders if path.parent == root and path not in classes]
     kinds = ((links, "links to folders are not followed"), (empty, "folders contain no image"))
@@ -144,16 +132,6 @@ def _shown(path: Path) -> str:
     return name if len(name) <= 200 else f"{name[:60]}…{name[-120:]}"
 
 
-def _not_a_file(path: Path) -> Exception | None:
-    """Why a path cannot be opened as a regular file, or None."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        broken_link = isinstance(error, FileNotFoundError) and path.is_symlink()
-        return OSError("broken link") if broken_link else OSError(error.strerror)
-    return None if stat.S_ISREG(mode) else OSError("not a regular file")
-
-
 def _read(path: Path, image_size: int) -> Tensor:
     """uint8 (3, image_size, image_size)."""
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -174,11 +152,7 @@ def _read(path: Path, image_size: int) -> Tensor:
 
 
 def _to_rgb(picture: "Image.Image") -> "Image.Image":
-    """8-bit RGB: of 16 bits the upper byte is kept, transparency is composed over white.
-
-    Raises:
-        ValueError: the range of its numbers is not known.
-    """
+    """8-bit RGB: the upper byte of 16 bits, transparency composed over white; ValueError for other ranges."""
     from PIL import Image
 
     if picture.mode == "F" or picture.mode.startswith("I"):

@@ -1,4 +1,4 @@
-"""Folders of images as users have them: what is read, and what is refused by name."""
+"""Folders of images: classes, formats, and errors that name the files."""
 
 import io
 import os
@@ -161,7 +161,7 @@ def test_images_are_turned_as_their_exif_says(tmp_path: Path) -> None:
         assert (image[0].numpy() == upright).all()
 
 
-def test_hidden_files_other_files_and_endings(tmp_path: Path) -> None:
+def test_hidden_files_and_other_endings_are_ignored(tmp_path: Path) -> None:
     save(tmp_path, "a.png", "x.png/b.png", ".cache/c.png")
     (tmp_path / "d.JPeG").write_bytes(encoded(noise(), "PNG"))
     for name in ("._a.png", ".DS_Store", ".png", "labels.txt", "a.png.bak"):
@@ -198,17 +198,6 @@ def test_odd_file_names_are_read_and_shown_on_one_line(tmp_path: Path, refusal: 
     refusal(b"broken", name)
 
 
-def test_names_that_cannot_be_printed(tmp_path: Path) -> None:
-    save(tmp_path / "a\nb", "cats/a.png", "b.png")
-    assert load_folder(tmp_path / "a\nb", 32).name == r"folder-a\nb"
-    save(tmp_path / "a\nb", "cats\ndogs/c.png")
-    with pytest.raises(DataError, match="is a class, and its name cannot be printed; rename it"):
-        load_folder(tmp_path / "a\nb", 32)
-    save(tmp_path / os.fsdecode(b"\xff"), "a.png", "b.png")
-    with pytest.raises(DataError, match="is not UTF-8"):
-        list_images(tmp_path / os.fsdecode(b"\xff"))
-
-
 @pytest.mark.parametrize("ending", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_a_truncated_image_is_refused(refusal: Callable[..., str], ending: str) -> None:
     content = encoded(noise(), ending)
@@ -227,23 +216,19 @@ NOT_IMAGES = {
 
 
 @pytest.mark.parametrize("kind", NOT_IMAGES)
-def test_what_is_not_an_image_is_refused(refusal: Callable[..., str], kind: str) -> None:
+def test_other_files_with_the_ending_of_an_image_are_refused(refusal: Callable[..., str], kind: str) -> None:
     content, expected = NOT_IMAGES[kind]
     assert expected in refusal(content)
 
 
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [(lambda path: path.symlink_to("gone.png"), "broken link"), (os.mkfifo, "not a regular file")],
-)
-def test_broken_links_and_pipes_are_refused(tmp_path: Path, make: Callable[[Path], None], expected: str) -> None:
+def test_a_broken_link_is_refused(tmp_path: Path) -> None:
     save(tmp_path, "a.png", "b.png")
-    make(tmp_path / "x.png")
-    with pytest.raises(DataError, match=rf"1 of 3 files .*x\.png' cannot be read as an image \({expected}\)"):
-        list_images(tmp_path)
+    (tmp_path / "x.png").symlink_to("gone.png")
+    with pytest.raises(DataError, match=r"1 of 3 files .*x\.png' cannot be read as an image \(.*No such file"):
+        load_folder(tmp_path, 32)
 
 
-def test_many_bad_files_are_counted(tmp_path: Path) -> None:
+def test_the_error_counts_bad_files_and_names_the_first(tmp_path: Path) -> None:
     save(tmp_path, "good.png", "good2.png")
     for number in range(30):
         (tmp_path / f"bad{number:02d}.png").write_bytes(b"bad")
