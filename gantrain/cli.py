@@ -81,7 +81,7 @@ def run_command(name: str, words: Sequence[str]) -> None:
 
 
 def train(words: Sequence[str], processes: int = 1) -> int:
-    """Trains once or many times, or prints what a flag such as --help asks for; returns the exit code.
+    """Trains once or many times, or prints what a flag such as --help requests; returns the exit code.
 
     Args:
         words: of the command line.

@@ -31,19 +31,19 @@ def require(ok: bool, key: str, value: object, rule: str) -> None:
 
 def choice(key: str, value: object, known: tuple[str, ...]) -> None:
     """Refuses a name that is not among the known ones."""
-    require(value in known, key, value, f"is not known; choose one of [{', '.join(known)}]")
+    require(value in known, key, value, f"is unknown; choose one of [{', '.join(known)}]")
 
 
 def between(key: str, value: float | None, low: float, high: float, *, what: str = "") -> None:
     """Refuses a number outside [low, high]; None passes. `what` says why."""
     if value is not None:
         hint = f"; {what}" if what else ""
-        require(low <= value <= high, key, value, f"must lie between {low:g} and {high:g}{hint}")
+        require(low <= value <= high, key, value, f"must be between {low:g} and {high:g}{hint}")
 
 
 def unread(key: str, value: object, unset: object, reader: str) -> None:
     """Refuses a value that nothing would read."""
-    require(value == unset, key, value, f"is read by {reader} only; leave it at {unset!r}")
+    require(value == unset, key, value, f"is only used by {reader}; leave it at {unset!r}")
 
 
 def at_least_0(key: str, value: float, what: str) -> None:

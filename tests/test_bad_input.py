@@ -113,7 +113,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     ),
     "precision of too few": (
         ["metrics.names=[precision]", "metrics.samples=3"],
-        ["metrics.samples=3 must lie between 4", "precision needs at least 4"],
+        ["metrics.samples=3 must be between 4", "precision needs at least 4"],
     ),
     "coverage of too few real images": (
         ["metrics.names=[coverage]", "metrics.reference_samples=3"],
@@ -186,7 +186,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "an experiment's family in place of one": (["experiment=poole2016"], ["poole2016/kl", "fgan/pearson"]),
     "what a family has in common": (["experiment=fgan/_pair"], ["experiment=fgan/_pair", "fgan/kl"]),
     "several values without -m": (["seed=0,1"], ["seed=0,1 names several values", "add -m"]),
-    "a mistyped objective in a sweep": (["-m", "loss.gen=alt,rlk"], ["loss.gen=rlk is not known", "rkl"]),
+    "a mistyped objective in a sweep": (["-m", "loss.gen=alt,rlk"], ["loss.gen=rlk is unknown", "rkl"]),
     "a mistyped experiment": (["experiment=seed"], ["did you mean seeds?"]),
     "a resumed sweep": (["-m", "resume=outputs/none", "seed=1,2"], ["resume", "sweep"]),
 }
@@ -212,7 +212,7 @@ def test_a_refusal_in_the_users_own_empty_folder_leaves_it(command: Command, tmp
 def test_a_folder_of_images_that_is_not_there(command: Command, tmp_path: Path) -> None:
     refused(command("data=folder", "data.root=nowhere", "metrics=none"), "data.root='nowhere'", "is not a folder")
     (tmp_path / "empty").mkdir()
-    refused(command("data=folder", "data.root=empty", "metrics=none"), "holds 0 images", ".png")
+    refused(command("data=folder", "data.root=empty", "metrics=none"), "contains 0 images", ".png")
     (tmp_path / "bad").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "bad" / name).write_bytes(b"no image")

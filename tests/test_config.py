@@ -257,9 +257,9 @@ def test_reference_images_are_a_random_choice_and_the_same_for_every_run() -> No
 
 
 def test_learning_rate_and_range_checks_name_key_value_and_rule() -> None:
-    with pytest.raises(ConfigError, match=r"optimizer\.lr_g=nan must lie in \(0, 1\]"):
+    with pytest.raises(ConfigError, match=r"optimizer\.lr_g=nan must be in \(0, 1\]"):
         compose("optimizer.lr_g=nan")
-    with pytest.raises(ConfigError, match=r"schedule\.batch_size=1 must lie between 2"):
+    with pytest.raises(ConfigError, match=r"schedule\.batch_size=1 must be between 2"):
         compose("schedule.batch_size=1")
 
 

@@ -45,7 +45,7 @@ def test_the_example_trains_with_its_own_key(tmp_path: Path, script: str, choice
     assert (tmp_path / "run" / "last.pt").is_file()
     other = run_example(tmp_path, script, f"{key}=9", "data=digits", "model=dcgan")
     assert other.returncode == 2
-    assert f"{key}=9 is read by {choice} only" in other.stderr
+    assert f"{key}=9 is only used by {choice}" in other.stderr
 
 
 @pytest.mark.parametrize(("records", "register"), [(NETWORKS, register_network), (DATASETS, register_dataset)])

@@ -142,7 +142,7 @@ def stored_config(state: dict[str, Any], folder: Path) -> Config:
         return from_dict(state["config"])
     except ConfigError as error:
         raise CheckpointError(
-            f"the checkpoint in {str(folder)!r} holds a configuration that this gantrain does not take "
+            f"the checkpoint in {str(folder)!r} contains a configuration that this version of gantrain does not accept "
             f"({str(error)[:500]}); use the version that wrote it (run.json names it)"
         ) from None
 

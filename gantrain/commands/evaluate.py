@@ -81,7 +81,7 @@ class Options:
         if self.images is not None:
             self._check_images()
         elif self.image_size != 32:
-            raise ConfigError(f"image_size={self.image_size} is read with images= only; leave it out")
+            raise ConfigError(f"image_size={self.image_size} only applies with images=; leave it out")
         between("samples", self.samples, FEWEST, 10**6)
         between("reference_samples", self.reference_samples, FEWEST, 10**7)
         between("seeds", self.seeds, 1, 100)
@@ -90,7 +90,7 @@ class Options:
         between("batch_size", self.batch_size, 1, 65536)
         between("percentile", self.percentile, 0, 100)
         if self.percentile != PERCENTILE and not self.rejection:
-            raise ConfigError("percentile is read by rejection sampling only: set rejection=true, or leave it out")
+            raise ConfigError("percentile is only used by rejection sampling: set rejection=true, or leave it out")
         if self.bootstrap:
             between("bootstrap", self.bootstrap, MIN_RESAMPLES, 10_000, what="or be 0")
             if self.seeds > 1:
@@ -101,7 +101,7 @@ class Options:
         for name in self.metrics:
             if name not in metric_names() and self.metrics != ["auto"]:
                 known = ", ".join(metric_names())
-                raise ConfigError(f"metrics={name} is not known; choose from [{known}], or auto alone")
+                raise ConfigError(f"metrics={name} is unknown; choose from [{known}], or auto alone")
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
             raise ConfigError(f"metrics={','.join(self.metrics)} must name at least one metric, and each once")
 
@@ -111,9 +111,9 @@ class Options:
         for key, default in (("checkpoint", "last"), ("network", "ema"), ("rejection", False), ("seeds", 1)):
             if getattr(self, key) != default:
                 hint = ", or use bootstrap=100" if key == "seeds" else ""
-                raise ConfigError(f"{key}={getattr(self, key)} is read with run= only; leave it out{hint}")
+                raise ConfigError(f"{key}={getattr(self, key)} only applies with run=; leave it out{hint}")
         if self.root is not None and not self.reference.startswith("cifar10"):
-            raise ConfigError(f"root={self.root!r} is read with reference=cifar10 only; leave it out")
+            raise ConfigError(f"root={self.root!r} only applies with reference=cifar10; leave it out")
 
 
 def run(options: Options) -> None:

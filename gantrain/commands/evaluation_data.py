@@ -34,8 +34,8 @@ def folder_images(folder: str, reference: ImageSet, *, samples: int | None, seed
     count = samples or len(images)
     if not FEWEST <= count <= len(images):
         raise ConfigError(
-            f"images={folder!r} holds {len(images)} images, and {max(count, FEWEST)} are needed; at least {FEWEST} "
-            "can be measured"
+            f"images={folder!r} contains {len(images)} images, but {max(count, FEWEST)} are needed (at least {FEWEST} "
+            "can be measured)"
         )
     chosen = torch.arange(len(images))
     if count < len(images):

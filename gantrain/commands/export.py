@@ -31,7 +31,7 @@ class Options:
     """Write a trained generator as safetensors and as ONNX, with its configuration and a model card."""
 
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
-    out: str | None = option(None, "a new folder; null is a new name in the run's folder")
+    out: str | None = option(None, "a new folder; null: a new name in the run's folder")
     network: str = option("ema", "generator: ema or raw")
     checkpoint: str = option("last", "last or best")
     formats: list[str] = option(list(FORMATS), "safetensors, onnx or both")

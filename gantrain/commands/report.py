@@ -41,10 +41,10 @@ class Options:
     folders: list[str] = words_option(
         "folders of runs or sweeps, or parents of some; the first run's group is the baseline"
     )
-    out: str | None = option(None, "the page, .html; null is report.html in the folder if one is given, else here")
+    out: str | None = option(None, "the page, .html; null: report.html in the folder if one is given, else here")
     title: str | None = option(None, "the page's title; null names the folders")
     metrics: list[str] | None = option(
-        None, "metrics to print, e.g. fid,modes or fid_raw or all; null is the one that decides which run is best"
+        None, "metrics to print, e.g. fid,modes or fid_raw or all; null: the one that decides which run is best"
     )
     step: str = option(
         LAST, "what to print: last (the end and the best of each run), best, or a step that was measured"

@@ -48,7 +48,7 @@ class Options:
     network: str = option("ema", "generator: ema or raw")
     checkpoint: str = option("last", "last or best")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    out: str | None = option(None, "file or folder to write; null is a new name in the run's samples/")
+    out: str | None = option(None, "file or folder to write; null: a new name in the run's samples/")
     format: str | None = option(
         None, "grid, png (a folder of files), npz, gif or mp4; null: by the ending of out, else grid, or gif for walk"
     )
@@ -65,9 +65,9 @@ class Options:
     def __post_init__(self) -> None:
         """Checks ranges and combinations of keys."""
         between("n", self.n, 1, 1_000_000)
-        require(0 <= self.seed < 2**63, "seed", self.seed, "must lie between 0 and 2**63 - 1")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "must be between 0 and 2**63 - 1")
         limit = self.truncation
-        require(limit is None or 0 < limit <= 100, "truncation", limit, "must lie in (0, 100]; 2 is mild, 0.5 strong")
+        require(limit is None or 0 < limit <= 100, "truncation", limit, "must be in (0, 100]; 2 is mild, 0.5 strong")
         between("percentile", self.percentile, 0, 100)
         between("interpolate", self.interpolate, 2, 100, what="it is a number of columns")
         between("walk", self.walk, 1, 30, what="it is a number of seconds")
@@ -84,7 +84,7 @@ class Options:
             "rejection uses the density of the generator, and truncation changes it: leave one of them out": (
                 self.rejection and limit
             ),
-            "percentile is read by rejection sampling only: set rejection=true, or leave it out": (
+            "percentile is only used by rejection sampling: set rejection=true, or leave it out": (
                 self.percentile != PERCENTILE and not self.rejection
             ),
             f"walk is an animation, and format={form!r} is not one: choose gif or mp4": self.walk and not animated,

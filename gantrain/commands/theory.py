@@ -42,7 +42,7 @@ FIGURES: dict[int, Callable[["Options"], TheoryFigure]] = {
 class Options:
     """Draw what the theory predicts for the objectives, from training's own formulas, with captions and numbers."""
 
-    out: str | None = option(None, "a new or empty folder; null is outputs/DATE/TIME-theory")
+    out: str | None = option(None, "a new or empty folder; null: outputs/DATE/TIME-theory")
     figures: list[int] = option(
         list(FIGURES),
         "1 divergences and generators, 2 best Gaussians, 3 where the rules lead, 4 separating Gaussians, "
@@ -51,7 +51,7 @@ class Options:
 
     mixture: str = option(EXAMPLE, "data of figures 2 and 3: weight:mean:std of each component")
     divergences: list[str] | None = option(
-        None, "for figures 2 and 3: names such as kl, alt, alpha:0.3; null is all that the figure can show"
+        None, "for figures 2 and 3: names such as kl, alt, alpha:0.3; null: all that the figure can show"
     )
     seeds: int = option(5, "for figure 3: games with a learned discriminator, for each divergence and rule")
 
@@ -64,7 +64,7 @@ class Options:
         if not self.figures:
             raise ConfigError(f"figures= is empty; choose from [{known}]")
         if not 1 <= self.seeds <= 100:
-            raise ConfigError(f"seeds={self.seeds} must lie between 1 and 100")
+            raise ConfigError(f"seeds={self.seeds} must be between 1 and 100")
         try:
             parse_mixture(self.mixture)
         except MixtureError as error:
@@ -132,7 +132,7 @@ def _new_folder(out: str | None) -> Path:
         ) from None
     if holds is not None:
         raise ConfigError(
-            f"out={str(folder)!r} is not empty (it holds {holds.name!r}), and nothing is overwritten; give another "
+            f"out={str(folder)!r} is not empty (it holds {holds.name!r}) and will not be overwritten; give another "
             "folder, or omit out= for a new one"
         )
     if not os.access(folder, os.W_OK | os.X_OK):

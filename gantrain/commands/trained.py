@@ -98,6 +98,6 @@ def check_new(path: Path) -> None:
         ConfigError: it exists, or its folder does not.
     """
     if path.exists():
-        raise ConfigError(f"out={str(path)!r} exists, and nothing is overwritten; give another name")
+        raise ConfigError(f"out={str(path)!r} already exists and will not be overwritten; choose another name")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"out={str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first")

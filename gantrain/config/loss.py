@@ -17,8 +17,8 @@ class LossConfig:
     param: str = option("fgan", "an f-divergence discriminator's logit: fgan (through g) or log_ratio (v is log r)")
     alpha_disc: float | None = option(None, "order of disc=alpha, any number")
     alpha_gen: float | None = option(None, "order of gen=alpha, any number")
-    label_smoothing: float = option(0.0, "one-sided label smoothing α in [0, 1); disc gan and js only; 0 is off")
-    max_log_ratio: float | None = option(None, "bound on |log r| in a divergence generator; null is off")
+    label_smoothing: float = option(0.0, "one-sided label smoothing α in [0, 1); disc gan and js only; 0: off")
+    max_log_ratio: float | None = option(None, "bound on |log r| in a divergence generator; null: off")
 
     def __post_init__(self) -> None:
         """Replaces an alias by its name, and checks the pair by making it."""

@@ -57,7 +57,7 @@ class MetricsConfig:
                     name in metric_names(),
                     "metrics.names",
                     name,
-                    f"is not known; choose from [{', '.join(metric_names())}], or use [auto], or [] for none",
+                    f"is unknown; choose from [{', '.join(metric_names())}], or use [auto], or [] for none",
                 )
             require(len(set(self.names)) == len(self.names), "metrics.names", self.names, "names a metric twice")
         between("metrics.every_steps", self.every_steps, 0, 10**9)

@@ -93,7 +93,7 @@ def refuse_too_many(word: str, count: int) -> None:
     """Refuses a sweep of more than `MOST_JOBS` jobs."""
     if count > MOST_JOBS:
         shown = f"{count:,}" if count < 10**15 else "more than 10^15"
-        raise ConfigError(f"{word} asks for {shown} jobs, and a sweep has at most {MOST_JOBS:,}: give fewer values")
+        raise ConfigError(f"{word} results in {shown} jobs; the limit is {MOST_JOBS:,}: give fewer values")
 
 
 def explicit_keys(words: Sequence[str], config: Config) -> dict[str, Any]:

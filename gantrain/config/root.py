@@ -95,7 +95,7 @@ class Config:
             re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", self.device) is not None,
             "device",
             self.device,
-            "is not known; choose one of [auto, cpu, cuda, cuda:N]",
+            "is unknown; choose one of [auto, cpu, cuda, cuda:N]",
         )
         choice("precision", self.precision, PRECISIONS)
         choice("executor", self.executor, EXECUTORS)
@@ -141,7 +141,7 @@ class Config:
             )
         if self.metric_names and "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
             raise ConfigError(
-                f"metrics.networks={self.metrics.networks} asks for the EMA, and schedule.ema_decay=0 turns it off: "
+                f"metrics.networks={self.metrics.networks} requires the EMA, which schedule.ema_decay=0 turns off: "
                 "set metrics.networks=[raw] or an ema_decay such as 0.999"
             )
 

@@ -50,9 +50,9 @@ def prepare_cifar10(root: Path) -> None:
                 root.rmdir()  # only if it is empty
         reason = " ".join(str(error).split())[:300]
         raise DataError(
-            f"data.root={str(root)!r} holds {'a damaged' if damaged else 'no'} CIFAR-10, and it cannot be downloaded "
+            f"data.root={str(root)!r} contains {'a damaged' if damaged else 'no'} CIFAR-10, and downloading it failed "
             f"({reason}). Ways out: copy cifar-10-python.tar.gz or cifar-10-batches-py/ from a machine that has "
-            "it into that folder; point data.root or GANTRAIN_DATA at a folder that holds it; or use data=digits, "
+            "it into that folder; point data.root or GANTRAIN_DATA at a folder that contains it; or use data=digits, "
             "which needs no files"
         ) from None
 

@@ -106,7 +106,7 @@ def _list(root: Path, key: str) -> tuple[list[Path], list[str]]:
     ignored = [f"{len(paths):,} {what} ({_shown(min(paths))} first)" for paths, what in kinds if paths]
     if len(files) < 2:
         raise DataError(
-            f"{key}={str(root)!r} holds {len(files)} images, and at least 2 are needed; files ending in "
+            f"{key}={str(root)!r} contains {len(files)} images, but at least 2 are needed; files ending in "
             f"{', '.join(SUFFIXES)} are read, in the folder and the folders inside it{'; '.join(['', *ignored])}"
         )
     return files, ignored

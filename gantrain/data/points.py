@@ -53,7 +53,7 @@ class MixtureOptions(PointOptions):
 
     means: list[Any] = option([], "mixture: the components' means, [[x,y],[x,y],...]")
     stds: list[float] = option([], "mixture: their standard deviations, one for all or one each")
-    weights: list[float] = option([], "mixture: their weights, in any unit; [] is equal ones")
+    weights: list[float] = option([], "mixture: their weights, in any unit; []: equal weights")
 
     def __post_init__(self) -> None:
         """Checks that there is a mean, a std and a weight for each component."""

@@ -23,7 +23,7 @@ class PointOptions:
 class ImageOptions:
     """Options of data sets of images, `data.*`."""
 
-    root: str | None = option(None, "folder of the data; null is $GANTRAIN_DATA, else ./data (digits needs none)")
+    root: str | None = option(None, "folder of the data; null: $GANTRAIN_DATA, else ./data (digits needs none)")
     image_size: int = option(32, "height and width in pixels: 32, or 64 for data=folder with model=dcgan or resnet")
     flip: bool = option(True, "mirror half of the training images at random")
     dequantize: bool = option(False, "spread each 8-bit level evenly by noise, in training")

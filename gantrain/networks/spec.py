@@ -26,7 +26,7 @@ class NetworkOptions:
         "base number of feature maps (the papers': dcgan 128 at 32 pixels, sngan 64, resnet 256, poole 32), or units",
     )
     d_width: int | None = option(
-        None, "width of the discriminator, if different; null is model.width (model=resnet sets 128)"
+        None, "width of the discriminator, if different; null: model.width (model=resnet sets 128)"
     )
     latent_dim: int = option(100, "size of the latent z")
     prior: str = option("normal", "distribution of z: normal N(0, I), uniform [-1, 1], or sphere of radius √dim")
@@ -60,9 +60,9 @@ class NetworkOptions:
 class ConvOptions(NetworkOptions):
     """Options of pairs for images."""
 
-    g_dropout: float = option(0.0, "rate of dropout after the generator's activations, in training; 0 is off")
+    g_dropout: float = option(0.0, "rate of dropout after the generator's activations, in training; 0: off")
     d_dropout: float = option(
-        0.0, "rate of dropout after the discriminator's activations (poole has its own already); 0 is off"
+        0.0, "rate of dropout after the discriminator's activations (poole has its own already); 0: off"
     )
     sync_batch_norm: bool = option(
         False,
@@ -73,8 +73,8 @@ class ConvOptions(NetworkOptions):
     def __post_init__(self) -> None:
         """Checks ranges, and that every value is used."""
         super().__post_init__()
-        require(0 <= self.g_dropout < 1, "model.g_dropout", self.g_dropout, "must lie in [0, 1); 0 turns it off")
-        require(0 <= self.d_dropout < 1, "model.d_dropout", self.d_dropout, "must lie in [0, 1); 0 turns it off")
+        require(0 <= self.g_dropout < 1, "model.g_dropout", self.g_dropout, "must be in [0, 1); 0 turns it off")
+        require(0 <= self.d_dropout < 1, "model.d_dropout", self.d_dropout, "must be in [0, 1); 0 turns it off")
         between("model.virtual_reference", self.virtual_reference, 2, 4096)
         norms = (self.d_norm, self.g_norm)
         if "batch" not in norms:

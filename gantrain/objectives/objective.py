@@ -282,7 +282,7 @@ def make_objective(
     if param == "log_ratio" and not _estimates_ratio(disc):
         raise ObjectiveError(f"param='log_ratio' needs a discriminator that estimates r: {_no_ratio(disc)}")
     if isinstance(label_smoothing, bool) or not 0 <= label_smoothing < 1:
-        raise ObjectiveError(f"label_smoothing={label_smoothing!r} must lie in [0, 1); 0 turns it off")
+        raise ObjectiveError(f"label_smoothing={label_smoothing!r} must be in [0, 1); 0 turns it off")
     if label_smoothing and disc not in SMOOTHABLE:
         raise ObjectiveError(
             f"label_smoothing={label_smoothing:g} is defined for disc=gan and disc=js only, not {disc!r}; set it to 0"
@@ -324,7 +324,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def _check_name(argument: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        raise ObjectiveError(f"{argument}={name!r} is not known; choose one of {_listed(known)}")
+        raise ObjectiveError(f"{argument}={name!r} is unknown; choose one of {_listed(known)}")
 
 
 def _check_pairs(real: Tensor, fake: Tensor) -> None:

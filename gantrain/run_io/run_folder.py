@@ -40,7 +40,7 @@ STATUS_SECONDS = 2.0
 JOB, REASON, LOCK = "job.json", "error.txt", ".lock"
 """Files written around a run: what was asked for, why it ended, and the lock against a second process."""
 SWEEP = "sweep.json"
-"""A sweep's `words`, and its number of `jobs`, null where it is not known in advance."""
+"""A sweep's `words`, and its number of `jobs`, null where it is unknown in advance."""
 HOLD = (LOCK, owner_file(Path(LOCK)).name)
 HYDRA, TRAIN_LOG = ".hydra", "train.log"
 AROUND = (JOB, STATUS, REASON, HYDRA, TRAIN_LOG, *HOLD)
@@ -253,7 +253,7 @@ def read_content(path: Path) -> dict[str, Any]:
 def taken(path: Path) -> RunFolderError:
     """The error for a new run in a folder that is not empty."""
     return RunFolderError(
-        f"{str(path)!r} is not empty, and nothing is overwritten: continue the run in it with "
+        f"{str(path)!r} is not empty and will not be overwritten: continue the run in it with "
         f"resume={path}, or choose another folder with hydra.run.dir=..."
     )
 

@@ -178,15 +178,15 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
             settings.append(f"hydra.launcher.n_jobs={len(gpus) or cores}")
     if (folder / CONFIG).is_file():
         raise UnusableFolderError(
-            f"hydra.sweep.dir={str(folder)!r} holds a run, and a run's folder cannot hold others: choose another folder"
+            f"hydra.sweep.dir={str(folder)!r} contains a run, which cannot contain others: choose another folder"
         )
     if not resumed and (folder / SWEEP).is_file():
         raise UnusableFolderError(
-            f"{str(folder)!r} holds a sweep, and nothing is overwritten: continue it with {RESUME}={folder}, or choose "
+            f"{str(folder)!r} contains a sweep and will not be overwritten: continue with {RESUME}={folder}, or choose "
             "another folder with hydra.sweep.dir=..."
         )
     if not resumed and folder.is_dir() and any(inside.name not in HOLD for inside in folder.iterdir()):
-        raise UnusableFolderError(f"{str(folder)!r} is not empty, and nothing is overwritten: choose another folder")
+        raise UnusableFolderError(f"{str(folder)!r} is not empty and will not be overwritten: choose another folder")
     jobs = int(hydra.sweeper.n_trials) if optimizes else count_jobs(overrides, params)
     return Sweep(folder, [*words, *settings], jobs, gpus)
 

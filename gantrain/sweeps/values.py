@@ -36,7 +36,7 @@ def check_values(overrides: Sequence[Override], composed: DictConfig) -> None:
         for value in override.sweep_string_iterator():
             word = f"{name}={value}"
             if known is not None and value not in known:
-                raise ConfigError(f"{word} is not known; choose from [{', '.join(known)}]")
+                raise ConfigError(f"{word} is unknown; choose from [{', '.join(known)}]")
             if present is None or isinstance(present, DictConfig):
                 compose([*first[:place], word, *first[place + 1 :]])
                 continue

@@ -103,7 +103,7 @@ def create_atomically(path: Path) -> Iterator[Path]:
     try:
         yield folder / path.name
         if path.exists():
-            raise FileExistsError(f"{str(path)!r} exists by now, and nothing is overwritten")
+            raise FileExistsError(f"{str(path)!r} was created in the meantime and will not be overwritten")
         (folder / path.name).rename(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -44,7 +44,7 @@ def divergence_named(name: str) -> Divergence:
         return ALT if name == ALT.name else DIVERGENCES[name]
     order = order_of(name)
     if order is None:
-        raise DivergenceNameError(f"divergence {name!r} is not known; choose from [{', '.join(names())}, alpha:ORDER]")
+        raise DivergenceNameError(f"divergence {name!r} is unknown; choose from [{', '.join(names())}, alpha:ORDER]")
     return alpha_divergence(order)
 
 

@@ -74,7 +74,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {function.__name__: function for functi
 class AugmentOptions(TrickOptions):
     """Differentiable augmentation of all that the discriminator sees: the section `augment.*`."""
 
-    policy: list[str] = option([], f"DiffAugment's kinds, of {', '.join(AUGMENTATIONS)}; [] is off")
+    policy: list[str] = option([], f"DiffAugment's kinds, of {', '.join(AUGMENTATIONS)}; []: off")
     p: float = option(1.0, "probability of each kind on each image; the first one where it is adaptive")
     target: float | None = option(
         None, "ADA: p rises while E[sign D(real)] is above it and falls below; 0.6 is the paper's, null keeps p"
@@ -89,7 +89,7 @@ class AugmentOptions(TrickOptions):
         between("augment.p", self.p, 0, 1)
         between("augment.speed_images", self.speed_images, 1, 10**12)
         if self.target is not None:
-            require(-1 < self.target < 1, "augment.target", self.target, "must lie between -1 and 1")
+            require(-1 < self.target < 1, "augment.target", self.target, "must be between -1 and 1")
         else:
             unread("augment.speed_images", self.speed_images, 500_000, "augment.target")
         if not self.policy:

@@ -29,7 +29,7 @@ class DiscriminatorSteps:
     Attributes:
         usual: k.
         early: k in the first `until` generator steps and at every `every`-th one (100, 25 and 500 in the code of
-            Arjovsky et al. 2017); 0 is off.
+            Arjovsky et al. 2017); 0: off.
         until: see `early`.
         every: see `early`; 0 is never.
     """

@@ -35,7 +35,7 @@ class Optimizers:
     Attributes:
         generator: Adam of `make_adam`.
         discriminator: the same for the discriminator.
-        grad_clip_norm: largest norm of either network's gradient; 0 is off.
+        grad_clip_norm: largest norm of either network's gradient; 0: off.
         ema: the generator's running average, None for none.
     """
 

@@ -144,12 +144,12 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "no image a pass": (["run=a", "batch_size=0"], ["batch_size=0", "between 1"]),
     "too few resamples": (["run=a", "bootstrap=3"], ["bootstrap=3", "between 20"]),
     "an unknown metric": (["run=a", "metrics=fvd"], ["metrics=fvd", "density"]),
-    "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is not known", "auto alone"]),
+    "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is unknown", "auto alone"]),
     "a metric twice": (["run=a", "metrics=fid,fid"], ["at least one metric, and each once"]),
-    "a network of a folder": (["images=a", "reference=digits", "network=raw"], ["network=raw is read with run= only"]),
+    "a network of a folder": (["images=a", "reference=digits", "network=raw"], ["network=raw only applies with run="]),
     "a checkpoint of a folder": (
         ["images=a", "reference=digits", "checkpoint=best"],
-        ["checkpoint=best is read with run= only"],
+        ["checkpoint=best only applies with run="],
     ),
     "a root that nothing reads": (["images=a", "reference=digits", "root=b"], ["root='b'", "leave it out"]),
     "the size of a run's images": (["run=a", "image_size=64"], ["image_size=64 is read with images="]),
@@ -173,7 +173,7 @@ def test_options_that_do_not_fit_the_data(trained: Path, tmp_path: Path) -> None
     for words, error, expected in (
         ((*images, "metrics=modes"), ConfigError, "metrics=modes: it cannot be computed on images"),
         ((*images, "metrics=classes"), ConfigError, "metrics=classes: folder-mine has no classes"),
-        ((*images, "metrics=colors", "samples=13"), ConfigError, "holds 12 images, and 13 are needed"),
+        ((*images, "metrics=colors", "samples=13"), ConfigError, "contains 12 images, but 13 are needed"),
         (
             (f"run={trained}", "metrics=classes", *DIGITS),
             ConfigError,
@@ -181,7 +181,7 @@ def test_options_that_do_not_fit_the_data(trained: Path, tmp_path: Path) -> None
         ),
         (("images=gone", f"reference={mine}"), DataError, "images='gone' is not a folder"),
         ((f"images={mine}", "reference=gone"), DataError, "reference='gone' is not a folder"),
-        ((f"images={few}", f"reference={mine}", "metrics=colors"), ConfigError, "holds 4 images"),
+        ((f"images={few}", f"reference={mine}", "metrics=colors"), ConfigError, "contains 4 images"),
         ((f"images={mine}", f"reference={few}", "metrics=colors"), ConfigError, "at least 10 are needed"),
         ((f"images={mine}", "reference=digits", "image_size=64"), ConfigError, "image_size=64: the images of digits"),
         ((*images, "out=nowhere/a.json"), ConfigError, "'nowhere' is not a writable folder"),

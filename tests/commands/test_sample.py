@@ -263,10 +263,10 @@ REFUSED = {
     "format=png out=a.png": "a folder of PNGs",
     "out=a.jpg": "choose one of [.png, .npz, .gif, .mp4]",
     "format=jpg": "choose one of [grid, png, npz, gif, mp4]",
-    "rank=fid": "rank='fid' is not known",
+    "rank=fid": "rank='fid' is unknown",
     "percentile=50": "set rejection=true",
     "rejection=true percentile=120": "between 0 and 100",
-    "truncation=0": "must lie in (0, 100]",
+    "truncation=0": "must be in (0, 100]",
     "n=0": "n=0",
     "walk=60": "between 1 and 30",
     "class=1": "trained without labels",
@@ -297,7 +297,7 @@ def test_mp4_without_ffmpeg_is_refused(
 def test_equal_options_draw_equal_files_and_overwrite_none(labeled: Path, tmp_path: Path, draw: Draw) -> None:
     first = draw(labeled, "class=007", "n=5", "network=raw")
     assert draw(labeled, "class=3", "n=5", "network=raw", f"out={tmp_path}/a.png").read_bytes() == first.read_bytes()
-    with pytest.raises(ConfigError, match="nothing is overwritten"):
+    with pytest.raises(ConfigError, match="will not be overwritten"):
         draw(labeled, "class=007", "n=5", "network=raw")
     with pytest.raises(CheckpointError, match="does not exist"):
         draw(tmp_path / "nowhere")

@@ -227,8 +227,8 @@ def test_without_a_terminal_the_table_is_printed_once(
     ("words", "message"),
     [
         ({"folders": ["none"]}, "'none' is no folder"),
-        ({"every": 0.0}, "every=0.0 must lie between"),
-        ({"every": float("nan")}, "every=nan must lie between"),
+        ({"every": 0.0}, "every=0.0 must be between"),
+        ({"every": float("nan")}, "every=nan must be between"),
     ],
 )
 def test_bad_input_is_refused(words: dict[str, object], message: str, tmp_path: Path) -> None:

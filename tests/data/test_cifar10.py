@@ -84,7 +84,7 @@ def test_a_damaged_file_is_refused_before_it_is_unpickled(published: Path, damag
     file = published / CIFAR10.base_folder / name
     DAMAGES[damage](file)
     others = {path: path.read_bytes() for path in file.parent.iterdir()}
-    with pytest.raises(DataError, match="holds a damaged CIFAR-10, and it cannot be downloaded") as caught:
+    with pytest.raises(DataError, match="contains a damaged CIFAR-10, and downloading it failed") as caught:
         prepare_cifar10(published)
     assert "no network in tests of two lines" in str(caught.value)
     with pytest.raises(DataError, match="have changed since the start"):
@@ -96,7 +96,7 @@ def test_without_files_and_network_the_error_names_ways_out(tmp_path: Path, no_n
     with pytest.raises(DataError) as caught:
         prepare_cifar10(tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    for words in ("holds no CIFAR-10", "cifar-10-python.tar.gz", "GANTRAIN_DATA", "data=digits"):
+    for words in ("contains no CIFAR-10", "cifar-10-python.tar.gz", "GANTRAIN_DATA", "data=digits"):
         assert words in str(caught.value)
 
 

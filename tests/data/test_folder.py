@@ -184,7 +184,7 @@ def test_links_to_files_are_followed_and_links_to_folders_are_reported(
     assert "1 folders contain no image" in caplog.text
     for path in list_images(tmp_path / "set"):
         path.unlink()
-    with pytest.raises(DataError, match=r"holds 0 images, and at least 2 are needed.*are not followed"):
+    with pytest.raises(DataError, match=r"contains 0 images, but at least 2 are needed.*are not followed"):
         list_images(tmp_path / "set")
 
 

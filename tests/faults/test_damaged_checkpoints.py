@@ -140,8 +140,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "another format": (lambda state: state.update(format=99), "checkpoint format 99"),
     "no format": (lambda state: state.pop("format"), "checkpoint format None"),
     "no generator": (lambda state: state.pop("generator"), "incomplete checkpoint without generator"),
-    "an unknown key": (replaced("config", "lr", 1), "does not take (Key 'lr' not in 'Config'"),
-    "a value out of range": (replaced("config", "seed", -1), "does not take (seed=-1"),
+    "an unknown key": (replaced("config", "lr", 1), "does not accept (Key 'lr' not in 'Config'"),
+    "a value out of range": (replaced("config", "seed", -1), "does not accept (seed=-1"),
     "weights of another width": (replaced("config", "model", {"width": 8}), "does not fit its configuration"),
 }
 REFUSED_ON_RESUME: dict[str, tuple[Change, str]] = {

@@ -203,10 +203,10 @@ def test_strange_words_are_refused(word: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("given_words", "text"),
     [
-        (["seed=range(0,1000000000000)"], "asks for 1,000,000,000,000 jobs"),
-        (["optimizer.lr_g=range(0.0,1.0,1e-12)"], "asks for 1,000,000,000,0"),
+        (["seed=range(0,1000000000000)"], "results in 1,000,000,000,000 jobs"),
+        (["optimizer.lr_g=range(0.0,1.0,1e-12)"], "results in 1,000,000,000,0"),
         (["seed=shuffle(range(0,1000000000000))"], "at most 10,000"),
-        (["seed=range(0,200)", "model.width=range(1,200)"], "the sweep asks for 39,800 jobs"),
+        (["seed=range(0,200)", "model.width=range(1,200)"], "the sweep results in 39,800 jobs"),
         (["model.width=range(nan,1)"], "does not end"),
         (["model.width=range(0,1e400)"], "does not end"),
         (["seed=range(0,10,0)"], "range"),

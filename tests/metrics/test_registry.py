@@ -113,7 +113,7 @@ class Brightness(Metric):
 
 
 def test_a_registered_metric_is_known_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"metrics.names='brightness' is not known; choose from \[fid, kid, "):
+    with pytest.raises(ConfigError, match=r"metrics.names='brightness' is unknown; choose from \[fid, kid, "):
         compose("metrics.names=[brightness]")
     monkeypatch.setattr(registry, "METRICS", [*METRICS])
     register_metric(Brightness)
@@ -122,7 +122,7 @@ def test_a_registered_metric_is_known_everywhere(monkeypatch: pytest.MonkeyPatch
     assert headline(config.metric_specs) == Brightness.spec.values[0]
     assert "brightness: higher is better" in [chart.title for chart in charts_of(config)]
     assert list(value_specs())[-1] == "brightness"
-    with pytest.raises(ConfigError, match=r"metrics.samples=5 must lie between 7 .*brightness needs at least 7"):
+    with pytest.raises(ConfigError, match=r"metrics.samples=5 must be between 7 .*brightness needs at least 7"):
         compose("metrics.names=[brightness]", "metrics.samples=5")
     with pytest.raises(ConfigError, match=r"metrics.names=brightness cannot be computed on data=ring \(points\)"):
         compose("data=ring", "model=mlp", "metrics.names=[brightness]")

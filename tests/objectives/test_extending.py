@@ -57,7 +57,7 @@ def test_a_registered_divergence_is_a_choice_and_in_every_table(le_cam: dict[str
     for names in (divergence_names(), discriminator_names(), generator_names(), generator_choices()):
         assert "le_cam" in names
     assert str(LossConfig(disc="kl", gen="le_cam", rule="exact").make()) == "disc=kl gen=le_cam rule=exact"
-    with pytest.raises(ConfigError, match=r"loss\.gen='lecam' is not known; choose one of .*\ble_cam\b"):
+    with pytest.raises(ConfigError, match=r"loss\.gen='lecam' is unknown; choose one of .*\ble_cam\b"):
         LossConfig(gen="lecam")
     for table in (as_text(), as_markdown()):
         assert table.count("le_cam") == 2

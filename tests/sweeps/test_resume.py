@@ -123,7 +123,7 @@ def test_damaged_files_of_a_job(ended: tuple[Path, Path], command: Any) -> None:
     (second / JOB).unlink()
     code, text = command("sweep.resume=s")
     assert code == 1
-    assert "001-seed=1' is not empty, and nothing is overwritten" in text
+    assert "001-seed=1' is not empty and will not be overwritten" in text
     (second / JOB).write_text(job)
     assert command("sweep.resume=s")[0] == 0
     assert [rows_without_times(folder) for folder in ended] == before
@@ -190,7 +190,7 @@ def test_what_a_resume_may_not_change(ended: tuple[Path, Path], command: Any, tm
     for words, refusal in (
         (["sweep.resume=s", "loss.gen=kl"], "loss.gen=kl cannot be changed on sweep.resume"),
         (["sweep.resume=nowhere"], "sweep.json in it cannot be read"),
-        (["-m", *TWO], "holds a sweep, and nothing is overwritten"),
+        (["-m", *TWO], "contains a sweep and will not be overwritten"),
         (["resume=mine"], "last.pt' does not exist"),
     ):
         code, text = command(*words)

@@ -36,7 +36,7 @@ def test_jobs_are_counted_before_the_first_starts(words: tuple[str, ...], jobs: 
         ("loss.max_log_ratio=null,x", "loss.max_log_ratio='x' must be a number or null"),
         ("model=dcgan,sngn", "Could not find 'model/sngn'"),
         ("experiment=seeds,sed", "Could not find 'experiment/sed'"),
-        ("loss.gen=alt,rlk", "loss.gen=rlk is not known"),
+        ("loss.gen=alt,rlk", "loss.gen=rlk is unknown"),
         (f"seed={','.join(map(str, range(999)))},x", "seed='x' must be a whole number"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_job_without_the_metric_of_the_sweep_fails(tmp_path: Path, command: An
 
 
 FOLDERS = (
-    ("run", "config.yaml", "holds a run"),
+    ("run", "config.yaml", "contains a run"),
     ("sweep", "sweep.json", "holds a sweep"),
     ("mine", "a", "is not empty"),
 )

@@ -40,7 +40,7 @@ def test_a_file_created_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
             place.write_text("ours")
             (tmp_path / "new").write_text("theirs")
 
-    with pytest.raises(FileExistsError, match="nothing is overwritten"):
+    with pytest.raises(FileExistsError, match="will not be overwritten"):
         raced()
     assert (tmp_path / "new").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -197,7 +197,7 @@ def test_alt_is_a_divergence() -> None:
 
 @pytest.mark.parametrize("name", ["kll", "alpha", "alpha:", "alpha:nan", "alpha:x", "beta:1"])
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(DivergenceNameError, match=r"is not known; choose from \[gan, js, kl"):
+    with pytest.raises(DivergenceNameError, match=r"is unknown; choose from \[gan, js, kl"):
         divergence_named(name)
 
 

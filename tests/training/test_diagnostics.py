@@ -198,7 +198,7 @@ def test_the_interval_is_a_multiple_of_the_logging_interval_and_stopping_needs_o
         assert diagnostics.every == wanted
     with pytest.raises(ConfigError, match=r"doctor\.stop=true waits for a finding"):
         compose("doctor.stop=true", "log.diagnostics_every_steps=0")
-    with pytest.raises(ConfigError, match=r"log\.diagnostics_every_steps=-1 must lie between 0"):
+    with pytest.raises(ConfigError, match=r"log\.diagnostics_every_steps=-1 must be between 0"):
         compose("log.diagnostics_every_steps=-1")
 
 

@@ -222,7 +222,7 @@ def test_resume_refuses_a_changed_configuration_and_names_the_keys(tmp_path: Pat
 def test_nothing_of_another_run_is_overwritten(tmp_path: Path) -> None:
     run = train(tmp_path / "run")
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
-    with pytest.raises(RunFolderError, match="is not empty, and nothing is overwritten"):
+    with pytest.raises(RunFolderError, match="is not empty and will not be overwritten"):
         train(run, "seed=1")
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 

@@ -7,7 +7,7 @@ configuration consists of the options of all of them, so names must differ. To a
     class ZeroCenteredInterpolates(Regularizer):
         \"\"\"E‖∇v‖² at random points between real and fake images (Thanh-Tung et al. 2019, arXiv:1902.03984).\"\"\"
 
-        gp0: float = option(0.0, "λ of the zero-centered gradient penalty between real and fake; 0 is off")
+        gp0: float = option(0.0, "λ of the zero-centered gradient penalty between real and fake; 0: off")
 
         def __post_init__(self) -> None:
             at_least_0("regularizer.gp0", self.gp0, "0 turns it off")

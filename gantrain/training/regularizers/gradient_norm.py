@@ -17,8 +17,8 @@ class GradientNormPenalty(Regularizer):
 
     alternatives = ("gp", "dragan")
 
-    gp: float = option(0.0, "λ of WGAN-GP's gradient penalty, between real and fake; 10 is the paper's, 0 is off")
-    dragan: float = option(0.0, "λ of DRAGAN's gradient penalty, around real images; 10 is the paper's, 0 is off")
+    gp: float = option(0.0, "λ of WGAN-GP's gradient penalty, between real and fake; 10 in the paper; 0: off")
+    dragan: float = option(0.0, "λ of DRAGAN's gradient penalty, around real images; 10 in the paper; 0: off")
     one_sided: bool = option(False, "gp and dragan: do not penalize gradients below 1")
 
     def __post_init__(self) -> None:

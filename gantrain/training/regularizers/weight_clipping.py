@@ -16,7 +16,7 @@ class WeightClipping(Regularizer):
     alternatives = ("clip",)
     needs_input_gradient = False
 
-    clip: float = option(0.0, "bound of the discriminator's weights after each step; 0.01 is WGAN's, 0 is off")
+    clip: float = option(0.0, "bound of the discriminator's weights after each step; 0.01 in the WGAN paper; 0: off")
 
     def __post_init__(self) -> None:
         """Checks ranges."""

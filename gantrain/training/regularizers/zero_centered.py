@@ -18,8 +18,8 @@ class ZeroCenteredPenalty(Regularizer):
 
     alternatives = ("r1 with r2",)
 
-    r1: float = option(0.0, "γ of the zero-centered gradient penalty on real images; 0 is off")
-    r2: float = option(0.0, "γ of the zero-centered gradient penalty on fakes; 0 is off")
+    r1: float = option(0.0, "γ of the zero-centered gradient penalty on real images; 0: off")
+    r2: float = option(0.0, "γ of the zero-centered gradient penalty on fakes; 0: off")
     interval: int = option(1, "discriminator steps from one r1 and r2 to the next, weighted as many times (lazy)")
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ add one, write a module like this:
     class FakeNoiseOptions(TrickOptions):
         \"\"\"Options of `FakeNoise`.\"\"\"
 
-        fake_noise: float = option(0.0, "standard deviation of noise on the fakes that D learns from; 0 is off")
+        fake_noise: float = option(0.0, "standard deviation of noise on the fakes that D learns from; 0: off")
 
         def __post_init__(self) -> None:
             at_least_0("tricks.fake_noise", self.fake_noise, "0 turns it off")

@@ -15,7 +15,7 @@ from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSe
 class HistoryOptions(TrickOptions):
     """Options of `History`."""
 
-    history: int = option(0, "earlier fakes kept for half of D's batches; 0 is off")
+    history: int = option(0, "earlier fakes kept for half of D's batches; 0: off")
 
     def __post_init__(self) -> None:
         """Checks ranges."""

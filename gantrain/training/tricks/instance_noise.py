@@ -14,7 +14,7 @@ from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSe
 class InstanceNoiseOptions(TrickOptions):
     """Options of `InstanceNoise`."""
 
-    instance_noise: float = option(0.0, "standard deviation of noise on all that D sees, 1 is half the range; 0 is off")
+    instance_noise: float = option(0.0, "standard deviation of noise on all that D sees, 1 is half the range; 0: off")
     instance_noise_until: float = option(1.0, "share of the run over which it fades linearly to 0")
 
     def __post_init__(self) -> None:
@@ -24,7 +24,7 @@ class InstanceNoiseOptions(TrickOptions):
             0 < self.instance_noise_until <= 1,
             "tricks.instance_noise_until",
             self.instance_noise_until,
-            "must lie in (0, 1], a share of the run",
+            "must be in (0, 1], a share of the run",
         )
         if not self.instance_noise:
             unread("tricks.instance_noise_until", self.instance_noise_until, 1.0, "tricks.instance_noise")

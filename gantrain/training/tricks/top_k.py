@@ -12,13 +12,13 @@ from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSe
 class TopKOptions(TrickOptions):
     """Options of `TopK`."""
 
-    top_k: float = option(1.0, "share of its fakes, the most real, that G learns from in the end; 1 is off")
+    top_k: float = option(1.0, "share of its fakes, the most real, that G learns from in the end; 1: off")
     top_k_decay: float = option(0.99, "factor of that share an epoch, from 1 on")
 
     def __post_init__(self) -> None:
         """Checks ranges."""
-        require(0 < self.top_k <= 1, "tricks.top_k", self.top_k, "must lie in (0, 1]; 1 turns it off")
-        require(0 < self.top_k_decay < 1, "tricks.top_k_decay", self.top_k_decay, "must lie in (0, 1)")
+        require(0 < self.top_k <= 1, "tricks.top_k", self.top_k, "must be in (0, 1]; 1 turns it off")
+        require(0 < self.top_k_decay < 1, "tricks.top_k_decay", self.top_k_decay, "must be in (0, 1)")
         if self.top_k == 1:
             unread("tricks.top_k_decay", self.top_k_decay, 0.99, "tricks.top_k below 1")
 
