@@ -1,4 +1,4 @@
-"""Folders as a run leaves them, made in this process of a few steps on grey images."""
+"""Run folders for tests, made in this process by a few steps on gray images."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CLASSES = ("ant", "bee", "cow", "007")
 
 
 def save_run(folder: Path, *overrides: str) -> Path:
-    """A run of two steps whose images and logits differ from each other; it holds last.pt and nothing else."""
+    """A run of two steps whose images and logits differ from each other; its folder contains last.pt only."""
     labels = torch.arange(60) % len(CLASSES)
     pixels = (labels * 60).view(-1, 1, 1, 1).expand(-1, 3, 32, 32).to(torch.uint8).contiguous()
     words = [word for word in TINY if not word.startswith("metrics")]
@@ -37,9 +37,9 @@ def save_run(folder: Path, *overrides: str) -> Path:
 
 
 def strengthen(network: nn.Module) -> None:
-    """Larger weights, since the first ones give grey images and logits of 0 while nothing is trained."""
+    """Enlarges the weights: the initial ones give gray images and logits of 0."""
     for layer in network.modules():
         if isinstance(layer, CONVOLUTIONS):
             nn.init.kaiming_normal_(layer.weight)
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = 1.0  # eval mode, too, then normalizes
+            layer.momentum = 1.0  # so that eval mode normalizes, too

@@ -1,4 +1,4 @@
-"""The resident set and its batches."""
+"""Conversions of images, and batches of sets on the device and of streamed sets."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from gantrain.data import BatchSampler, DataError, dequantize, restore_generator
 
 
 def numbered(count: int) -> torch.Tensor:
-    """Images whose left half carries their number."""
+    """Images whose left half has the value of their index."""
     images = torch.zeros(count, 3, 4, 4, dtype=torch.uint8)
     images[:, :, :, :2] = torch.arange(count, dtype=torch.uint8)[:, None, None, None]
     return images
@@ -72,7 +72,7 @@ def test_range_conversion_is_exact_for_every_level(image_range: tuple[float, flo
     assert to_uint8(beyond, image_range).tolist() == [0, 255]
 
 
-def test_a_generator_of_another_kind_of_device_is_seeded_anew() -> None:
+def test_a_state_from_another_kind_of_device_seeds_the_generator() -> None:
     generator = torch.Generator().manual_seed(1)
     state = generator.get_state()
     wanted = torch.rand(3, generator=generator)
@@ -102,7 +102,7 @@ def test_dequantized_levels_lie_evenly_within_their_own_width() -> None:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_streamed_set_gives_the_batches_of_a_resident_one(channels_last: bool) -> None:
-    """Over ends of epochs and more iterations than there are buffers, with what else is asked of the images."""
+    """Over ends of epochs and more iterations than there are buffers, with flips and noise."""
 
     def drawn(*, streamed: bool) -> list[torch.Tensor]:
         batches = BatchSampler(
@@ -123,7 +123,7 @@ def test_a_streamed_set_gives_the_batches_of_a_resident_one(channels_last: bool)
             for place in range(count):
                 images, labels = batches.batch(place)
                 assert labels is not None
-                found += [images, labels.clone()]  # a streamed batch lies where the next one will
+                found += [images, labels.clone()]  # the next batch overwrites a streamed one
         return found
 
     for one, other in zip(drawn(streamed=True), drawn(streamed=False), strict=True):

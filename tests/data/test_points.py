@@ -66,7 +66,7 @@ def test_the_rings_and_grids_places() -> None:
 
 
 def test_moons_are_scikit_learns() -> None:
-    """Every noiseless moon of scikit-learn, centered, lies on our chain of Gaussians, of the same moon."""
+    """Every noiseless point of scikit-learn, centered, is on the chain of Gaussians of the same moon."""
     theirs, label = make_moons(200, noise=None)
     points = torch.from_numpy(theirs - np.array([0.5, 0.25]))
     modes, distance = moons().nearest(points)
