@@ -1,7 +1,7 @@
 """The command line: trains by default, or runs a command.
 
-A run's path: the words are checked, Hydra composes once, the `Config` is checked once, and `attempt` trains in the
-run's folder. A sweep (`gantrain.sweeps`) does the same for each of its jobs.
+A single run: check the arguments, compose with Hydra, check the `Config`, and train in the run's folder through
+`attempt`, each once. A sweep (`gantrain.sweeps`) does the same for each of its jobs.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MULTIRUN_FLAGS = ("-m", "--multirun")
 SWEEP_RESUME = "sweep.resume"
 PATIENCE = 10.0
-"""Seconds that the first process has to report an error that all processes have."""
+"""Seconds that other processes wait for the first one to report an error that all share."""
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def main() -> None:
     except KeyboardInterrupt as interruption:
         log.error("interrupted; all files are complete")
         sys.exit(exit_code(interruption))
-    except BrokenPipeError:  # the reader of stdout has ended, e.g. `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its exit
+    except BrokenPipeError:  # the reader of stdout has exited, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python prints an error at exit
         sys.exit(FAILED)
     except Exception as error:
         found = describe_error(error)
@@ -81,14 +81,14 @@ def run_command(name: str, words: Sequence[str]) -> None:
 
 
 def train(words: Sequence[str], processes: int = 1) -> int:
-    """Trains once or many times, or prints what a flag such as --help requests; returns the exit code.
+    """Trains one run or a sweep, or handles a flag such as --help; returns the exit code.
 
     Args:
-        words: of the command line.
-        processes: of torchrun.
+        words: arguments of the command line.
+        processes: number of torchrun's processes.
 
     Raises:
-        GantrainError: bad input; no folder has been made.
+        GantrainError: bad input; no folder has been created.
     """
     check_first_word(words)
     words = with_literal_resume(list(words))
@@ -96,9 +96,9 @@ def train(words: Sequence[str], processes: int = 1) -> int:
         from gantrain.sweeps.driver import resumed_words
 
         words = resumed_words(words)
-    words.sort(key=lambda word: word not in MULTIRUN_FLAGS)  # Hydra's parser wants flags first
+    words.sort(key=lambda word: word not in MULTIRUN_FLAGS)  # Hydra's parser requires flags first
     flags = parse_flags(words)
-    if flags.help:  # Hydra's own takes a second and a half to list the groups
+    if flags.help:  # Hydra's own help takes 1.5 s to list the groups
         print(compose(first_values(parse_overrides(flags.overrides)), with_hydra=True, flags=flags).hydra.help.template)
         return 0
     if flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
@@ -112,18 +112,18 @@ def train(words: Sequence[str], processes: int = 1) -> int:
     several = [str(override.input_line) for override in overrides if override.is_sweep_override()]
     may_be_sweep = flags.multirun or any(o.key_or_group in ("experiment", "hydra.mode") for o in overrides)
     if several and not may_be_sweep:
-        raise _names_several(several[0])
+        raise _several_values_error(several[0])
     composed = compose(first_values(overrides), with_hydra=True, flags=flags)
     if flags.multirun or composed.hydra.mode == RunMode.MULTIRUN:
         if processes > 1:
             raise _not_for_torchrun("the jobs of a sweep need", processes)
         if flags.config_path or flags.config_name:
-            raise ConfigError("a sweep uses configs/config.yaml: give your own experiment with --config-dir instead")
+            raise ConfigError("a sweep uses configs/config.yaml: put your own experiment into a --config-dir instead")
         from gantrain.sweeps.driver import run_sweep
 
         return run_sweep(words, overrides, composed)
     if several:
-        raise _names_several(several[0])
+        raise _several_values_error(several[0])
     return _train_once(composed, words, overrides)
 
 
@@ -133,7 +133,7 @@ def check_first_word(words: Sequence[str]) -> None:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(
-            f"unknown command {words[0]!r}; {hint}training takes key=value only; the commands are {', '.join(COMMANDS)}"
+            f"unknown command {words[0]!r}; {hint}training accepts only key=value; commands are {', '.join(COMMANDS)}"
         )
 
 
@@ -144,7 +144,7 @@ def _train_once(composed: DictConfig, words: list[str], overrides: list[Override
         raise ConfigError("resume continues in the run's own folder; leave out hydra.run.dir")
     with readable_errors(words):
         folder = Path(str(composed.hydra.run.dir)).absolute()
-    from gantrain.builders.attempt import Attempt  # imports all that trains: seconds
+    from gantrain.builders.attempt import Attempt  # takes seconds to import
 
     attempt = Attempt(folder)
     if config.resume is None:
@@ -178,17 +178,17 @@ def checked(composed: DictConfig, words: Sequence[str]) -> Config:
 
 
 def _search_path(flags: Namespace) -> list[str]:
-    """--config-dir as an override, so that jobs in other processes and resumed sweeps know it too."""
+    """--config-dir as an override, so that it also applies to jobs in other processes and resumed sweeps."""
     return [f"hydra.searchpath=[{quoted(os.path.abspath(flags.config_dir))}]"] if flags.config_dir is not None else []
 
 
-def _names_several(word: str) -> ConfigError:
-    return ConfigError(f"{word} names several values: add -m to train with each, or write one list as key=[A,B]")
+def _several_values_error(word: str) -> ConfigError:
+    return ConfigError(f"{word} gives several values: add -m to train with each, or write a list as key=[A,B]")
 
 
 def _not_for_torchrun(what: str, processes: int) -> ConfigError:
     return ConfigError(
-        f"torchrun has started {processes} processes for one run, and {what} one process: leave out torchrun; a sweep "
+        f"torchrun has started {processes} processes, but {what} only one: leave out torchrun; a sweep "
         "uses several GPUs with hydra/launcher=joblib"
     )
 
@@ -205,9 +205,9 @@ def _train_with_torchrun(words: list[str], count: int) -> int:
 
 
 def _run_worker(processes: "Processes") -> int:
-    """Trains in a process other than the first, which writes and reports for all; returns the exit code.
+    """Trains in a process other than the first one, which writes files and reports errors; returns the exit code.
 
-    torchrun kills all processes when one ends with an error, so an end that all processes reach is left to the first.
+    torchrun kills all processes when one exits with an error, so the first process reports errors that all share.
     """
     from gantrain.builders import run_worker
 
@@ -222,7 +222,7 @@ def _run_worker(processes: "Processes") -> int:
         found = describe_error(error)
         if found is None:
             raise
-        time.sleep(PATIENCE)  # if the first process has the same error, torchrun ends this one meanwhile
+        time.sleep(PATIENCE)  # if the first process has the same error, torchrun kills this one while it waits
         code, reason = found
         log.error("process %d: %s", processes.rank, reason)
         return code

@@ -35,7 +35,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     ),
     "images for a network of points": (["model=mlp"], ["model=mlp does not fit data=cifar10", "data=ring"]),
     "labels of points": (["data=ring", "cond=acgan"], ["cond='acgan'", "leave it at none"]),
-    "augmented points": (["data=ring", "augment=diffaugment"], ["augment.policy", "is for images"]),
+    "augmented points": (["data=ring", "augment=diffaugment"], ["augment.policy", "applies to images only"]),
     "FID of points": (
         ["data=grid", "metrics.names=[fid]"],
         ["metrics.names=fid cannot be computed on data=grid (points)", "[modes]"],
@@ -45,7 +45,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a grid of points": (["data=ring", "log.grid_images=16"], ["log.grid_images=16", "not points"]),
     "batch norm for points": (["data=ring", "model.d_norm=batch"], ["model.d_norm='batch'", "spectral"]),
     "dropout for points": (["data=ring", "model.g_dropout=0.5"], ["model.g_dropout=0.5", "model=dcgan"]),
-    "a mixture without components": (["data=mixture", "data.means=[]"], ["data.means=[]", "names no component"]),
+    "a mixture without components": (["data=mixture", "data.means=[]"], ["data.means=[]", "is empty"]),
     "a mean in space": (["data=mixture", "data.means=[[0,0,0]]"], ["data.means=[0, 0, 0]", "two numbers"]),
     "a mean that is a word": (["data=mixture", "data.means=[[a,b]]"], ["data.means=['a', 'b']", "two numbers"]),
     "too many stds": (["data=mixture", "data.stds=[1,1,1]"], ["data.stds=[1.0, 1.0, 1.0]", "one number or 2"]),

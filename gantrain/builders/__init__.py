@@ -1,4 +1,4 @@
-"""From a checked configuration to the parts of a run; the only room that knows both."""
+"""Builds the parts of a run from a checked configuration; the only package that knows both."""
 
 from gantrain.builders.data import check_classes, load_data, load_density, load_images, prepare_data
 from gantrain.builders.device import STREAMS, make_device, stream_seed
@@ -24,7 +24,7 @@ from gantrain.builders.runs import (
 )
 from gantrain.builders.training import (
     CLASSES_IN_A_GRID,
-    EXAMPLES_LOOKED_AT,
+    DIAGNOSTIC_EXAMPLES,
     MAPPED_POINTS,
     build_grid,
     build_networks,
@@ -37,7 +37,7 @@ __all__ = [
     "CPU_SAMPLES",
     "CUDA_SAMPLES",
     "DEFAULT_POINTS",
-    "EXAMPLES_LOOKED_AT",
+    "DIAGNOSTIC_EXAMPLES",
     "MAPPED_POINTS",
     "STREAMS",
     "Protocol",

@@ -26,7 +26,7 @@ from gantrain.training.checkpoint import BEST, LAST, has_checkpoint
 from gantrain.training.trainer import Prune
 
 KEPT = (*HOLD, JOB, HYDRA, TRAIN_LOG)
-"""What stays in a folder when a run in it starts over."""
+"""Files that are kept when a run in the folder starts over."""
 
 T = TypeVar("T")
 
@@ -39,13 +39,13 @@ class Attempt:
     Attributes:
         folder: of the run.
         job: its number in a sweep; None for a single run.
-        new: the folder holds a run that this attempt has started, so its state and a failure are recorded there.
-        resumed: the folder holds an earlier run that this attempt continues; bad input leaves no trace in it.
+        new: whether this attempt started the run in the folder; its state and a failure are then recorded there.
+        resumed: whether this attempt continues an earlier run; bad input then changes nothing in the folder.
         code: exit code.
     """
 
     def __init__(self, folder: Path, job: int | None = None) -> None:
-        """Starts nothing yet."""
+        """Prepares an attempt in this folder."""
         self.folder, self.job = folder, job
         self.new = self.resumed = False
         self.code = 0
@@ -88,11 +88,11 @@ class Attempt:
         """Takes an empty folder for a new run: writes job.json, and the state `running`.
 
         Args:
-            config: of the run; a sweep's job gives it unchecked, so that a refused one is on record too.
-            overrides: of the command line.
+            config: configuration of the run; unchecked in a sweep, so that a refused one is recorded too.
+            overrides: overrides on the command line.
 
         Raises:
-            RunFolderError: the folder holds something else.
+            RunFolderError: the folder contains other files.
         """
         self.check_free()
         self.new = True
@@ -102,10 +102,10 @@ class Attempt:
         states.write_status(self.folder, Status(state=states.RUNNING, steps=config.schedule.steps))
 
     def check_free(self) -> None:
-        """Refuses a folder that holds more than locks and unfinished files; in a sweep, Hydra's files are there too.
+        """Refuses a folder with files other than locks, temporary files and, in a sweep, Hydra's files.
 
         Raises:
-            RunFolderError: it does.
+            RunFolderError: it has such files.
         """
         own = HOLD if self.job is None else (*HOLD, HYDRA, TRAIN_LOG)
         inside = list(self.folder.iterdir()) if self.folder.is_dir() else []
@@ -118,8 +118,8 @@ class Attempt:
         """Trains from the folder's newest checkpoint, or from the start if there is none.
 
         Args:
-            config: checked; of a run with a checkpoint only what `overrides` set explicitly, and may change, counts.
-            overrides: of the command line.
+            config: checked; with a checkpoint, only keys that `overrides` set and that may change are used.
+            overrides: overrides on the command line.
             prune: may end the run early, see `Trainer`.
             may_be_done: accept a run that has done all its steps and was killed before it recorded that.
         """
@@ -131,7 +131,7 @@ class Attempt:
                 config = with_changes(self.folder, asked, explicit)
                 self.resumed = True
                 self.clear()
-                log.info("the run was ended before its first checkpoint; it starts over")
+                log.info("the run ended before its first checkpoint; it starts over")
             else:
                 config, state = resumed_config(self.folder, explicit, may_be_done=may_be_done)
                 self.resumed = not self.new
@@ -139,7 +139,7 @@ class Attempt:
         (self.folder / REASON).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Removes what an attempt left that was killed before its first checkpoint; job.json stays.
+        """Removes the files of an attempt that was killed before its first checkpoint, except job.json.
 
         Raises:
             RunFolderError: the run has trained, and its checkpoint is gone.
@@ -176,4 +176,4 @@ class Attempt:
             if before is None or before.state != states.STOPPED:
                 mark(self.folder, states.FAILED)
         except OSError as error:
-            log.error("the reason cannot be written into %r (%s)", str(self.folder), error)
+            log.error("the reason for the failure cannot be written to %r (%s)", str(self.folder), error)

@@ -1,4 +1,4 @@
-"""From the configuration to a data set."""
+"""Builds data sets from the configuration."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from gantrain.config import Config, ConfigError
 from gantrain.data import DataSet, GaussianMixture, ImageSet, PointSet
 
-REFERENCE_SEED = 0  # of the choice of reference images: the same for every run
+REFERENCE_SEED = 0  # selects the same reference images in every run
 
 
 def prepare_data(config: Config) -> None:
@@ -37,17 +37,17 @@ def check_classes(reader: str, images: DataSet, labels: Tensor) -> None:
     """Checks that there are at least two classes for `reader`, the option that needs them.
 
     Raises:
-        ConfigError: there is only one.
+        ConfigError: there is only one class.
     """
     if len(labels.unique()) < 2:
         raise ConfigError(
-            f"{reader} needs images of at least two classes, and {images.name} has one: with data=folder each folder "
+            f"{reader} needs images of at least two classes, but {images.name} has one: with data=folder each folder "
             "inside data.root is a class"
         )
 
 
 def is_on_device(device: torch.device, requested: bool | None, examples: DataSet) -> bool:
-    """Whether to keep a set on the device: as requested; for None, if half of the free memory holds it."""
+    """Whether to keep a set on the device: as requested; for None, if it fits into half of the free memory."""
     if requested is not None or device.type != "cuda":
         return requested is not False
     size = examples.examples.numel() * examples.examples.element_size()

@@ -27,23 +27,23 @@ def make_device(name: str, processes: Processes = SINGLE_PROCESS) -> torch.devic
     """
     if processes.world_size > 1 and ":" in name:
         raise ConfigError(
-            f"device={name!r} is one GPU, and {processes.world_size} processes take one each: use device=cuda or auto, "
-            "and CUDA_VISIBLE_DEVICES to choose"
+            f"device={name!r} is one GPU, but {processes.world_size} processes need one each: set device=cuda or auto, "
+            "and select GPUs with CUDA_VISIBLE_DEVICES"
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda":
-        device = torch.device("cuda", device.index or processes.local_rank)  # torch.cuda.set_device wants the number
+        device = torch.device("cuda", device.index or processes.local_rank)  # torch.cuda.set_device needs an index
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if device.index >= count and processes.world_size > 1:
             raise ConfigError(
-                f"device={name!r}: process {processes.rank} would take GPU {device.index}, and PyTorch sees {count} "
-                f"here; give torchrun --nproc-per-node={max(count, 1)} at most"
+                f"device={name!r}: process {processes.rank} needs GPU {device.index}, but PyTorch sees only {count} "
+                f"GPUs; use torchrun --nproc-per-node={max(count, 1)} at most"
             )
         if device.index >= count:
             raise ConfigError(
-                f"device={name!r} does not exist: PyTorch sees {count} CUDA devices here; use device=cpu or auto"
+                f"device={name!r} does not exist: PyTorch sees {count} CUDA devices; use device=cpu or auto"
             )
     return device
 
@@ -67,7 +67,7 @@ def arithmetic(precision: str, *, deterministic: bool, device: torch.device) -> 
     cudnn.deterministic = deterministic
     cudnn.allow_tf32 = matmul.allow_tf32 = precision != "float32"
     torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written before it is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all memory is written before it is read
     try:
         yield
     finally:
@@ -77,7 +77,7 @@ def arithmetic(precision: str, *, deterministic: bool, device: torch.device) -> 
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Resets `peak_memory`, so that a job's value does not include earlier jobs of its process.
+    """Resets `peak_memory`, so that it excludes earlier jobs in this process.
 
     The host's peak can be reset on Linux only (proc(5), clear_refs).
     """

@@ -1,4 +1,4 @@
-"""How the training step runs: executor, memory layout, and whether D takes one batch or two."""
+"""Chooses how the training step runs: executor, memory layout, one batch or two in D."""
 
 import torch
 
@@ -11,16 +11,16 @@ from gantrain.training.train_step import Executor, run_eager
 def choose_executor(
     config: Config, device: torch.device, processes: Processes = SINGLE_PROCESS
 ) -> tuple[Executor, str]:
-    """The configured executor if the device supports it, else the nearest; with a description for the log."""
+    """The configured executor, or the closest that the device supports, and a description for the log."""
     cuda = device.type == "cuda"
     name = config.executor
     if name == "auto":
         name = "graph" if cuda else "eager"
     reason = {
         "eager": "operation by operation",
-        "compiled": "by Inductor, about a minute of compiling",
-        "graph": "the whole iteration is one CUDA graph",
-        "compiled_graph": "the whole iteration is one CUDA graph",
+        "compiled": "Inductor, compiles for about a minute",
+        "graph": "the complete iteration is one CUDA graph",
+        "compiled_graph": "the complete iteration is one CUDA graph",
     }[name]
     if "graph" in name and (processes.world_size > 1 or not cuda):
         if processes.world_size > 1:
@@ -35,7 +35,7 @@ def choose_executor(
 def is_channels_last(config: Config, device: torch.device) -> bool:
     """Whether networks and images are laid out as NHWC.
 
-    By default on a CPU, for the pairs that were measured to be faster; on a GPU nothing has been measured.
+    The default is True on a CPU for pairs that are faster with it; it has not been measured on GPUs.
     """
     if config.channels_last is not None:
         return config.channels_last
@@ -43,10 +43,10 @@ def is_channels_last(config: Config, device: torch.device) -> bool:
 
 
 def is_joint_batch(config: Config, device: torch.device) -> bool:
-    """Whether the discriminator takes real and fake images in one batch.
+    """Whether the discriminator processes real and fake images in one batch.
 
-    By default only where this changes nothing but rounding and is faster: not with spectral norm per forward pass,
-    which would do one power iteration less, nor with dropout, which would draw in another order; on a CPU only with
+    The default is True where this is faster and changes only rounding: not with spectral norm per forward pass, which
+    would do one power iteration less, and not with dropout, which would draw in another order; on a CPU only with
     channels_last.
     """
     if config.joint_batch is not None:

@@ -1,4 +1,4 @@
-"""Metrics from the configuration, and how much of the data they use."""
+"""Builds metrics from the configuration."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Protocol:
 
 
 def measuring_protocol(config: Config, device: torch.device) -> Protocol:
-    """How much is measured, and how often: the configured numbers, else what the device can afford."""
+    """The protocol of measurements: the configured numbers, or the defaults of the device."""
     names, metrics = config.metric_names, config.metrics
     cuda, points = device.type == "cuda", config.data_kind == POINTS
     if points:
@@ -49,10 +49,10 @@ def measuring_protocol(config: Config, device: torch.device) -> Protocol:
 
 
 def find_weights(config: Config) -> InceptionWeights | None:
-    """The Inception's weights if a metric needs them.
+    """The Inception weights, if a metric needs them.
 
     Raises:
-        WeightsError: they are missing, damaged or without the classifier that a metric needs.
+        WeightsError: they are missing or damaged, or lack the classifier that a metric needs.
     """
     names = config.metric_names
     if not needing(names, INCEPTION):
@@ -72,7 +72,7 @@ def build_metrics(
     """The configured metrics, ready to measure.
 
     Raises:
-        ConfigError: more reference images than there are, or a metric of classes on data without them.
+        ConfigError: more reference images than the set has, or a metric of classes on data without classes.
     """
     protocol = measuring_protocol(config, device)
     if not protocol.names:
@@ -103,7 +103,7 @@ def build_image_metrics(
     bootstrap: int = 0,
     processes: Processes = SINGLE_PROCESS,
 ) -> list[Metric]:
-    """Metrics of images, with one Inception for all that need it.
+    """Metrics of images; those that need the Inception share one.
 
     Args:
         names: of metrics that fit the data.
@@ -111,10 +111,10 @@ def build_image_metrics(
         data: kind of the data, images or digits.
         weights: the Inception's; None if no metric needs it.
         batch_size: images per forward pass of the Inception; None for the device's default.
-        device: where the work is done.
-        precision: of the Inception, see `InceptionFeatures`.
+        device: where metrics are computed.
+        precision: precision of the Inception, see `InceptionFeatures`.
         bootstrap: resamples of a confidence interval; 0 for no intervals.
-        processes: those that measure together.
+        processes: the processes that measure together.
     """
     inception = None
     if needing(names, INCEPTION):

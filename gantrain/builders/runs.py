@@ -32,7 +32,7 @@ from gantrain.training.plan import Outcome
 from gantrain.training.trainer import Prune, StoppedByDoctorError, Trainer
 
 CHECKPOINTS = 4
-"""Files that a run keeps at once: last.pt, previous.pt, best.pt, and the one that is being written."""
+"""Number of checkpoint files at one time: last.pt, previous.pt, best.pt and one being written."""
 log = logging.getLogger(__name__)
 
 FAILS_UNNORMALIZED = ("js", "hellinger", "kl", "pearson")
@@ -40,20 +40,20 @@ FAILS_UNNORMALIZED = ("js", "hellinger", "kl", "pearson")
 
 
 def warnings_for(config: Config) -> list[str]:
-    """Warnings about configurations that are allowed and known to fail."""
+    """Warnings about configurations that are allowed but known to fail."""
     found = []
     regularizers = config.regularizer.build()
     penalized = any(regularizer.needs_input_gradient for regularizer in regularizers)
     constrained = bool(regularizers) or config.model.d_norm == "spectral"
     if config.loss.disc == "wasserstein" and not constrained:
         found.append(
-            "loss.disc=wasserstein is a distance only for a Lipschitz discriminator, and nothing constrains this one: "
+            "loss.disc=wasserstein needs a Lipschitz discriminator, and nothing constrains this one: "
             "set model.d_norm=spectral, regularizer=gp or regularizer=clip"
         )
     if penalized and config.model.d_norm == "batch":
         found.append(
-            "a gradient penalty is about each example's own gradient, and batch norm in the discriminator makes a "
-            "logit depend on the whole batch, so that no such gradient exists: set model.d_norm=layer, spectral or none"
+            "a gradient penalty needs each example's own gradient, but with batch norm in the discriminator each logit "
+            "depends on the complete batch: set model.d_norm=layer, spectral or none"
         )
     gen = config.loss.gen
     not_normalized = not (config.loss.rule == "exact" and config.loss.normalize_ratio)
@@ -70,7 +70,7 @@ def warnings_for(config: Config) -> list[str]:
         if objective.gen in divergence_names() and objective.max_log_ratio is None:
             found.append(
                 "a pearson discriminator's logits below -2 correspond to no ratio, and the run stops when a divergence "
-                "generator meets one: set loss.max_log_ratio=10 or loss.param=log_ratio"
+                "generator gets one: set loss.max_log_ratio=10 or loss.param=log_ratio"
             )
     return found
 
@@ -94,7 +94,7 @@ def with_changes(run: Path, tree: dict[str, Any], asked: dict[str, Any]) -> Conf
     ]
     if differ:
         raise ConfigError(
-            f"resume={str(run)!r} continues with the run's own configuration, and these keys differ: "
+            f"resume={str(run)!r} continues with the run's own configuration, but these keys differ: "
             f"{'; '.join(differ)}. Leave them out, or start a new run. May change: {', '.join(MAY_CHANGE_ON_RESUME)}"
         )
     for key, value in asked.items():
@@ -123,20 +123,20 @@ def resumed_config(run: Path, asked: dict[str, Any], *, may_be_done: bool = Fals
     config = with_changes(run, to_dict(stored_config(state, run)), asked)
     if config.schedule.steps <= state["step"] and not may_be_done:
         raise ConfigError(
-            f"resume={str(run)!r} has done its {state['step']} steps; set a larger schedule.steps to train longer"
+            f"resume={str(run)!r} has completed its {state['step']} steps; set a larger schedule.steps to train longer"
         )
     return config, state
 
 
 def stored_config(state: dict[str, Any], folder: Path) -> Config:
-    """The configuration in a checkpoint.
+    """The configuration stored in a checkpoint.
 
     Args:
         state: the checkpoint.
         folder: of the run, for the error message.
 
     Raises:
-        CheckpointError: it is not a configuration of this version.
+        CheckpointError: the configuration does not match this version's schema.
     """
     try:
         return from_dict(state["config"])
@@ -152,7 +152,7 @@ def run(
 ) -> Outcome:
     """Trains a run in a folder and prints its results.
 
-    With torchrun the main process calls this, and the others take part through `run_worker`.
+    With torchrun only the main process calls this; the others call `run_worker`.
 
     Args:
         config: the run's.
@@ -162,7 +162,7 @@ def run(
 
     Raises:
         GantrainError: a device, data, weights, a folder or a checkpoint cannot be used; training ran into a value that
-            is not finite; or the doctor ended the run, whose results are saved and printed all the same.
+            is not finite; or the doctor ended the run; its results are still saved and printed.
     """
     processes = current_processes()
     broadcast_task((to_dict(config), str(folder_path), state))
@@ -173,7 +173,7 @@ def run(
 
 
 def run_worker() -> None:
-    """Takes part in the run that the main process starts; returns if that ends without starting one."""
+    """Joins the run that the main process starts; returns if the main process ends without starting one."""
     task = receive_task()
     if task is not None:
         tree, folder, state = task
@@ -189,7 +189,7 @@ def check_shares(config: Config, processes: Processes) -> None:
     size, count = config.schedule.batch_size, processes.world_size
     if size % count:
         raise ConfigError(
-            f"schedule.batch_size={size} is that of all {count} processes together and cannot be split evenly among "
+            f"schedule.batch_size={size} is the total of {count} processes and cannot be split evenly among "
             f"them: set a multiple of {count}"
         )
 
@@ -253,11 +253,11 @@ def _run(
     print(printable(report(config, folder, outcome, device)), flush=True)
     if trainer.trace is not None:
         print(f"  trace        {trainer.trace} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)")
-        print(f"               {trainer.traced_seconds:.1f} s of the training time went into it", flush=True)
+        print(f"               {trainer.traced_seconds:.1f} s of the training time", flush=True)
     if outcome.stopped is not None:
         raise StoppedByDoctorError(
             f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; its evidence and advice are in "
-            f"{METRICS}, kind doctor. resume={folder_path} continues all the same"
+            f"{METRICS}, kind doctor. resume={folder_path} continues anyway"
         )
     return outcome
 
@@ -266,7 +266,7 @@ def take_up(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
     """Restores a trainer from a checkpoint.
 
     Raises:
-        CheckpointError: it does not fit the run's configuration.
+        CheckpointError: the checkpoint does not fit the run's configuration.
     """
     try:
         trainer.load_state_dict(state)

@@ -29,12 +29,12 @@ from gantrain.training.tricks import Trick, TrickSetup
 
 CLASSES_IN_A_GRID = 10
 MAPPED_POINTS = 1_500
-EXAMPLES_LOOKED_AT = 2048
+DIAGNOSTIC_EXAMPLES = 2048
 """Training and held-out examples from which the diagnostics take batches in turn."""
 
 
 def build_networks(config: Config, classes: int) -> NetworkPair:
-    """Fresh networks from the global RNG, on the CPU; `classes` is how many the data have."""
+    """Fresh networks from the global RNG, on the CPU; `classes` is the number of classes in the data."""
     cond, model = config.cond, config.model
     target = Target(
         image_size=config.data.image_size,
@@ -46,7 +46,7 @@ def build_networks(config: Config, classes: int) -> NetworkPair:
 
 
 def make_plan(config: Config, device: torch.device) -> Plan:
-    """How long the run is and when it writes what, with each `null` resolved."""
+    """Number of steps and intervals of the run, with each `null` resolved."""
     steps = config.schedule.steps
     return Plan(
         steps=steps,
@@ -58,7 +58,7 @@ def make_plan(config: Config, device: torch.device) -> Plan:
 
 
 def diagnostics_every(config: Config, log_every: int, device: torch.device) -> int:
-    """Steps between two diagnoses, a multiple of `log_every`; 0 is never."""
+    """Steps between two diagnostics, a multiple of `log_every`; 0: never."""
     every = config.log.diagnostics_every_steps
     if every is None:  # under 2 % of the training time
         every = 500 if config.data.spec.points else 250 if device.type == "cuda" else 50
@@ -72,11 +72,11 @@ def build_trainer(
     device: torch.device,
     processes: Processes = SINGLE_PROCESS,
 ) -> Trainer:
-    """Everything that trains, seeded."""
+    """The seeded trainer with all its parts."""
     steps, schedule = config.schedule.steps, config.schedule
     plan, protocol = make_plan(config, device), measuring_protocol(config, device)
     on_device = processes.gather_objects(is_on_device(device, config.data.on_device, training_set))
-    streamed = not all(on_device)  # all processes agree, so that they draw the same examples
+    streamed = not all(on_device)  # the same choice in all processes, so that they draw the same examples
     examples = training_set if streamed else training_set.to(device)
     train_step = build_train_step(config, examples, device, processes, streamed=streamed, buffer_size=plan.log_every)
     train_step.executor, description = choose_executor(config, device, processes)
@@ -118,12 +118,12 @@ def build_train_step(
     """The training step with fresh networks.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         examples: the training set, on the device unless it is streamed.
-        device: where training takes place.
-        processes: those that train together.
+        device: device of training.
+        processes: the processes that train together.
         streamed: whether batches are copied from the host.
-        buffer_size: most iterations before the step's buffer is cleared.
+        buffer_size: largest number of iterations before the step's buffer is cleared.
     """
     torch.manual_seed(stream_seed(config.seed, "weights"))
     schedule, objective = config.schedule, config.loss.make()
@@ -152,7 +152,7 @@ def build_train_step(
     )
     fix_references(config, networks, examples, device)
     if processes.world_size > 1:
-        torch.manual_seed(processes.rank_seed(config.seed))  # weights are equal in all processes, dropout is not
+        torch.manual_seed(processes.rank_seed(config.seed))  # equal weights in all processes, different dropout
     cond, optimizer = config.cond, config.optimizer
     return TrainStep(
         networks,
@@ -185,7 +185,7 @@ def build_train_step(
 def build_diagnostics(
     config: Config, train_step: TrainStep, training_set: DataSet, log_every: int, device: torch.device
 ) -> Diagnostics | None:
-    """The diagnostics; None where they are off.
+    """The diagnostics; None if they are off.
 
     Held-out examples are the test split of the data, if there is one.
     """
@@ -196,8 +196,8 @@ def build_diagnostics(
     return Diagnostics(
         train_step,
         every=every,
-        trained=choose_examples(training_set, EXAMPLES_LOOKED_AT, device),
-        held_out=None if held_out is None else choose_examples(held_out, EXAMPLES_LOOKED_AT, device),
+        trained=choose_examples(training_set, DIAGNOSTIC_EXAMPLES, device),
+        held_out=None if held_out is None else choose_examples(held_out, DIAGNOSTIC_EXAMPLES, device),
     )
 
 

@@ -123,12 +123,12 @@ def check_ratio(trained: TrainedRun, reader: str) -> None:
     """Checks that the discriminator estimates a ratio, for an option that needs it.
 
     Raises:
-        ConfigError: it does not; the message names objectives that do.
+        ConfigError: the discriminator does not; the message names objectives that do.
     """
     try:
         trained.config.loss.make().log_ratio(torch.zeros(1))
     except ObjectiveError as error:
-        raise ConfigError(f"{reader} uses the ratio q/p of the run's discriminator, and loss.{error}") from None
+        raise ConfigError(f"{reader} uses the ratio q/p of the run's discriminator, but loss.{error}") from None
 
 
 def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
@@ -139,8 +139,8 @@ def check_truncation(trained: TrainedRun, truncation: float | None) -> None:
     """
     if truncation is not None and trained.networks.prior != "normal":
         raise ConfigError(
-            f"truncation={truncation:g} cuts the tails of a normal prior, and the run's is "
-            f"model.prior={trained.networks.prior}, which has none: leave it out"
+            f"truncation={truncation:g} cuts the tails of a normal prior, but the run has "
+            f"model.prior={trained.networks.prior}: leave it out"
         )
 
 

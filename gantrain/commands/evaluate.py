@@ -50,9 +50,10 @@ class Options:
     run: str | None = option(None, "a run's folder, e.g. outputs/DATE/TIME-NAME; or")
     images: str | None = option(None, "a folder of images from anywhere")
     reference: str | None = option(
-        None, f"real images to compare with: {', '.join(REFERENCES)} or a folder; null: those of the run's own metrics"
+        None,
+        f"real images to compare with: {', '.join(REFERENCES)} or a folder; null: the reference of the run's metrics",
     )
-    metrics: list[str] = option(["auto"], f"of {', '.join(metric_names())}; auto: all that can be computed here")
+    metrics: list[str] = option(["auto"], f"metrics, of {', '.join(metric_names())}; auto: all that can be computed")
     checkpoint: str = option("last", "checkpoint of the run: last or best")
     network: str = option("ema", "generator of the run: ema or raw")
     samples: int | None = option(
@@ -61,16 +62,16 @@ class Options:
     reference_samples: int | None = option(
         None, "real images for Inception metrics; null: all on CUDA, as many as samples on a CPU"
     )
-    seed: int = option(0, "of z, or of the choice among a folder's images")
-    seeds: int = option(1, "number of sample sets, of this seed and the following; above 1 values are mean ± std")
+    seed: int = option(0, "seed of z, or of the random choice of images from a folder")
+    seeds: int = option(1, "number of sample sets with consecutive seeds; several give mean ± std")
     rejection: bool = option(False, "with run=: also measure after discriminator rejection sampling, see sample")
     percentile: float | None = option(PERCENTILE, "with rejection=true: see sample")
-    bootstrap: int = option(0, "resamples for 95 % confidence intervals, 20 or more; 0 for none")
-    root: str | None = option(None, "folder of the real data if it has moved since the run (data.root)")
+    bootstrap: int = option(0, "resamples for 95 % confidence intervals, at least 20; 0: no intervals")
+    root: str | None = option(None, "folder of the real data, if it was moved after the run (data.root)")
     image_size: int = option(32, "with images=: height and width in pixels to which images are resized")
-    inception_weights: str | None = option(None, "as metrics.inception_weights of training")
+    inception_weights: str | None = option(None, "like metrics.inception_weights")
     batch_size: int | None = option(None, "images per forward pass of the Inception; null: 500 on CUDA, 100 on a CPU")
-    precision: str = option("auto", "of the Inception: auto, float32 or bf16, as metrics.precision of training")
+    precision: str = option("auto", "precision of the Inception: auto, float32 or bf16, like metrics.precision")
     out: str | None = option(None, "the JSON file; null: a new name in the run's folder, or here with images=")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
 
@@ -92,7 +93,7 @@ class Options:
         if self.percentile != PERCENTILE and not self.rejection:
             raise ConfigError("percentile is only used by rejection sampling: set rejection=true, or leave it out")
         if self.bootstrap:
-            between("bootstrap", self.bootstrap, MIN_RESAMPLES, 10_000, what="or be 0")
+            between("bootstrap", self.bootstrap, MIN_RESAMPLES, 10_000, what="or be 0 for no intervals")
             if self.seeds > 1:
                 raise ConfigError(
                     f"bootstrap={self.bootstrap} and seeds={self.seeds} both measure how much values vary; choose one"
@@ -101,9 +102,9 @@ class Options:
         for name in self.metrics:
             if name not in metric_names() and self.metrics != ["auto"]:
                 known = ", ".join(metric_names())
-                raise ConfigError(f"metrics={name} is unknown; choose from [{known}], or auto alone")
+                raise ConfigError(f"metrics={name} is unknown; choose from [{known}], or use auto on its own")
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
-            raise ConfigError(f"metrics={','.join(self.metrics)} must name at least one metric, and each once")
+            raise ConfigError(f"metrics={','.join(self.metrics)} must name at least one metric, without repetitions")
 
     def _check_images(self) -> None:
         if self.reference is None:
@@ -120,7 +121,7 @@ def run(options: Options) -> None:
     """Measures, prints a table, and writes values and figures.
 
     Raises:
-        ConfigError: an option that does not fit the run, the images or the reference; an output file that exists.
+        ConfigError: an option that does not fit the run, the images or the reference; an existing output file.
         CheckpointError: no usable checkpoint.
         DataError: images that are missing or cannot be read.
         WeightsError: a metric requested by name needs Inception weights that were not found.
@@ -199,7 +200,7 @@ def choose_metrics(options: Options, real: RealImages, data: str) -> tuple[tuple
 
 
 def over_seeds(sets: list[list[MetricValue]]) -> list[MetricValue]:
-    """The values of a single sample set; for several sets the means, with the standard deviation in the protocol."""
+    """The mean of each value over several sample sets, with the standard deviation in its protocol."""
     if len(sets) == 1:
         return sets[0]
     means = []
@@ -234,8 +235,8 @@ def _metrics_of_points(options: Options, trained: TrainedRun) -> list[Metric]:
     for key in ("reference", "bootstrap"):
         if getattr(options, key):
             raise ConfigError(
-                f"{key}={getattr(options, key)} is for images; points are compared with their density, and seeds=3 "
-                f"measures how much values vary: leave {key} out"
+                f"{key}={getattr(options, key)} is for images; points are compared with their density: leave {key} "
+                "out (seeds=3 measures the variation)"
             )
     names = metric_names(POINTS) if options.metrics == ["auto"] else tuple(options.metrics)
     for spec in find_specs(names, POINTS):

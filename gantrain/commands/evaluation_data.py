@@ -1,4 +1,4 @@
-"""The images that `evaluate` measures, and those it compares with."""
+"""The images that `evaluate` measures, and the reference images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,22 +20,22 @@ REFERENCES = {
     for split in spec.splits
 }
 """Data sets that `reference` can name, with the split."""
-FEWEST = 10  # images of either kind: what every metric can be computed on
+FEWEST = 10  # generated or real images: every metric can be computed on that many
 
 
 def folder_images(folder: str, reference: ImageSet, *, samples: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
     """Images of a folder, uint8 (N, 3, H, W), and their classes (N,) if its subfolders are classes of the reference.
 
     Raises:
-        ConfigError: it holds fewer images than requested.
-        DataError: it does not exist, or holds unreadable images.
+        ConfigError: the folder contains fewer images than requested.
+        DataError: it does not exist, or contains unreadable images.
     """
     images = load_folder(Path(folder), reference.images.shape[-1], "images")
     count = samples or len(images)
     if not FEWEST <= count <= len(images):
         raise ConfigError(
-            f"images={folder!r} contains {len(images)} images, but {max(count, FEWEST)} are needed (at least {FEWEST} "
-            "can be measured)"
+            f"images={folder!r} contains {len(images)} images, but {max(count, FEWEST)} are needed (the "
+            f"minimum is {FEWEST})"
         )
     chosen = torch.arange(len(images))
     if count < len(images):
@@ -85,7 +85,7 @@ def load_named_data(name: str, root: str | None, image_size: int) -> RealImages:
 
 
 def choose_inception_images(reference: ImageSet, count: int | None, samples: int, device: torch.device) -> Tensor:
-    """The part of the reference for Inception metrics: `count` images, or what the device can afford.
+    """The part of the reference for Inception metrics: `count` images, or the device's default.
 
     Raises:
         ConfigError: there are fewer.

@@ -24,7 +24,7 @@ FILE_ONLY = ("weights_origin", "classifier_digest")
 
 
 def free_path(out: str | None, folder: Path, name: str) -> Path:
-    """Where the JSON file goes: `out`, or a new name in the folder.
+    """Path of the JSON file: `out`, or a new name in the folder.
 
     Raises:
         ConfigError: `out` or one of its figures exists, or its folder does not.
@@ -40,7 +40,9 @@ def free_path(out: str | None, folder: Path, name: str) -> Path:
             raise ConfigError(f"out={out!r} must end in .json")
         for file in _files_of(path):
             if file.exists():
-                raise ConfigError(f"out={out!r}: {str(file)!r} exists and is not overwritten; choose another name")
+                raise ConfigError(
+                    f"out={out!r}: {str(file)!r} already exists and will not be overwritten; choose another name"
+                )
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(f"out={str(path)!r}: {str(path.parent)!r} is not a writable folder")
     return path

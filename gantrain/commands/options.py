@@ -104,7 +104,7 @@ def _literal(text: str) -> str:
 
 
 def help_of(options: type, command: str) -> str:
-    """What the command does, and every key with its default and its line of help."""
+    """Help text of a command: its description, and each key with its default and help."""
     rows = []
     places = ""
     for f in fields(options):

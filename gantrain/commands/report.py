@@ -31,17 +31,19 @@ LEAST_WIDTH = 100
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Compare runs and write a self-contained HTML page: which was best, on which seeds, and how training went.
+    """Compare runs and write a self-contained HTML page: the best runs, differences over seeds, and learning curves.
 
-    Runs that are equal but for their seed are one group; differences are to the first run's group. The values are also
-    written to runs.csv, one row per run, and to runs.parquet if pyarrow is installed (X.csv for out=X.html). An earlier
-    report is overwritten; other files are not.
+    Runs that differ only in their seed form a group; differences are relative to the first run's group. Values are
+    also written to runs.csv, one row per run, and to runs.parquet if pyarrow is installed (X.csv for out=X.html). Only
+    files of an earlier report are overwritten.
     """
 
     folders: list[str] = words_option(
-        "folders of runs or sweeps, or parents of some; the first run's group is the baseline"
+        "folders of runs or sweeps, or parents of such folders; the first run's group is the baseline"
     )
-    out: str | None = option(None, "the page, .html; null: report.html in the folder if one is given, else here")
+    out: str | None = option(
+        None, "the page, .html; null: report.html in the folder if only one is given, else in the current folder"
+    )
     title: str | None = option(None, "the page's title; null names the folders")
     metrics: list[str] | None = option(
         None, "metrics to print, e.g. fid,modes or fid_raw or all; null: the one that decides which run is best"
@@ -62,8 +64,8 @@ def run(options: Options) -> None:
     """Prints the comparison, and writes the page and the tables.
 
     Raises:
-        ConfigError: a metric or step that no run measured, or a file to be written exists and is not a report's.
-        RunFolderError: a folder contains no run, or a damaged one.
+        ConfigError: a metric or step that no run measured, or an output file exists that no report wrote.
+        RunFolderError: a folder contains no run, or a damaged run.
         UnusableFolderError: the page's folder does not exist, or cannot be written.
     """
     places = [Path(folder) for folder in options.folders]
@@ -78,7 +80,7 @@ def run(options: Options) -> None:
     measured = sorted(table.metrics.loc[table.metrics["metric"].isin(metrics), "step"].unique())
     if isinstance(step, int) and step not in measured:
         known = ", ".join(map(str, measured if len(measured) <= 20 else [*measured[:10], "...", *measured[-9:]]))
-        raise ConfigError(f"step={step}: nothing was measured there; choose last, best or one of [{known}]")
+        raise ConfigError(f"step={step}: no run measured anything at this step; choose last, best or one of [{known}]")
     frame = export_frame(table)
     title = options.title or f"Runs of {', '.join(place.resolve().name for place in places)}"
     html = make_page(table, title, shlex.join(["python", "-m", "gantrain", *sys.argv[1:]]))
@@ -120,8 +122,8 @@ def _check(page: Path, tables: Sequence[Path]) -> None:
     for path in (page, *tables):
         if (path.exists() or path.is_symlink()) and not (_is_report(path) if path == page else is_export(path)):
             raise ConfigError(
-                f"{str(path)!r} was not written by gantrain report, and is not overwritten; move it, or give out= in "
-                "another folder"
+                f"{str(path)!r} was not written by gantrain report and will not be overwritten; move it, or set "
+                "out= in another folder"
             )
 
 
@@ -134,7 +136,7 @@ def _is_report(path: Path) -> bool:
 
 
 def _write(writers: dict[Path, Callable[[Path], object]]) -> None:
-    """Writes each file under a temporary name, then renames all of them, so that none is ever incomplete."""
+    """Writes each file under a temporary name, then renames them, so that no file is ever incomplete."""
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}{PART}") for path in writers}
     try:
         for path, write in writers.items():

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Draw images or points from a trained run, from its checkpoint only."""
+    """Draw images or points from a trained run; only its checkpoint is needed."""
 
     run: str = option(..., "the run's folder, e.g. outputs/DATE/TIME-NAME")
     n: int | None = option(
@@ -52,12 +52,14 @@ class Options:
     format: str | None = option(
         None, "grid, png (a folder of files), npz, gif or mp4; null: by the ending of out, else grid, or gif for walk"
     )
-    truncation: float | None = option(None, "limit of |z| for the normal prior: nearer to the mean, with less variety")
+    truncation: float | None = option(
+        None, "limit of |z| for the normal prior: samples nearer to the mean, with less variety"
+    )
     rank: str | None = option(None, "log_ratio: sort by the discriminator's log q/p, most realistic first")
-    rejection: bool = option(False, "discriminator rejection sampling: accept samples by their q/p")
+    rejection: bool = option(False, "discriminator rejection sampling: accept samples according to their q/p")
     percentile: float | None = option(
         PERCENTILE,
-        "rejection: percentile of q/p at which half of the draws are accepted; null: accept with r/M, exact if r is",
+        "rejection: percentile of q/p at which half of the draws are accepted; null: accept with r/M",
     )
     interpolate: int | None = option(None, "number of columns of a grid whose rows interpolate between two z")
     walk: float | None = option(None, "length in seconds of an animation on a closed walk through z")
@@ -80,7 +82,8 @@ class Options:
         ending = ENDINGS[form]
         contradictions = {
             "interpolate makes a grid and walk an animation: choose one of them": self.walk and self.interpolate,
-            f"{chosen} chooses among independent samples, and {path} has none: leave one of them out": chosen and path,
+            f"{chosen} chooses among independent samples, which {path} does not have: use only one of them": chosen
+            and path,
             "rejection uses the density of the generator, and truncation changes it: leave one of them out": (
                 self.rejection and limit
             ),
@@ -269,7 +272,7 @@ def _map(trained: TrainedRun, points: Tensor) -> Tensor:
 
 
 def _default_path(options: Options, trained: TrainedRun) -> Path:
-    """A name in the run's samples/, made of the options."""
+    """A new path in the run's samples/, named after the options."""
     words = ["walk" if options.walk else "interpolation" if options.interpolate else "sample"]
     words += [options.class_ or "all", f"seed{options.seed}", options.network, f"step{trained.step}"]
     for key in ("n", "truncation", "rank", "interpolate", "walk"):

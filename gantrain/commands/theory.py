@@ -40,18 +40,18 @@ FIGURES: dict[int, Callable[["Options"], TheoryFigure]] = {
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Draw what the theory predicts for the objectives, from training's own formulas, with captions and numbers."""
+    """Plot what theory predicts for each objective, from the formulas used in training, with captions and data."""
 
     out: str | None = option(None, "a new or empty folder; null: outputs/DATE/TIME-theory")
     figures: list[int] = option(
         list(FIGURES),
-        "1 divergences and generators, 2 best Gaussians, 3 where the rules lead, 4 separating Gaussians, "
+        "1 divergences and generators, 2 best Gaussians, 3 convergence of the generator rules, 4 separating Gaussians, "
         "5 gradient weights over D, 6 every pair's gradient",
     )
 
     mixture: str = option(EXAMPLE, "data of figures 2 and 3: weight:mean:std of each component")
     divergences: list[str] | None = option(
-        None, "for figures 2 and 3: names such as kl, alt, alpha:0.3; null: all that the figure can show"
+        None, "for figures 2 and 3: names such as kl, alt, alpha:0.3; null: all that the figure supports"
     )
     seeds: int = option(5, "for figure 3: games with a learned discriminator, for each divergence and rule")
 
@@ -73,7 +73,9 @@ class Options:
         if self.divergences is None:
             return
         if not self.divergences or len(set(self.divergences)) < len(self.divergences):
-            raise ConfigError(f"divergences={','.join(self.divergences)} must name each once, and at least one")
+            raise ConfigError(
+                f"divergences={','.join(self.divergences)} must name at least one divergence, without repetitions"
+            )
         try:
             for name in self.divergences:
                 divergence_named(name)
@@ -97,7 +99,7 @@ def run(options: Options) -> None:
     """
     folder = _new_folder(options.out)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the tensors are small: threads would only wait for each other
+    torch.set_num_threads(1)  # the tensors are too small for threads to help
     try:
         _draw(options, folder)
     finally:
@@ -110,7 +112,7 @@ def _draw(options: Options, folder: Path) -> None:
         start = time.perf_counter()
         figure = FIGURES[number](options)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=PART) as part:
-            for path in figure.save(Path(part)):  # all files of a figure appear, or none
+            for path in figure.save(Path(part)):  # either all files of a figure appear or none
                 path.replace(folder / path.name)
         drawn.append(figure)
         print(f"{folder / figure.name}.png  {time.perf_counter() - start:.1f} s", flush=True)
@@ -132,7 +134,7 @@ def _new_folder(out: str | None) -> Path:
         ) from None
     if holds is not None:
         raise ConfigError(
-            f"out={str(folder)!r} is not empty (it holds {holds.name!r}) and will not be overwritten; give another "
+            f"out={str(folder)!r} is not empty (it contains {holds.name!r}) and will not be overwritten; give another "
             "folder, or omit out= for a new one"
         )
     if not os.access(folder, os.W_OK | os.X_OK):

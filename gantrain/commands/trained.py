@@ -70,7 +70,7 @@ def load_run(
     state = load_checkpoint(file)
     config = stored_config(state, folder)
     if network == "ema" and "ema" not in state:
-        raise ConfigError(f"{str(folder)!r} was trained with schedule.ema_decay=0 and has no EMA; take network=raw")
+        raise ConfigError(f"{str(folder)!r} was trained with schedule.ema_decay=0 and has no EMA; use network=raw")
     classes = tuple(str(name) for name in state["classes"])
     networks = build_networks(config, len(classes))
     load_network(networks.generator, state["ema" if network == "ema" else "generator"], "the generator")
@@ -88,16 +88,16 @@ def check_images(trained: TrainedRun, reader: str, way_out: str) -> None:
         ConfigError: it generates points.
     """
     if trained.networks.image_range is None:
-        raise ConfigError(f"{reader} is about images, and data={trained.config.data.name} is made of points: {way_out}")
+        raise ConfigError(f"{reader} needs images, but data={trained.config.data.name} consists of points: {way_out}")
 
 
 def check_new(path: Path) -> None:
     """Checks that a file or folder can be created.
 
     Raises:
-        ConfigError: it exists, or its folder does not.
+        ConfigError: it exists already, or its parent folder does not.
     """
     if path.exists():
         raise ConfigError(f"out={str(path)!r} already exists and will not be overwritten; choose another name")
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f"out={str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first")
+        raise ConfigError(f"out={str(path)!r}: the folder {str(path.parent)!r} does not exist; create it first")

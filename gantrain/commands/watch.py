@@ -28,25 +28,29 @@ from gantrain.run_io.status import FAILED, FINISHED, RUNNING, Status, read_statu
 STARTING = "starting"  # no step is done: data, weights and networks are being loaded
 LIVE = (STARTING, RUNNING)
 COLORS = {RUNNING: "bold cyan", STARTING: "cyan", FINISHED: "green", FAILED: "bold red", BROKEN: "bold red"}
-SILENT_SECONDS = 600.0  # without any status, after which a run is taken to be broken
-BETWEEN_JOBS = 15.0  # seconds without a live run after which no further job is expected
-WIDTH, NARROW = 150, 110  # of a pipe; below NARROW three columns are left out
+SILENT_SECONDS = 600.0  # without a status.json, after which a run counts as broken
+BETWEEN_JOBS = 15.0  # seconds without a live run, after which watch ends
+WIDTH, NARROW = 150, 110  # columns: the width in a pipe, and the width below which three table columns are left out
 
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """Show runs in a table until all have ended or Ctrl-C; it is printed once if the output is not a terminal."""
+    """Show runs in a live table until all have ended or Ctrl-C; without a terminal, print it once."""
 
-    folders: list[str] = words_option("folders of runs or sweeps, or parents of some, such as outputs; may be empty")
+    folders: list[str] = words_option(
+        "folders of runs or sweeps, or parents of such folders, e.g. outputs; may be empty"
+    )
     every: float = option(2.0, "seconds between two refreshes")
     once: bool = option(False, "print the table once")
-    keep: bool = option(False, "go on after all runs have ended, until Ctrl-C")
+    keep: bool = option(False, "continue after all runs have ended, until Ctrl-C")
 
     def __post_init__(self) -> None:
         """Checks folders and ranges."""
         for folder in self.folders:
             if not os.path.isdir(folder):
-                raise ConfigError(f"{folder!r} is no folder; give a run's, a sweep's, or one that contains some")
+                raise ConfigError(
+                    f"{folder!r} is not a folder; give the folder of a run or a sweep, or a parent of such folders"
+                )
         between("every", self.every, 0.1, 3600)
 
 
@@ -61,7 +65,7 @@ class WatchedRun:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds of training left at the present speed; None unless the run is training."""
+        """Seconds of training left at the current speed; None unless the run is training."""
         status = self.status
         if self.state != RUNNING or not status.images or status.images_per_second <= 0:
             return None
@@ -111,7 +115,7 @@ def watched_runs(places: Sequence[Path]) -> list[WatchedRun]:
 
 
 def table_of(runs: Sequence[WatchedRun], width: int, height: int | None = None) -> Table | Text:
-    """One row per run under a line of totals; with a `height`, the runs that ended first are left out as needed."""
+    """One row per run, with totals in the title; with a `height`, runs that ended first are left out as needed."""
     if not runs:
         return Text("no run yet", "dim")
     counts = Counter(run.state for run in runs)

@@ -1,7 +1,7 @@
-"""The schema: every configuration key, its type, its range and one line of help.
+"""The schema: every configuration key with its type, its range and one line of help.
 
-`register` hands it to Hydra; `from_omegaconf` turns a composed configuration into a checked `Config`.
-Checks run when a dataclass is made, so before any data is loaded.
+`register` gives it to Hydra; `from_omegaconf` turns a composed configuration into a checked `Config`.
+Values are checked when a dataclass is created, before any data is loaded.
 """
 
 from gantrain.config.cond import CondConfig

@@ -17,7 +17,9 @@ def check_overrides(overrides: Sequence[Override]) -> None:
     Raises:
         ConfigError: with the nearest known name.
     """
-    if not any(override.key_or_group == "hydra.searchpath" for override in overrides):  # which may hold other groups
+    if not any(
+        override.key_or_group == "hydra.searchpath" for override in overrides
+    ):  # the search path may add other groups
         _check_keys(overrides)
         _check_experiments(overrides)
     _check_writable(overrides)
@@ -36,14 +38,14 @@ def _check_keys(overrides: Sequence[Override]) -> None:
 
 
 def experiment_names() -> list[str]:
-    """The values of `experiment=`; files whose name begins with _ are shared by a family of experiments."""
+    """The values of `experiment=`; files whose names begin with _ are shared parts."""
     folder = CONFIGS / "experiment"
     paths = sorted(path.relative_to(folder) for path in folder.rglob("*.yaml"))
     return [str(path.with_suffix("")) for path in paths if path.name[0] != "_"]
 
 
 def _check_experiments(overrides: Sequence[Override]) -> None:
-    """Refuses an unknown experiment with a list of all: Hydra would list those of one folder only."""
+    """Refuses an unknown experiment and lists all; Hydra lists only those of one folder."""
     known = experiment_names()
     for override in overrides:
         if override.key_or_group != "experiment" or override.is_sweep_override():
@@ -72,7 +74,7 @@ def _check_writable(overrides: Sequence[Override]) -> None:
                 folder = folder.parent
         except OSError as error:
             raise ConfigError(f"{key}={place[:80]!r} cannot be created: {error.strerror}") from None
-        system = folder.parts[:2] in (("/", "proc"), ("/", "sys"))  # writable for root, and refuse
+        system = folder.parts[:2] in (("/", "proc"), ("/", "sys"))  # os.access reports them as writable for root
         if system or not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             raise ConfigError(f"{key}={place!r} cannot be created: {str(folder)!r} is not a writable folder")
 

@@ -1,4 +1,4 @@
-"""Hydra: composes configs/ and the command line, runs a job in its folder, and fills in the help."""
+"""Interface to Hydra: composes configurations, runs jobs in their folders, and fills in the help."""
 
 import contextlib
 import hashlib
@@ -30,7 +30,7 @@ from gantrain.config import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIGS = next(folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir())
-"""In an installed wheel inside the package, in a checkout next to it."""
+"""Inside the package in an installed wheel, next to it in a checkout."""
 GROUPS = tuple(sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and folder.name != "hydra"))
 LONGEST_NAME = 120
 """Characters of a job's folder name after its number; file systems allow 255 bytes."""
@@ -84,11 +84,11 @@ def parse_flags(words: Sequence[str]) -> Namespace:
     }
     given = [flag for flag, value in modes.items() if value]
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} contradict each other: leave all but one out")
+        raise ConfigError(f"{' and '.join(given)} contradict each other: use only one")
     if flags.resolve and not (flags.cfg or flags.help):
         raise ConfigError("--resolve needs --cfg or --help: add one of them, or leave it out")
     if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
-        raise ConfigError(f"--config-dir={flags.config_dir!r} is not found: give a folder of configurations")
+        raise ConfigError(f"--config-dir={flags.config_dir!r} does not exist: give a folder of configurations")
     return flags
 
 
@@ -98,7 +98,7 @@ def compose(words: Sequence[str], *, with_hydra: bool = False, flags: Namespace 
     Args:
         words: `key=value`, each with one value.
         with_hydra: keep Hydra's own keys, under `hydra`.
-        flags: --config-path and --config-name are followed.
+        flags: Hydra's flags; --config-path and --config-name are used.
 
     Raises:
         ConfigError: an unknown key, an unknown option of a group, a value of the wrong type.
@@ -185,7 +185,7 @@ def readable_errors(words: Sequence[str], where: str = "") -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """Hydra's message without its search path, with the cause that it wraps; a wrong type in our own words."""
+    """Hydra's message and its cause, without the search path; wrong types get a message of our own."""
     lines = []
     for part in (error, error.__cause__):
         if isinstance(part, ValidationError):
@@ -200,7 +200,7 @@ def explain(error: BaseException) -> str:
 
 
 def _help_groups() -> str:
-    """The groups of configs/, those inside others too, with their options."""
+    """The groups of configs/, including nested ones, with their options."""
     lines = []
     for group in GROUPS:
         for folder in (CONFIGS / group, *sorted(path for path in (CONFIGS / group).rglob("*") if path.is_dir())):
@@ -210,7 +210,7 @@ def _help_groups() -> str:
 
 
 def _help_keys(*, _root_: DictConfig) -> str:
-    """Every key with its composed value and its line of help."""
+    """Each key with its composed value and its help."""
     values = {key: OmegaConf.select(_root_, key) for key, _, _ in schema.options()}
     rows = [(f"{key}={schema.as_word(_plain(values[key]))}", text) for key, _, text in schema.options()]
     width = max(len(key) for key, _ in rows) + 2

@@ -38,7 +38,7 @@ def from_omegaconf(composed: DictConfig) -> Config:
     """
     unknown = sorted({str(key) for key in composed} - {field.name for field in fields(Config)})
     if unknown:  # added with + or by a user's own file; the schema refuses all others
-        raise ConfigError(f"{unknown[0]!r} is not a key: leave it out; python -m gantrain --help lists them all")
+        raise ConfigError(f"{unknown[0]!r} is not a key: leave it out; python -m gantrain --help lists all keys")
     with _readable_errors():
         return cast(Config, OmegaConf.to_object(composed))
 

@@ -13,7 +13,7 @@ class _DataSection:
     name: str
 
     def __post_init__(self) -> None:
-        """Checks the name, and that the chosen data set reads every key that is set."""
+        """Checks the name, and that the chosen data set uses every key that is set."""
         self.spec.check(self.options)
 
     @property
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         """The images or points."""
 
         def __init__(self, **values: object) -> None:
-            """Takes any of the keys."""
+            """Accepts any of the keys."""
 else:
 
     def _names(*, points: bool) -> str:

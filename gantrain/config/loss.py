@@ -21,12 +21,12 @@ class LossConfig:
     max_log_ratio: float | None = option(None, "bound on |log r| in a divergence generator; null: off")
 
     def __post_init__(self) -> None:
-        """Replaces an alias by its name, and checks the pair by making it."""
+        """Resolves aliases, and checks the pair by constructing it."""
         self.gen = GENERATOR_ALIASES.get(self.gen, self.gen)
         self.make()
 
     def make(self) -> Objective:
-        """The objective that these keys name."""
+        """The objective that these keys select."""
         try:
             return make_objective(**{f.name: getattr(self, f.name) for f in fields(self)})
         except ObjectiveError as error:

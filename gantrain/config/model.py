@@ -14,7 +14,7 @@ class _ModelSection:
     name: str
 
     def __post_init__(self) -> None:
-        """Checks the name, and that the chosen pair reads every key that is set."""
+        """Checks the name, and that the chosen pair uses every key that is set."""
         self.spec.check(self.options)
 
     @property
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         """The pair of networks."""
 
         def __init__(self, **values: object) -> None:
-            """Takes any of the keys."""
+            """Accepts any of the keys."""
 else:
     _NAMES = ", ".join(f"{spec.name} ({spec.title})" for spec in NETWORKS)
     ModelConfig = merge_options(

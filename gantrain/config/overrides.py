@@ -1,4 +1,4 @@
-"""Words of the command line: parsed by Hydra's grammar, the values of a sweep counted."""
+"""Parses command-line overrides with Hydra's grammar, and counts the values of a sweep."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from gantrain.config import MAY_CHANGE_ON_RESUME, Config, ConfigError, flatten, 
 from gantrain.config.compose import config_loader, readable_errors
 
 MOST_JOBS = 10_000
-"""Of a sweep: each job has a folder, and its overrides are checked before the first job starts."""
+"""Limit on the jobs of a sweep: each has a folder, and all values are checked before the first job starts."""
 
 
 def parse_overrides(words: Sequence[str]) -> list[Override]:
@@ -32,13 +32,13 @@ def key_of(word: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as one value of Hydra's grammar, whatever characters it has."""
+    """Quotes any text so that Hydra's grammar reads it as one value."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def with_literal_resume(words: list[str]) -> list[str]:
-    """The words with the folder of `resume=` quoted: the folder of a sweep's job has = and , in its name."""
+    """The words with the folder of `resume=` quoted, since the folder names of a sweep's jobs contain = and comma."""
     found = []
     for word in words:
         key, _, value = word.partition("=")
@@ -79,7 +79,7 @@ def count_values(override: Override) -> int:
         assert start is not None
         assert stop is not None
         if not all(isinstance(number, int) or math.isfinite(number) for number in (start, stop, step)) or step == 0:
-            raise ConfigError(f"{word} does not end: a range needs finite limits and a step other than 0")
+            raise ConfigError(f"{word} is infinite: a range needs finite limits and a nonzero step")
         count = max(0, math.ceil((Fraction(stop) - Fraction(start)) / Fraction(step)))
     else:
         count = sum(1 for _ in override.sweep_string_iterator())

@@ -18,8 +18,8 @@ class _RegularizerSection:
         if len(active) > 1:
             alternatives = [name for kind in REGULARIZERS for name in kind.alternatives]
             raise ConfigError(
-                f"regularizer: {' and '.join(active)} bound the same gradient at different values; choose one of "
-                f"{', '.join(alternatives)} (model.d_norm=spectral goes with each but clip)"
+                f"regularizer: {' and '.join(active)} constrain the same gradient differently; choose one of "
+                f"{', '.join(alternatives)} (model.d_norm=spectral can be combined with all but clip)"
             )
 
     def build(self) -> list[Regularizer]:

@@ -32,7 +32,7 @@ MAY_CHANGE_ON_RESUME = (
     *("sweep.resume", "sweep.retry", "sweep.invalid_pairs", "sweep.objective"),
     *("sweep.prune", "sweep.prune_percentile", "sweep.prune_after", "sweep.prune_from"),
 )
-"""Keys that do not change what is trained: paths, devices, the length of the run, when it ends early."""
+"""Keys that do not change the training itself: paths, devices, number of steps, early stopping."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Config:
             re.fullmatch(r"[\w.+=-][\w.+=, -]{0,127}", self.name) is not None and self.name not in (".", ".."),
             "name",
             self.name,
-            "must be 1 to 128 letters, digits or any of . + = - _ , since a folder is named after it",
+            "must be 1 to 128 characters: letters, digits and . + = - _ (it is part of a folder name)",
         )
         between("seed", self.seed, 0, 2**63 - 1)
         require(
@@ -101,42 +101,42 @@ class Config:
         choice("executor", self.executor, EXECUTORS)
         if self.deterministic and self.executor.startswith("compiled"):
             raise ConfigError(
-                f"deterministic=true and executor={self.executor!r}: a compiler chooses its kernels by timing; set "
+                f"deterministic=true and executor={self.executor!r}: the compiler chooses kernels by timing; set "
                 "executor=auto, graph or eager, or deterministic=false"
             )
-        require(self.resume != "", "resume", self.resume, "names no run folder; leave it out for a new run")
+        require(self.resume != "", "resume", self.resume, "must be a run's folder; leave it out for a new run")
         sizes = self.model.spec.image_sizes
         require(
             self.data.image_size in sizes,
             "data.image_size",
             self.data.image_size,
-            f"does not fit model={self.model.name}, which is built for {list(sizes)} pixels",
+            f"does not fit model={self.model.name}, which supports {list(sizes)} pixels",
         )
         self._check_points()
         if self.cond.name != "none" and self.cond.generator == "batch_norm" and self.model.g_norm != "batch":
             raise ConfigError(
-                f"cond.generator='batch_norm' puts class-conditional batch norm into the generator, and "
-                f"model.g_norm={self.model.g_norm!r} another one: set cond.generator=embedding, or model.g_norm=batch"
+                f"cond.generator='batch_norm' puts class-conditional batch norm into the generator; "
+                f"model.g_norm={self.model.g_norm!r} is another: set cond.generator=embedding or model.g_norm=batch"
             )
         if self.regularizer.clip and self.model.d_norm == "spectral":
             raise ConfigError(
-                f"regularizer.clip={self.regularizer.clip:g} changes nothing under model.d_norm='spectral', which "
+                f"regularizer.clip={self.regularizer.clip:g} has no effect with model.d_norm='spectral', which "
                 "divides the weights by their norm: set model.d_norm=none or batch, or regularizer.clip=0"
             )
         if self.augment.target is not None and self.loss.make().boundary is None:
             raise ConfigError(
-                f"augment.target={self.augment.target:g} adapts to the sign of D on real images, and a "
-                f"{self.loss.disc} discriminator's has no meaning: set augment.target=null, or another loss.disc"
+                f"augment.target={self.augment.target:g} adapts to the sign of D on real images, which has "
+                f"no meaning for loss.disc={self.loss.disc}: set augment.target=null, or another loss.disc"
             )
         self.metrics.check_data(self.data_kind, self.data.name)
         if self.metrics.reference_split == "test" and not self.data.spec.has_test:
             raise ConfigError(
-                f"metrics.reference_split='test' does not exist for data={self.data.name}, which has one split: "
+                f"metrics.reference_split='test' does not exist for data={self.data.name}, which has no test split: "
                 "use train"
             )
         if self.doctor.stop and self.log.diagnostics_every_steps == 0:
             raise ConfigError(
-                "doctor.stop=true waits for a finding, and log.diagnostics_every_steps=0 looks for none: leave it at "
+                "doctor.stop=true needs the doctor, which log.diagnostics_every_steps=0 turns off: leave it at "
                 "null, or set doctor.stop=false"
             )
         if self.metric_names and "ema" in self.metrics.networks and self.schedule.ema_decay == 0:
@@ -147,7 +147,7 @@ class Config:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The metrics asked for, `auto` resolved by the data set."""
+        """The requested metrics, with `auto` resolved for the data set."""
         return self.metrics.names_for(self.data_kind)
 
     @property
@@ -167,25 +167,32 @@ class Config:
         return POINTS if self.data.spec.points else DIGITS if self.data.spec.labels_are_modes else IMAGES
 
     def _check_points(self) -> None:
-        """Points go with model=mlp, and with nothing that is about images."""
+        """Checks that points are used with model=mlp and without options for images."""
         points = self.data.spec.points
         if points != self.model.spec.points:
             models = [spec.name for spec in NETWORKS if spec.points]
             sets = [spec.name for spec in DATASETS if spec.points]
             hint = f"use model={models[0]}" if points else f"use data={sets[0]} or another of [{', '.join(sets)}]"
             raise ConfigError(
-                f"model={self.model.name} does not fit data={self.data.name}, which is made of "
+                f"model={self.model.name} does not fit data={self.data.name}, which consists of "
                 f"{'points' if points else 'images'}: {hint}"
             )
         if not points:
             return
-        require(self.cond.name == "none", "cond", self.cond.name, "reads labels, and model=mlp none; leave it at none")
-        require(not self.augment.policy, "augment.policy", self.augment.policy, "is for images; leave it at []")
+        require(
+            self.cond.name == "none",
+            "cond",
+            self.cond.name,
+            "needs labels, which model=mlp does not read; leave it at none",
+        )
+        require(
+            not self.augment.policy, "augment.policy", self.augment.policy, "applies to images only; leave it at []"
+        )
         unread("log.grid_images", self.log.grid_images, 64, "sets of images, not points")
 
 
 def options(cls: type = Config, prefix: str = "") -> Iterator[tuple[str, object, str]]:
-    """Every key as (dotted name, default, help), sections last."""
+    """Yields (dotted name, default, help) of every key, sections last."""
     section = cls()
     for f in fields(cls):
         value = getattr(section, f.name)

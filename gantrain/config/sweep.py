@@ -18,12 +18,12 @@ class SweepConfig:
     )
     objective: str = option(
         "auto",
-        "metric that an optimizing sweeper reads, at its best over a run; auto: the metric that decides the "
+        "metric whose best value over a run an optimizing sweeper reads; auto: the metric that decides the "
         "best checkpoint",
     )
     prune: bool = option(False, "end a run early if its metric falls behind the sweep's finished runs at the same step")
     prune_percentile: float = option(
-        50.0, "a run continues while it is among the best so many percent; 50 is the median rule"
+        50.0, "a run continues while it is among this percentage of the best; 50: the median rule"
     )
     prune_after: int = option(4, "finished runs before any run is pruned")
     prune_from: float = option(0.2, "share of the steps before which no run is pruned")

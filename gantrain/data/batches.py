@@ -53,7 +53,7 @@ class BatchSampler:
             device: of the batches; None is the device of the images.
             streamed: whether the images stay on the host.
             channels_last: whether batches of images have memory format channels_last.
-            processes: those that train together; a batch has this process's rows only.
+            processes: the processes that train together; a batch has this process's rows only.
         """
         self.processes = processes
         self.channels_last = channels_last and images.ndim == 4

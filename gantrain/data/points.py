@@ -58,7 +58,7 @@ class MixtureOptions(PointOptions):
     def __post_init__(self) -> None:
         """Checks that there is a mean, a std and a weight for each component."""
         count = len(self.means)
-        require(count > 0, "data.means", self.means, "names no component; e.g. data.means=[[-1,0],[1,0]]")
+        require(count > 0, "data.means", self.means, "is empty; set e.g. data.means=[[-1,0],[1,0]]")
         for mean in self.means:
             ok = isinstance(mean, list) and len(mean) == 2 and all(is_number(x) and abs(x) <= 1000 for x in mean)
             require(ok, "data.means", mean, "must be two numbers between -1000 and 1000, as in [[-1,0],[1,0]]")

@@ -9,7 +9,9 @@ from gantrain.data.images import ImageSet
 from gantrain.options import option, require
 
 DataSet = ImageSet | PointSet
-ON_DEVICE = "keep the set on the device; false streams it from the host; null: if half of the free memory holds it"
+ON_DEVICE = (
+    "keep the data set on the device; false: stream it from the host; null: if it fits into half of the free memory"
+)
 
 
 @dataclass(kw_only=True)
@@ -36,13 +38,13 @@ class DatasetSpec:
 
     Attributes:
         name: value of `data.name`, and name of its file configs/data/NAME.yaml.
-        title: a few words for the help text.
+        title: short description for the help text.
         load: (options, split) -> the `ImageSet` or `PointSet` of that split, on the CPU.
         prepare: called before training starts: downloads or raises DataError if something is missing.
         options: dataclass of the `data.*` keys that it reads.
         points: whether it consists of points instead of images.
-        image_size: height and width, if the images come in one size only.
-        splits: which splits `load` knows: train, and test if there are held-out examples.
+        image_size: height and width, if the images have a fixed size.
+        splits: splits that `load` accepts: train, and test if there are held-out examples.
         needs_root: whether `data.root` must be set.
         labels_are_modes: whether the labels of images are modes that metric `modes` counts, not classes; the `ImageSet`
             then has a `mode_classifier`.
@@ -75,5 +77,5 @@ class DatasetSpec:
             rule = f"does not fit data={self.name}, whose images are {size} pixels; use {size}, or data=folder"
             require(options.image_size == size, "data.image_size", options.image_size, rule)
         if self.needs_root:
-            rule = "names no folder of images; set data.root=/path/to/images"
+            rule = "is not set; set data.root=/path/to/images"
             require(bool(options.root), "data.root", options.root, rule)

@@ -16,7 +16,7 @@ FAR_APART = 0.1
 """Normalized energy distance of easily distinguished sets: 0.6 for a generator's first images, below 0.05 for those of
 a trained generator on digits."""
 WINS = 0.9
-"""Rank accuracy of a discriminator that wins, which by itself is not a failure."""
+"""Rank accuracy of a discriminator that wins, which is not a failure on its own."""
 CRUSHED_SHARE = 0.5
 """Share of generated examples with a gradient weight below 1e-3; with kl these have v < -9."""
 CRUSHED_WEIGHT = 1e-2

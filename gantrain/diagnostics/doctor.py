@@ -1,7 +1,8 @@
 """The doctor: reports each named failure of a run once, with evidence and advice.
 
 It reads one row of diagnostics at a time. A condition is reported once it has held over a full window of rows, so that
-passing states are not: a discriminator that wins the first steps, or a generator whose first images are grey.
+temporary states are ignored, such as a discriminator that wins the first steps or a generator whose first images are
+grey.
 """
 
 import math

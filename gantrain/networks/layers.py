@@ -97,7 +97,7 @@ class SumOverPixels(nn.Module):
 
 
 def _is_channels_last(x: Tensor) -> bool:
-    """Whether (N, C, H, W) is contiguous as NHWC and not also as NCHW."""
+    """Whether (N, C, H, W) is contiguous as NHWC but not as NCHW."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 

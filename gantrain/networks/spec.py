@@ -116,7 +116,7 @@ class NetworkSpec:
 
     Attributes:
         name: value of `model.name`, and name of its file configs/model/NAME.yaml.
-        title: a few words for the help text.
+        title: short description for the help text.
         build: (options, target) -> (generator, discriminator) with fresh weights, drawn from the global RNG on the CPU.
             The generator maps z (N, latent_dim) to images (N, 3, size, size) in `image_range` or to points (N, 2), the
             discriminator maps these to logits (N,). With classes both also take labels (N,), and the discriminator

@@ -21,7 +21,7 @@ RUNNING, FINISHED, STOPPED, PRUNED, SKIPPED, FAILED, INTERRUPTED = STATES = (
     "failed",
     "interrupted",
 )
-"""`stopped` by the doctor, `pruned` and `skipped` by a sweep. A killed run still has `running`, see `is_alive`."""
+"""`stopped`: by the doctor; `pruned`, `skipped`: by a sweep. A killed run keeps `running`, see `is_alive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,11 @@ class Status:
         metric_values: latest value of each metric, by name and network, e.g. `fid_ema`.
         best: name, headline, value and step of the best evaluation by the first metric; {} without one.
         findings: names of the doctor's findings.
-        reason: why the doctor or a sweep ended it; the reason of a failure is in error.txt.
+        reason: why the doctor or a sweep ended it; error.txt has the reason for a failure.
         value: the value that an optimizing sweep reads; None without one.
-        time: when this was written, seconds since 1970.
-        host: of the process.
-        pid: of the process.
+        time: time of writing, in seconds since 1970.
+        host: host of the process.
+        pid: id of the process.
     """
 
     state: str

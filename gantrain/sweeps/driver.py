@@ -68,7 +68,7 @@ def run_sweep(words: list[str], overrides: Sequence[Override], composed: DictCon
         composed: the configuration of the first job, with Hydra's keys.
 
     Raises:
-        GantrainError: bad input; no folder has been made.
+        GantrainError: bad input; no folder has been created.
     """
     if any(override.key_or_group == "resume" for override in overrides):
         raise ConfigError("resume continues one run and cannot be part of a sweep; leave out --multirun")

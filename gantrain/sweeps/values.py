@@ -20,7 +20,7 @@ def check_values(overrides: Sequence[Override], composed: DictConfig) -> None:
     composed. A pair of objectives may turn out not to exist; a misspelled objective is refused here.
 
     Args:
-        overrides: of the command line.
+        overrides: overrides on the command line.
         composed: of the sweep's first job.
 
     Raises:
@@ -48,7 +48,7 @@ def count_jobs(overrides: Sequence[Override], params: dict[str, str]) -> int | N
     """The number of jobs of Hydra's own sweeper; None if a value is not discrete.
 
     Args:
-        overrides: of the command line.
+        overrides: overrides on the command line.
         params: of hydra.sweeper.params, where the command line does not replace them.
 
     Raises:

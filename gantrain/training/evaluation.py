@@ -27,7 +27,7 @@ def evaluate(
         sampling: how many images to generate, and how.
         networks: the pair whose latent distribution, image range and classes the generators share.
         device: where the work is done.
-        processes: those that generate and measure together.
+        processes: the processes that generate and measure together.
 
     Returns:
         The metric values of each generator, in the order of `metrics`.

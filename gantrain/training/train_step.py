@@ -87,7 +87,7 @@ class StepOptions:
         bf16: whether the networks run under bfloat16 autocast.
         joint: whether D processes real and fake images in one batch, with batch norm's statistics of either half.
         processes: those that train together, each with its rows of every batch.
-        buffer_size: most iterations before the buffer is cleared.
+        buffer_size: largest number of iterations before the buffer is cleared.
     """
 
     d_steps: DiscriminatorSteps = DiscriminatorSteps(1)

@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "too few resamples": (["run=a", "bootstrap=3"], ["bootstrap=3", "between 20"]),
     "an unknown metric": (["run=a", "metrics=fvd"], ["metrics=fvd", "density"]),
     "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is unknown", "auto alone"]),
-    "a metric twice": (["run=a", "metrics=fid,fid"], ["at least one metric, and each once"]),
+    "a metric twice": (["run=a", "metrics=fid,fid"], ["at least one metric, without repetitions"]),
     "a network of a folder": (["images=a", "reference=digits", "network=raw"], ["network=raw only applies with run="]),
     "a checkpoint of a folder": (
         ["images=a", "reference=digits", "checkpoint=best"],

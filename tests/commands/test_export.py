@@ -181,7 +181,7 @@ def test_the_model_card_gives_metrics_with_their_protocol(tmp_path: Path, export
         ("formats=safetensor", "one or both of [safetensors, onnx]"),
         ("formats=[]", "one or both of"),
         ("out=taken", "will not be overwritten"),
-        ("out=no/where", "make it first"),
+        ("out=no/where", "create it first"),
         ("network=mean", "[ema, raw]"),
     ],
 )

@@ -42,9 +42,9 @@ def test_points_are_sampled_as_a_map_or_as_arrays(ring: Path, tmp_path: Path) ->
 
 def test_options_for_images_are_refused_on_points(ring: Path) -> None:
     for refused in ({"format": "png"}, {"walk": 2.0}, {"interpolate": 4}):
-        with pytest.raises(ConfigError, match="is about images, and data=ring is made of points"):
+        with pytest.raises(ConfigError, match="needs images, but data=ring consists of points"):
             sample.run(sample.Options(run=str(ring), **refused))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="export is about images"):
+    with pytest.raises(ConfigError, match="export needs images"):
         export.run(export.Options(run=str(ring)))
 
 

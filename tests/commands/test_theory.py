@@ -79,7 +79,7 @@ def test_figures_are_written_with_their_tables_and_a_page(
         (["divergences=kl,kll"], "divergence 'kll' is unknown"),
         (["divergences=alpha:x"], "is unknown"),
         (["divergences=kl,tv"], "divergence 'tv' has no exact rule"),
-        (["divergences=kl,kl"], "must name each once"),
+        (["divergences=kl,kl"], "without repetitions"),
         (["seeds=0"], "seeds=0 must be between"),
         (["figures=1,9"], "figures=9 does not exist; choose from [1"),
         (["figures=[]"], "figures= is empty"),

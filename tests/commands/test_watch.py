@@ -226,7 +226,7 @@ def test_without_a_terminal_the_table_is_printed_once(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"folders": ["none"]}, "'none' is no folder"),
+        ({"folders": ["none"]}, "'none' is not a folder"),
         ({"every": 0.0}, "every=0.0 must be between"),
         ({"every": float("nan")}, "every=nan must be between"),
     ],

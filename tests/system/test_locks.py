@@ -75,7 +75,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -
     assert "these keys differ: loss.gen" in text
     code, text = outcome(sweep(tmp_path, "resume=run"))
     assert code == 0, text
-    assert "the run was ended before its first checkpoint; it starts over" in text
+    assert "the run ended before its first checkpoint; it starts over" in text
     assert rows_without_times(run) == whole
     code, text = outcome(sweep(tmp_path, "resume=run", "schedule.steps=32"))
     assert code == 0, text

@@ -167,7 +167,7 @@ def test_held_out_images_are_discriminated_in_eval_mode() -> None:
     for name, images in (("trained", diagnostics.trained), ("held_out", diagnostics.held_out)):
         batch = to_range(images[0][16:32], (-1.0, 1.0))  # the second batch of 16
         assert values[f"overfitting/logit_{name}"] == pytest.approx(float(network(batch).detach().mean()), rel=1e-5)
-    assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == builders.EXAMPLES_LOOKED_AT
+    assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == builders.DIAGNOSTIC_EXAMPLES
     for split, (chosen, _) in (("train", diagnostics.trained), ("test", diagnostics.held_out)):
         whole = builders.load_data(compose(*TINY), split).examples
         assert bool((whole == chosen[:1]).flatten(1).all(dim=1).any()), split
@@ -196,7 +196,7 @@ def test_the_interval_is_a_multiple_of_the_logging_interval_and_stopping_needs_o
         ).diagnostics
         assert diagnostics is not None
         assert diagnostics.every == wanted
-    with pytest.raises(ConfigError, match=r"doctor\.stop=true waits for a finding"):
+    with pytest.raises(ConfigError, match=r"doctor\.stop=true needs the doctor"):
         compose("doctor.stop=true", "log.diagnostics_every_steps=0")
     with pytest.raises(ConfigError, match=r"log\.diagnostics_every_steps=-1 must be between 0"):
         compose("log.diagnostics_every_steps=-1")

@@ -21,14 +21,14 @@ class TrickSetup:
     """What the options of a trick are combined with.
 
     Attributes:
-        device: where training takes place.
+        device: device of training.
         steps: generator steps of the run.
         batch_size: real images of a discriminator step, over all processes.
         example_shape: of one image (3, H, W) or point (2,).
         image_range: of the images; None for points.
         labeled: whether the networks read labels.
         boundary: the logit between "real" and "fake" under the objective; None where its sign has no meaning.
-        processes: those that train together.
+        processes: the processes that train together.
     """
 
     device: torch.device

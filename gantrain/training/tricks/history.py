@@ -51,7 +51,7 @@ class History(Trick):
             images: (capacity, 3, H, W).
             labels: (capacity,), where the networks read labels.
             batch_size: fakes of a discriminator step, over all processes.
-            processes: those that train together.
+            processes: the processes that train together.
         """
         self.images, self.labels = images, labels
         self.batch_size = batch_size
