@@ -185,7 +185,7 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
     "a negative bound of the gradient": (["optimizer.grad_clip_norm=-1"], ["optimizer.grad_clip_norm=-1"]),
     "an experiment's family in place of one": (["experiment=poole2016"], ["poole2016/kl", "fgan/pearson"]),
     "what a family has in common": (["experiment=fgan/_pair"], ["experiment=fgan/_pair", "fgan/kl"]),
-    "several values without -m": (["seed=0,1"], ["seed=0,1 names several values", "add -m"]),
+    "several values without -m": (["seed=0,1"], ["seed=0,1 gives several values", "add -m"]),
     "a mistyped objective in a sweep": (["-m", "loss.gen=alt,rlk"], ["loss.gen=rlk is unknown", "rkl"]),
     "a mistyped experiment": (["experiment=seed"], ["did you mean seeds?"]),
     "a resumed sweep": (["-m", "resume=outputs/none", "seed=1,2"], ["resume", "sweep"]),
@@ -248,7 +248,7 @@ def test_checkpoints_that_cannot_be_resumed(command: Command, tmp_path: Path) ->
     last = run / "last.pt"
     whole = last.read_bytes()
     (run / "previous.pt").unlink()  # the way back, see tests/faults
-    refused(command("resume=run"), "has done its 6 steps", "schedule.steps")
+    refused(command("resume=run"), "has completed its 6 steps", "schedule.steps")
     more = ["resume=run", "schedule.steps=8"]
     refused(command(*more, "loss.gen=kl"), "loss.gen: 'auto' in the run, 'kl' now")
     last.write_bytes(whole[: len(whole) // 2])

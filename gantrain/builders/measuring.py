@@ -106,7 +106,7 @@ def build_image_metrics(
     """Metrics of images; those that need the Inception share one.
 
     Args:
-        names: of metrics that fit the data.
+        names: names of metrics that fit the data.
         real: the images to compare with.
         data: kind of the data, images or digits.
         weights: the Inception's; None if no metric needs it.

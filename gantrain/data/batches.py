@@ -15,8 +15,8 @@ RING = 3
 class BatchSampler:
     """Endless batches in the order of a new permutation for each epoch, mirrored at random.
 
-    Every example is seen once per epoch; a batch at the end of an epoch is filled up from the next permutation.
-    `prepare` chooses the examples of the next batches, and `batch` gathers them from buffers with fixed addresses, so
+    Every example is seen once per epoch; the last batch of an epoch is completed from the next permutation.
+    `prepare` chooses the examples of the next batches, and `batch` gathers them from buffers with fixed addresses so
     that a CUDA graph can capture it. The host never waits for the device.
 
     A streamed set stays on the host: `prepare` gathers the examples into pinned memory and copies them while the device
@@ -66,7 +66,7 @@ class BatchSampler:
         self.device = images.device if device is None else device
         self.streamed = streamed
         self.generator = shared_generator(self.device, seed, processes)
-        # A generator of the device cannot draw permutations on the host.
+        # A CUDA generator cannot draw permutations on the host.
         on_host = images.device != self.device
         self._permutations: torch.Generator = torch.Generator().manual_seed(seed) if on_host else self.generator
         self.epoch = 0
@@ -93,7 +93,7 @@ class BatchSampler:
             self._indices[:count].copy_(indices)
 
     def batch(self, place: int) -> tuple[Tensor, Tensor | None]:
-        """Batch number `place` of the prepared ones: float images (rows, 3, H, W) in `image_range`, and labels."""
+        """Batch number `place` of the prepared batches: float images (rows, 3, H, W) in `image_range`, and labels."""
         if self.streamed:
             return self._augmented(self._levels[place]), None if self._labels is None else self._labels[place]
         indices = self._indices[place]
@@ -169,14 +169,14 @@ class BatchSampler:
         If the state comes from another kind of device, permutations, flips and noise are drawn from a new seed.
 
         Raises:
-            DataError: the set has another number of examples.
+            DataError: the number of examples differs.
             LookupError, RuntimeError, TypeError: not a state of this class.
         """
         order: Any = state["order"]
         if len(order) != len(self.images):
             raise DataError(
-                f"the checkpoint was trained on {len(order)} images and the data set now has {len(self.images)}; "
-                "point data.root at the set of the run"
+                f"the checkpoint was trained on {len(order)} images, but the data set now has {len(self.images)}; "
+                "point data.root at the original data set"
             )
         self.order = order.to(self.images.device)
         self.cursor, self.epoch = int(state["cursor"]), int(state["epoch"])
@@ -185,7 +185,7 @@ class BatchSampler:
         if self._permutations is not self.generator:
             if "permutations" in state:
                 self._permutations.set_state(state["permutations"])
-            else:  # the set was on the device until now
+            else:  # the set was on the device before
                 self._permutations.manual_seed(seed)
 
     def _permutation(self) -> Tensor:

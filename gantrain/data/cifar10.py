@@ -51,8 +51,8 @@ def prepare_cifar10(root: Path) -> None:
         reason = " ".join(str(error).split())[:300]
         raise DataError(
             f"data.root={str(root)!r} contains {'a damaged' if damaged else 'no'} CIFAR-10, and downloading it failed "
-            f"({reason}). Ways out: copy cifar-10-python.tar.gz or cifar-10-batches-py/ from a machine that has "
-            "it into that folder; point data.root or GANTRAIN_DATA at a folder that contains it; or use data=digits, "
+            f"({reason}). Either copy cifar-10-python.tar.gz or cifar-10-batches-py/ from a machine that has "
+            "it into that folder, or set data.root or GANTRAIN_DATA to a folder that contains it, or use data=digits, "
             "which needs no files"
         ) from None
 
@@ -80,7 +80,7 @@ def load_cifar10(root: Path, split: str) -> ImageSet:
 
 @contextlib.contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Sets a timeout of connections, which torchvision does not have."""
+    """Sets a connection timeout, which torchvision lacks."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -79,7 +79,7 @@ SPEC = DatasetSpec(
     load=lambda options, split: load_stacked_digits(split),
     image_size=32,
     labels_are_modes=True,
-    fixed={"flip": (False, "whose mirrored digits would be other signs")},
-    note="Stacked digits are made of the *Optical Recognition of Handwritten Digits* (Alpaydin & Kaynak 1998) in "
+    fixed={"flip": (False, "whose digits change when mirrored")},
+    note="Stacked digits are built from the *Optical Recognition of Handwritten Digits* (Alpaydin & Kaynak 1998) in "
     "scikit-learn's copy; the UCI repository publishes them under CC BY 4.0.",
 )

@@ -46,7 +46,7 @@ def load_folder(root: Path, image_size: int, key: str = "data.root") -> ImageSet
     """Every image under `root`, center-cropped to a square and resized with antialiasing, on the CPU.
 
     The class of an image is the first folder below `root`, or `.` for files directly in it; folders without images are
-    not classes. Images are turned as their EXIF data say; of an animation the first frame is read.
+    not classes. EXIF orientation is applied; of an animation, the first frame is read.
 
     Args:
         root: the folder.
@@ -121,8 +121,8 @@ def _unreadable_error(root: Path, key: str, unreadable: list[tuple[Path, Excepti
     more = [f"and {len(unreadable) - NAMED_FILES:,} more"] if len(unreadable) > NAMED_FILES else []
     return DataError(
         f"{key}: {len(unreadable):,} of {count:,} files in {_shown(root)} are not images: {'; '.join(first + more)}. "
-        f"A file ending in {', '.join(SUFFIXES)} must contain an image of at most {MAX_PIXELS:,} pixels: repair these "
-        "or take them out of the folder"
+        f"A file ending in {', '.join(SUFFIXES)} must contain an image of at most {MAX_PIXELS:,} pixels: repair "
+        "or remove these files"
     )
 
 
@@ -158,7 +158,7 @@ def _to_rgb(picture: "Image.Image") -> "Image.Image":
     if picture.mode == "F" or picture.mode.startswith("I"):
         levels = np.asarray(picture)
         if picture.mode == "F" or levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("its numbers are neither of 8 bits nor of 16")
+            raise ValueError("pixel values are neither 8-bit nor 16-bit")
         gray = (levels >> 8).astype(np.uint8)
         if isinstance(clear := picture.info.get("transparency"), int):
             gray[levels == clear] = 255

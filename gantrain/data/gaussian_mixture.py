@@ -14,7 +14,7 @@ class GaussianMixture:
     Attributes:
         means: (K, 2).
         stds: (K,), above 0.
-        weights: (K,), of sum 1.
+        weights: (K,), sum to 1.
         modes: (K,), number of the mode that each component belongs to, from 0; a mode may have several components.
     """
 
@@ -31,7 +31,7 @@ class GaussianMixture:
 
     @property
     def extent(self) -> float:
-        """Half the side of a square around 0 that contains practically all of the density."""
+        """Half the side of a square around 0 that contains practically all of the probability mass."""
         return float((self.means.abs().amax(dim=1) + 4 * self.stds).max()) * 1.25
 
     def log_density(self, points: Tensor, blur: float = 0.0) -> Tensor:

@@ -27,7 +27,7 @@ class RatioMap:
     """Three panels: points, true log q/p, learned log q/p.
 
     The generator's density is unknown, so the true ratio is that of both densities after the same Gaussian blur: exact
-    for q (a blurred Gaussian mixture is one), a kernel density estimate for p. Red: q is larger; blue: p is larger;
+    for q (a blurred Gaussian mixture is one), a kernel density estimate for p. Red: q > p; blue: p > q;
     grey: both are negligible. Colors are clipped at ±4 nats.
     """
 
@@ -64,7 +64,11 @@ class RatioMap:
             self._colors(self._objective.log_ratio(logits) if estimates else logits),
         ]
         learned = "learned log r" if estimates else "v"
-        titles = ("data (grey), generated", f"true log r, blurred, ±{LIMIT:g}; grey: neither", f"{learned}, ±{LIMIT:g}")
+        titles = (
+            "data (grey), generated",
+            f"true log r, blurred, ±{LIMIT:g}; grey: negligible",
+            f"{learned}, ±{LIMIT:g}",
+        )
         side = CELLS * SCALE
         image = Image.new("RGB", PICTURE, "white")
         titles_on = ImageDraw.Draw(image)

@@ -1,8 +1,8 @@
 """Confidence intervals of metrics by the bootstrap over the generated images (Efron 1979).
 
-An interval is the value ± 1.96 standard deviations over resamples: in 95 of 100 cases it contains the mean of such
-values over many sets of as many images. The mean of the resamples is not used: a resample contains fewer different
-images, so that FID, KL and the like are larger on resamples than on the images.
+An interval is the value ± 1.96 standard deviations over resamples: it contains the mean over many sets of that many
+images in 95 of 100 cases. The mean of the resamples is not used: a resample contains fewer different
+images, so that metrics such as FID and KL are larger on it.
 """
 
 import math
@@ -14,8 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 Z_95 = 1.959964
-SEED = 20  # of the resamples: the same for every metric and run
-MIN_RESAMPLES = 20  # give the standard deviation to about a sixth
+SEED = 20  # the same resamples for every metric and run
+MIN_RESAMPLES = 20  # relative error of the standard deviation: about 1/6
 
 
 def resample_counts(images: int, resamples: int, *, what: str) -> Iterator[Tensor]:
@@ -54,7 +54,7 @@ def interval_of_mean(values: Tensor) -> tuple[float, float] | None:
 
 
 def interval_of_share(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of `count` examples (1927), which has a width at 0 and 1 too."""
+    """Wilson's 95 % interval (1927) of a share of `count` examples; its width is positive also at 0 and 1."""
     weight = Z_95**2 / count
     center = (share + weight / 2) / (1 + weight)
     half = Z_95 * (share * (1 - share) / count + weight / (4 * count)) ** 0.5 / (1 + weight)

@@ -53,12 +53,12 @@ class ImageClassifier:
 
 
 def train_classifier(train: ImageSet, test: ImageSet | None, device: torch.device) -> ImageClassifier:
-    """A classifier from the cache, or trained now (about three minutes for CIFAR-10 on two cores).
+    """A cached classifier, or one trained now (about three minutes for CIFAR-10 on two cores).
 
     Args:
         train: labeled images of at least two classes.
         test: the held-out images; None holds out a fifth of `train`.
-        device: where it is trained and used.
+        device: device for training and use.
     """
     classes, name = len(train.classes), train.name
     if test is None:
@@ -76,7 +76,7 @@ def train_classifier(train: ImageSet, test: ImageSet | None, device: torch.devic
 
     state = load_cached(path, read)
     if state is None:
-        log.info("training a classifier on the %s images of %s, once; kept in %s", f"{len(train):,}", name, path)
+        log.info("training a classifier on the %s images of %s, once; cached in %s", f"{len(train):,}", name, path)
         network = _network(classes, tuple(train.images.shape[2:])).to(device)
         _train(network, train.to(device))
         untested = ImageClassifier(network.eval(), 0.0, 0, torch.empty(0), "", name)

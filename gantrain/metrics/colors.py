@@ -12,8 +12,8 @@ from gantrain.metrics.metric import LOWER, Metric, MetricContext, MetricSpec, Me
 LEVELS = 8  # bins per channel
 BINS = LEVELS**3
 CHUNK = 1000
-REFERENCE_IMAGES = 10_000  # at most
-SEED = 0  # of the choice among more
+REFERENCE_IMAGES = 10_000  # upper limit
+SEED = 0  # selects the reference images
 GREEN, BROWN = (65.0, 165.0), (10.0, 45.0)  # hue in degrees
 MIN_SATURATION, MIN_VALUE, MAX_BROWN_VALUE = 0.15, 0.1, 0.7
 

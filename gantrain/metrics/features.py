@@ -1,4 +1,4 @@
-"""Inception features of images, kept as long as the images; those of real images are cached on disk."""
+"""Inception features of images, kept while the images exist; features of real images are cached on disk."""
 
 import contextlib
 import logging
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 class InceptionFeatures:
-    """The Inception on a device, with the features of all images that still exist.
+    """The Inception on a device, with the features of all images that are still referenced.
 
     Attributes:
-        device: where it runs and its features are.
-        protocol: what features depend on besides the images.
+        device: device of the network and the features.
+        protocol: everything that features depend on besides the images.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class InceptionFeatures:
         Args:
             weights: its weights.
             batch_size: images per forward pass; None for the device's default.
-            device: where it runs.
-            logits: whether the classifier's logits are computed too.
+            device: device of the network.
+            logits: whether to compute the classifier's logits too.
             precision: of its convolutions: `auto` is TF32 on CUDA if cuDNN may use it, else float32; `float32`; or
                 `bf16`, the fastest, for watching a run.
-            processes: those that compute features of the same images together, a part each.
+            processes: processes that compute features of the same images together, a part each.
         """
         self._processes = processes
         self.device = device
@@ -84,7 +84,7 @@ class InceptionFeatures:
         return self.layers(images)[LOGITS]
 
     def layers(self, images: Tensor) -> dict[str, Tensor]:
-        """All outputs by torch-fidelity's names, computed once as long as the images exist."""
+        """All outputs by torch-fidelity's names, computed once for each tensor of images."""
         layers: dict[str, Tensor] | None = self._layers.get(images)
         if layers is None:
             own = self._compute(images[self._processes.local_slice(len(images))])
@@ -99,15 +99,15 @@ class InceptionFeatures:
             path = self._cache_path("reference", images, name)
             (features,) = self._read(path, "features") or (None,)
             if features is None:
-                log.info("computing features of %s images of %s, once; kept in %s", f"{len(images):,}", name, path)
-                # every process computes all of them: another may have found them in its cache
+                log.info("computing features of %s images of %s, once; cached in %s", f"{len(images):,}", name, path)
+                # each process computes all features, since others may have found them in their caches
                 features = (self._layers.get(images) or self._compute(images))[FEATURES]
                 save_cached({"features": features.cpu()}, path)
             self._references[images] = features
         return features
 
     def statistics_of_reference(self, images: Tensor, name: str) -> Reference:
-        """FID's statistics of real images, cached on disk; the features are computed only if they are not."""
+        """FID's statistics of real images, cached on disk; features are computed only if needed."""
         path = self._cache_path("statistics", images, name)
         cached = self._read(path, "mean", "root")
         if cached is not None:

@@ -97,7 +97,7 @@ def frechet_distance(moments: Moments, reference: Reference) -> float:
     """|μ - μ'|² + tr Σ + tr Σ' - 2 tr (Σ Σ')^½ of two Gaussians, the squared 2-Wasserstein distance between them.
 
     With R = Σ'^½ the product Σ Σ' has the eigenvalues of the symmetric R Σ R, which are real and at least 0 up to
-    rounding. The eigenvalues of Σ Σ' itself, which torch-fidelity takes, can become complex when Σ is singular.
+    rounding. The eigenvalues of Σ Σ', which torch-fidelity computes, can become complex when Σ is singular.
     """
     cross = _trace_of_root(reference.root @ moments.covariance @ reference.root)
     shift = (moments.mean - reference.mean).square().sum()

@@ -64,7 +64,7 @@ class FoldedInception(nn.Module):
         super().__init__()
         extractor = blank_extractor()
         nn.Module.load_state_dict(extractor, load_safely(weights))
-        *layers, _, classifier = extractor.children()  # in forward order; the one left out is the average pooling
+        *layers, _, classifier = extractor.children()  # in forward order; the omitted layer is the average pooling
         self.layers = nn.Sequential(*layers)
         _fold(self.layers)
         self.layers.to(dtype).to(memory_format=torch.channels_last)
@@ -105,7 +105,7 @@ class FoldedInception(nn.Module):
             reason = str(failure).splitlines()[0]
         if reason:
             self._set_fused(False)
-            log.warning("cuDNN's fused convolutions do not work here (%s); FID takes longer", reason)
+            log.warning("cuDNN's fused convolutions do not work (%s); FID takes longer", reason)
 
     def _set_fused(self, fused: bool) -> None:
         for block in self.modules():

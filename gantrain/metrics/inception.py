@@ -80,7 +80,7 @@ def check_logits(names: tuple[str, ...], weights: InceptionWeights) -> None:
     """Refuses metrics that need logits if the weights have no classifier.
 
     Raises:
-        WeightsError: names the metrics.
+        WeightsError: the weights have none; the message names the metrics.
     """
     if names and not weights.has_classifier:
         raise WeightsError(
@@ -158,10 +158,10 @@ def _from_state_dict(source: Path, origin: str) -> dict[str, Tensor]:
 
 
 def _check_shapes(state: Any) -> dict[str, Tensor]:
-    """The state dict, if its names and shapes are those of torch-fidelity's Inception.
+    """The state dict, if its names and shapes match torch-fidelity's Inception.
 
     Raises:
-        UnreadableFileError: they are not.
+        UnreadableFileError: names or shapes differ.
     """
     shapes = {name: getattr(value, "shape", None) for name, value in state.items()} if isinstance(state, dict) else {}
     if shapes != {name: value.shape for name, value in _blank_state_dict().items()}:

@@ -14,7 +14,7 @@ class InceptionScoreMetric(Metric):
 
     spec = MetricSpec(
         name="inception_score",
-        help="Inception Score (Salimans et al. 2016), by torch-fidelity; reads no real images",
+        help="Inception Score (Salimans et al. 2016), by torch-fidelity; uses no real images",
         values=(ValueSpec("inception_score", "Inception Score", HIGHER),),
         needs=(INCEPTION, LOGITS),
         min_samples=SPLITS,

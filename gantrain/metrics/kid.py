@@ -27,7 +27,7 @@ class KIDMetric(Metric):
     )
 
     def __init__(self, context: MetricContext) -> None:
-        """Computes the reference's features, unless they are cached."""
+        """Computes the reference's features or reads them from the cache."""
         self._context = context
         context.reference_features()
 

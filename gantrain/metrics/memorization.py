@@ -10,23 +10,23 @@ from tqdm import tqdm
 from gantrain.metrics.bootstrap import interval_of_mean, interval_of_share
 from gantrain.metrics.metric import LOWER, Metric, MetricContext, MetricSpec, MetricValue, ValueSpec
 
-NEAR_QUANTILE = 0.01  # of the distances between real images: what counts as near
-REAL_QUERIES = 2000  # real images whose nearest other one is searched
+NEAR_QUANTILE = 0.01  # quantile of the distances between real images that counts as near
+REAL_QUERIES = 2000  # real images whose nearest neighbors are searched
 MAX_AMONG = 10_000  # images among which duplicates are searched
-QUERIES, POINTS = 512, 8192  # a tile of the matrix of distances
+QUERIES, POINTS = 512, 8192  # size of a tile of the distance matrix
 ROWS, COLUMNS = 8, 6  # of the figure
-SEED = 0  # of the choice of real images
+SEED = 0  # selects the real images
 CHART = "duplicates, copies of training images (memorized): lower is better"
 
 
 class _CopiesMetric(Metric):
     """What both metrics have in common: the space in which images are compared.
 
-    Inception features if another metric computes those of the complete training set anyway, else pixels.
+    Inception features if another metric computes them for the complete training set anyway, else pixels.
     """
 
     def __init__(self, context: MetricContext) -> None:
-        """Brings the training images into that space."""
+        """Maps the training images to that space."""
         train = context.real.train
         self._context, self._device, self._bootstrap = context, context.device, context.bootstrap
         self._train = train.images
@@ -48,7 +48,7 @@ class DuplicatesMetric(_CopiesMetric):
 
     spec = MetricSpec(
         name="duplicates",
-        help="share of samples as near to another sample as the nearest 1 % of as many real images are to one another; "
+        help="share of samples whose nearest other sample is nearer than for 99 % of equally many real images; "
         "share of exact duplicates",
         values=(
             ValueSpec("duplicates", "duplicates", LOWER, chart=CHART, diversity=True),
@@ -59,8 +59,8 @@ class DuplicatesMetric(_CopiesMetric):
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """The values of uint8 images (N, 3, H, W).
 
-        `duplicates`: share of images as near to another one as the nearest 1 % of as many real images are to one
-        another. `exact_duplicates`: share of images equal to an earlier one, pixel by pixel.
+        `duplicates`: share of images whose nearest other image is nearer than for 99 % of equally many real images.
+        `exact_duplicates`: share of images equal to an earlier one, pixel by pixel.
         """
         points = self._points_of(images)
         among = min(len(images), len(self._train), MAX_AMONG)
@@ -83,8 +83,8 @@ class NeighborsMetric(_CopiesMetric):
 
     spec = MetricSpec(
         name="neighbors",
-        help="share of samples as near to a training image as the nearest 1 % of training images are to another one, "
-        "and the mean distance to the nearest; a figure of samples with their nearest training images",
+        help="share of samples nearer to a training image than 99 % of training images are to their nearest other "
+        "one, and the mean distance to the nearest; a figure of samples with their nearest training images",
         values=(
             ValueSpec("memorized", "memorized", LOWER, chart=CHART, diversity=True),
             ValueSpec("train_distance", "distance to the training set", None),
@@ -103,7 +103,7 @@ class NeighborsMetric(_CopiesMetric):
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """The values of uint8 images (N, 3, H, W).
 
-        `memorized`: share of images as near to a training image as the nearest 1 % of training images are to another
+        `memorized`: share of images nearer to a training image than 99 % of training images are to their nearest other
         one. `train_distance`: mean distance to the nearest training image, over that between training images.
         """
         distances = nearest(self._points_of(images), self._points, 1)[0][:, 0]
@@ -125,13 +125,13 @@ class NeighborsMetric(_CopiesMetric):
         ]
 
     def draw(self, figure: Any, images: Tensor) -> None:
-        """Draws samples with their nearest training images: the first samples, and those with the nearest ones."""
+        """Draws the first samples and the samples nearest to training images, each with its nearest training images."""
         columns = min(COLUMNS, len(self._train))
         distances, indices = nearest(self._points_of(images), self._points, columns)
         closest = distances[:, 0].argsort()[:ROWS]
         figure.suptitle(
             f"Nearest training images, by {self._protocol['space']}; the numbers are distances in units of the mean "
-            "distance\nfrom a training image to the nearest other one: 0 is a copy, 1 as far as real images are",
+            "distance\nfrom a training image to the nearest other one: 0 is a copy, 1 the distance of real images",
             fontsize=10,
         )
         halves = figure.subfigures(1, 2)
@@ -178,7 +178,7 @@ def nearest(queries: Tensor, points: Tensor, k: int, *, own: Tensor | None = Non
         best_indices = torch.empty(len(batch), 0, dtype=torch.long, device=batch.device)
         for first in range(0, len(points), POINTS):
             part = points[first : first + POINTS].float()
-            squared = torch.addmm(norms[first : first + len(part)], batch, part.T, alpha=-2)  # less |query|^2
+            squared = torch.addmm(norms[first : first + len(part)], batch, part.T, alpha=-2)  # minus |query|^2
             if own is not None:
                 column = own[start : start + len(batch)].to(batch.device) - first
                 inside = (column >= 0) & (column < len(part))

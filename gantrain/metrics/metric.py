@@ -24,15 +24,15 @@ LOWER, HIGHER = "lower", "higher"
 
 @dataclass(frozen=True, slots=True)
 class ValueSpec:
-    """One number that a metric gives.
+    """One value of a metric.
 
     Attributes:
-        name: of the number in metrics.jsonl and TensorBoard.
-        title: its name in prose.
-        better: LOWER, HIGHER, or None for a number that only describes.
+        name: key in metrics.jsonl and TensorBoard.
+        title: name in prose.
+        better: LOWER, HIGHER, or None for a value without a better direction.
         chart: title of its TensorBoard chart, which values may share; None: "TITLE: BETTER is better".
-        diversity: whether it measures how varied the samples are, rather than how good each one is.
-        conditional: whether it is given for class-conditional generators only.
+        diversity: whether it measures the diversity of samples rather than their quality.
+        conditional: whether it exists for class-conditional generators only.
     """
 
     name: str
@@ -50,13 +50,13 @@ class ValueSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSpec:
-    """Everything that the configuration, charts, reports and `evaluate` have to know about a metric.
+    """What the configuration, charts, reports and `evaluate` need to know about a metric.
 
     Attributes:
-        name: in `metrics.names`.
+        name: name in `metrics.names`.
         help: what it measures, for the table in the README.
-        values: the numbers it gives. The first one with a direction is its headline: if the metric comes first in
-            `metrics.names`, that number decides which checkpoint is best.
+        values: its values. The first one with a direction is its headline: if the metric comes first in
+            `metrics.names`, that value decides which checkpoint is best.
         data: kinds of data that it can be computed on, of IMAGES, DIGITS, POINTS.
         needs: any of INCEPTION, LOGITS (with INCEPTION) and LABELS.
         min_samples: fewest generated examples.
@@ -76,13 +76,13 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """One measured number with everything that must be equal for two of them to be comparable.
+    """A measured value, with the protocol that must be equal for two values to be comparable.
 
     Attributes:
-        name: of its `ValueSpec`.
+        name: name of its `ValueSpec`.
         value: the number.
-        protocol: what it depends on besides the generator. `real`, if present, is the same number of real images.
-        interval: 95 % confidence interval over other samples; None if not requested or not known.
+        protocol: what it depends on besides the generator. `real`, if present, is the value for real images.
+        interval: 95 % confidence interval over other samples; None if not requested or unknown.
     """
 
     name: str
@@ -97,8 +97,8 @@ class RealImages:
 
     Attributes:
         reference: what generated images are compared with.
-        train: the training set, in which copies are searched.
-        test: held-out images of the same classes, on which the classifier is tested; None: a fifth of `train` is.
+        train: the training set, which is searched for copies.
+        test: held-out images of the same classes, to test the classifier on; None: a fifth of `train` is used.
         for_inception: the part of `reference` that passes through the Inception, uint8 (N, 3, H, W); None: all of it.
     """
 
@@ -119,7 +119,7 @@ class MetricContext:
 
     Attributes:
         real: the real images.
-        device: where the work is done.
+        device: device of the computation.
         bootstrap: number of resamples of a confidence interval; 0 for no intervals.
         inception: the Inception; None if no requested metric needs it.
     """
@@ -141,7 +141,7 @@ class MetricContext:
         return self.inception.of_reference(self.real.inception_images, self.real.reference.name)
 
     def protocol(self, images: Tensor) -> dict[str, Any]:
-        """Protocol of a number of Inception features of these images against those of the reference."""
+        """Protocol of a value computed from Inception features of these images and of the reference."""
         assert self.inception is not None, "built for a metric that needs it"
         return {
             "reference": self.real.reference.name,
@@ -151,7 +151,7 @@ class MetricContext:
         }
 
     def once(self, key: str, images: Tensor, compute: Callable[[], T]) -> T:
-        """The result of `compute`, shared by all metrics that ask with the same key for the same images tensor."""
+        """The result of `compute`, computed once for each key and images tensor and shared by all metrics."""
         results: dict[str, Any] = self._results.setdefault(images, {})
         if key not in results:
             results[key] = compute()
@@ -165,7 +165,7 @@ class Metric:
     spec: ClassVar[MetricSpec]
 
     def __init__(self, context: Any) -> None:
-        """Computes what depends on the real data only.
+        """Computes what depends only on the real data.
 
         Args:
             context: a `MetricContext`; for a metric of points the data's `GaussianMixture`.
@@ -186,5 +186,5 @@ class Metric:
 
 
 def headline(specs: Iterable[MetricSpec]) -> ValueSpec | None:
-    """The value that decides which checkpoint is best: the first that has a direction and is always given."""
+    """The value that decides which checkpoint is best: the first that has a direction and is always computed."""
     return next((value for spec in specs for value in spec.values if value.better and not value.conditional), None)

@@ -29,16 +29,18 @@ class ModesMetric(Metric):
     )
 
     def __init__(self, context: MetricContext) -> None:
-        """Makes the classifier; that of digits is trained in under a second."""
+        """Builds the classifier; for digits this takes under a second."""
         reference = context.real.reference
         if reference.mode_classifier is None:
-            raise ConfigError(f"metric modes needs a classifier of modes, and {reference.name} has none; leave it out")
+            raise ConfigError(
+                f"metric modes needs a classifier of modes, which {reference.name} does not have; leave it out"
+            )
         self._classifier = reference.mode_classifier()
         self._count = len(reference.classes)
         self._bootstrap = context.bootstrap
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
-        """The values of uint8 images (N, 3, 32, 32); with labels also the share that show the requested mode."""
+        """The values of uint8 images (N, 3, 32, 32); with labels also the share that show their label's mode."""
         modes = self._classifier.modes(images)
         covered, kl = mode_statistics(modes, self._count)
         protocol = {"samples": len(images), "of": self._count, "classifier": self._classifier.name}

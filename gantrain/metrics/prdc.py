@@ -9,7 +9,7 @@ from gantrain.metrics.metric import HIGHER, INCEPTION, Metric, MetricContext, Me
 
 PRECISION_NEIGHBOR = 3  # of Kynkäänniemi et al. 2019, and torch-fidelity's default
 DENSITY_NEIGHBOR = 5  # of Naeem et al. 2020
-MATRIX_IMAGES = 10_000  # up to this many torch-fidelity holds the complete matrix of distances, its default
+MATRIX_IMAGES = 10_000  # up to this many, torch-fidelity computes the complete distance matrix (its default)
 CHUNK = 2048
 CHART = "precision, density: quality; recall, coverage: variety; higher is better"
 OVER_SAMPLES = "generated images, the real ones fixed"
@@ -19,7 +19,7 @@ class _NeighborMetric(Metric):
     """What the four metrics have in common."""
 
     def __init__(self, context: MetricContext) -> None:
-        """Computes the reference's features, unless they are cached."""
+        """Computes the reference's features or reads them from the cache."""
         self._context = context
         context.reference_features()
 
@@ -91,7 +91,7 @@ class RecallMetric(_NeighborMetric):
 
 
 class DensityMetric(_NeighborMetric):
-    """In how many real neighborhoods generated images lie."""
+    """Number of real neighborhoods that contain a generated image."""
 
     spec = MetricSpec(
         name="density",
@@ -139,7 +139,7 @@ def precision_and_recall(features: Tensor, reference: Tensor) -> tuple[float, fl
 
     _check_count(min(len(features), len(reference)), PRECISION_NEIGHBOR, "precision and recall")
     results = prc_features_to_metric(
-        features.cpu(),  # torch-fidelity sorts the neighbors there
+        features.cpu(),  # torch-fidelity sorts neighbors on the CPU
         reference.cpu(),
         prc_neighborhood=PRECISION_NEIGHBOR,
         save_cpu_ram=max(len(features), len(reference)) > MATRIX_IMAGES,
@@ -163,7 +163,9 @@ def density_and_coverage(features: Tensor, reference: Tensor, k: int = DENSITY_N
     containing = torch.zeros(len(features), dtype=torch.float64, device=features.device)
     covered = []
     for part in reference.split(CHUNK):
-        radius = torch.cdist(part, reference).kthvalue(k + 1, dim=1, keepdim=True).values  # the first is itself
+        radius = (
+            torch.cdist(part, reference).kthvalue(k + 1, dim=1, keepdim=True).values
+        )  # the nearest is the point itself
         within = torch.cdist(part, features) < radius
         containing += within.sum(dim=0)
         covered.append(within.any(dim=1))
@@ -173,6 +175,6 @@ def density_and_coverage(features: Tensor, reference: Tensor, k: int = DENSITY_N
 def _check_count(images: int, neighbor: int, metrics: str) -> None:
     if images <= neighbor:
         raise DataError(
-            f"{metrics} need the {neighbor} nearest neighbors of an image, and there are only {images} images: use at "
+            f"{metrics} need the {neighbor} nearest neighbors of an image, but there are only {images} images: use at "
             f"least {neighbor + 1} samples and real images, or remove them from the metrics"
         )

@@ -1,4 +1,4 @@
-"""The list of metrics, and everything that is derived from their specs. Imports PyTorch and NumPy only."""
+"""The list of metrics, and look-ups in their specs. Of large packages it imports only PyTorch and NumPy."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -41,7 +41,7 @@ def register_metric(metric: MetricClass) -> MetricClass:
     """Class decorator that adds a metric at run time, for notebooks and tests.
 
     Raises:
-        ValueError: there is a metric with this name for the same data.
+        ValueError: a metric with this name exists for the same data.
     """
     for other in METRICS:
         if other.spec.name == metric.spec.name and set(other.spec.data) & set(metric.spec.data):
@@ -57,7 +57,7 @@ def metric_names(data: str | None = None) -> tuple[str, ...]:
 
 
 def find_metrics(names: Iterable[str], data: str) -> list[type[Metric]]:
-    """The metrics of these names for one kind of data, in this order; names that do not fit are left out."""
+    """The metrics with these names for one kind of data, in this order; names that do not fit are left out."""
     fitting = {metric.spec.name: metric for metric in METRICS if data in metric.spec.data}
     return [fitting[name] for name in names if name in fitting]
 
@@ -68,10 +68,10 @@ def find_specs(names: Iterable[str], data: str) -> list[MetricSpec]:
 
 
 def make_metrics(names: Sequence[str], context: Any, data: str) -> list[Metric]:
-    """The metrics of these names, ready to measure.
+    """Instantiates the metrics with these names.
 
     Args:
-        names: of metrics that fit the data.
+        names: names of metrics that fit the data.
         context: a `MetricContext`, or a `GaussianMixture` for points.
         data: the kind of data.
     """
@@ -79,7 +79,7 @@ def make_metrics(names: Sequence[str], context: Any, data: str) -> list[Metric]:
 
 
 def needing(names: Iterable[str], need: str) -> tuple[str, ...]:
-    """Those of the names whose metric has a need, such as INCEPTION."""
+    """The names of metrics with a need, such as INCEPTION."""
     needy = {metric.spec.name for metric in METRICS if need in metric.spec.needs}
     return tuple(name for name in names if name in needy)
 
@@ -94,6 +94,6 @@ def value_specs() -> dict[str, ValueSpec]:
 
 
 def lower_is_better(value_name: str) -> bool | None:
-    """The direction of a value such as `fid`; None if it only describes, or is unknown."""
+    """Whether a lower value is better, e.g. of `fid`; None without a direction, or for an unknown value."""
     spec = value_specs().get(value_name)
     return None if spec is None or spec.better is None else spec.better == LOWER

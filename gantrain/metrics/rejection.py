@@ -23,7 +23,7 @@ Draw = Callable[[], tuple[tuple[Tensor, ...], Tensor]]
 
 
 class RejectionError(GantrainError):
-    """Rejection sampling that cannot work; the message says what to change."""
+    """Rejection sampling failed; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def rejection_sample(
     while accepted < count:
         if drawn >= max_draws:
             way_out = "use rejection=false" if percentile is None else f"lower percentile={percentile:g}"
-            raise RejectionError(f"only {accepted} of {drawn} draws were accepted, and {count} are needed: {way_out}")
+            raise RejectionError(f"only {accepted} of {drawn} draws were accepted, but {count} are needed: {way_out}")
         samples, log_ratio = draw()
         larger = _largest(torch.cat((log_ratio, log_ratio.new_full((1,), log_max))))
         if larger > log_max:

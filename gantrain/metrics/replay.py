@@ -15,7 +15,7 @@ Forward = Callable[[Tensor], dict[str, Tensor]]
 
 
 class GraphedForward:
-    """A forward pass without randomness, captured on CUDA at the first full batch of each shape; eager on a CPU."""
+    """A forward pass without randomness, captured at the first full batch of each shape on CUDA, eager on a CPU."""
 
     def __init__(self, forward: Forward, *, batch_size: int, device: torch.device) -> None:
         """Takes the forward pass.

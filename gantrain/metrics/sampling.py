@@ -1,4 +1,4 @@
-"""Images of a generator for measuring: from a seed, in eval mode, as uint8."""
+"""Generates images for metrics: from a seed, in eval mode, as uint8."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Images per forward pass while measuring: on CUDA what fills a large GPU (the Inception takes 6 GB)."""
+    """Images per forward pass while measuring: on CUDA enough to fill a large GPU (the Inception takes 6 GB)."""
     return 500 if device.type == "cuda" else 100
 
 

@@ -26,7 +26,7 @@ def evaluate(
         metrics: what to compute.
         sampling: how many images to generate, and how.
         networks: the pair whose latent distribution, image range and classes the generators share.
-        device: where the work is done.
+        device: device of the computation.
         processes: the processes that generate and measure together.
 
     Returns:

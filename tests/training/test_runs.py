@@ -201,7 +201,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
 def test_a_finished_run_can_be_resumed_with_more_steps(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", "schedule.steps=9", "log.every_steps=1")
     short = train(tmp_path / "short", "schedule.steps=5", "log.every_steps=1")
-    with pytest.raises(ConfigError, match=r"has done its 5 steps; set a larger schedule\.steps"):
+    with pytest.raises(ConfigError, match=r"has completed its 5 steps; set a larger schedule\.steps"):
         resume(short)
     resume(short, schedule__steps=9)
     assert yaml.safe_load((short / "config.yaml").read_text())["schedule"]["steps"] == 9

@@ -205,7 +205,7 @@ WRONG = (
     (("experiment=seeds",), "leave torchrun out"),
     (("sweep.resume=there",), "leave torchrun out"),
     (("theory", "out=there"), "leave torchrun out"),
-    (("device=cuda:0",), "device='cuda:0' is one GPU, and 2 processes take one each"),
+    (("device=cuda:0",), "device='cuda:0' is one GPU, but 2 processes need one each"),
     (("loss.disc=pearson", "loss.gen=neyman", "optimizer.lr_d=0.5", "schedule.steps=40"), "is not finite"),
 )
 
