@@ -7,7 +7,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 
 def as_word(value: object) -> str:
-    """A value as it is written on a command line."""
+    """A value as written on a command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -15,7 +15,7 @@ class ConfigError(GantrainError):
 
 
 def option(default: Any, help: str) -> Any:
-    """A dataclass field with its line of help; `...` for one that has to be given."""
+    """A dataclass field with its line of help; `...` for a required one."""
     if default is ...:
         return field(metadata={"help": help})
     if isinstance(default, list):
@@ -24,13 +24,13 @@ def option(default: Any, help: str) -> Any:
 
 
 def require(ok: bool, key: str, value: object, rule: str) -> None:
-    """Raises a ConfigError of key, value and rule unless `ok`."""
+    """Raises a ConfigError with key, value and rule unless `ok`."""
     if not ok:
         raise ConfigError(f"{key}={value!r} {rule}")
 
 
 def choice(key: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuses a name that is not among the known ones."""
+    """Refuses an unknown name."""
     require(value in known, key, value, f"is unknown; choose one of [{', '.join(known)}]")
 
 
@@ -42,17 +42,17 @@ def between(key: str, value: float | None, low: float, high: float, *, what: str
 
 
 def unread(key: str, value: object, unset: object, reader: str) -> None:
-    """Refuses a value that nothing would read."""
+    """Refuses a value that has no effect."""
     require(value == unset, key, value, f"is only used by {reader}; leave it at {unset!r}")
 
 
 def at_least_0(key: str, value: float, what: str) -> None:
-    """Refuses a negative number, an infinite one and NaN; `what` says what a value stands for."""
+    """Refuses negative numbers, infinity and NaN; `what` is appended to the message."""
     require(math.isfinite(value) and value >= 0, key, value, f"must be a finite number of at least 0; {what}")
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; true and false are none."""
+    """Whether a value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
@@ -61,7 +61,7 @@ class Choice(Protocol):
 
     @property
     def name(self) -> str:
-        """What the section's `name` key is set to."""
+        """Value of the section's `name` key."""
 
     @property
     def options(self) -> type:
@@ -128,10 +128,10 @@ def read_options(key: str, section: Any, chosen: Choice, choices: Iterable[Choic
         key: of the section, for errors.
         section: instance of a class made by `merge_options`.
         chosen: the record.
-        choices: all records, which errors name as readers of other keys.
+        choices: all records; errors name those that read a key.
 
     Raises:
-        ConfigError: a key is set that the record does not read, or has another value than the record's fixed one.
+        ConfigError: a key is set that the record does not read, or that must have a fixed value.
     """
     read = {f.name for f in fields(chosen.options)}
     for f in fields(section):

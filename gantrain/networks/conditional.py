@@ -95,7 +95,7 @@ class Discriminator(nn.Module):
     """Images (N, 3, H, W) -> logits (N,)."""
 
     def __init__(self, features: Network, channels: int, size: int) -> None:
-        """The logit is linear in all of the features (N, channels, size, size)."""
+        """The logit is a linear function of the features (N, channels, size, size)."""
         super().__init__()
         self.features = features
         self.logit = FullConv2d(channels, 1, size)

@@ -45,10 +45,10 @@ class ConvPair:
     """The tables of a generator and its discriminator.
 
     Attributes:
-        generator: image size -> layers; the last one gives the image and has no norm.
+        generator: image size -> layers; the last one outputs the image and has no norm.
         discriminator: image size, options -> layers before the logit.
-        generator_slope: slope of the generator's leaky ReLU; 0 is the ReLU.
-        discriminator_slope: slope of the discriminator's leaky ReLU; None for maxout of two pieces.
+        generator_slope: slope of the generator's leaky ReLU; 0 for ReLU.
+        discriminator_slope: slope of the discriminator's leaky ReLU; None for maxout with two pieces.
         weight_std: standard deviation of the initial weights.
         gain_std: standard deviation of the initial gains of norms, around 1.
         image_range: the output is tanh for (-1, 1), the sigmoid for (0, 1).
@@ -103,7 +103,7 @@ SNGAN_GENERATOR = (
     ConvLayer(0, 3, 1, 1),
 )
 SNGAN_CHANNELS = {"paper": (1, 1, 2, 2, 4, 4, 8), "code": (1, 2, 2, 4, 4, 8, 8)}
-"""Of the discriminator, in Table 3 of the paper and in its released code."""
+"""Widths of the discriminator's layers, in Table 3 of the paper and in its released code."""
 
 
 @dataclass(kw_only=True)
@@ -201,7 +201,7 @@ def build_conv_pair(pair: ConvPair, options: ConvOptions, target: Target) -> tup
 def conv_generator(pair: ConvPair, options: ConvOptions, target: Target) -> Network:
     """Maps z (N, latent_dim) to images (N, 3, size, size) in the pair's range.
 
-    A convolution has a bias unless a norm follows; a linear layer always has one, since its bias differs by pixel.
+    Convolutions have a bias unless a norm follows; linear layers always have one, since it differs between pixels.
     """
     layers, before = label_embedding(options.latent_dim, target)
     first, *_, last = rows = pair.generator(target.image_size)
@@ -271,7 +271,7 @@ POOLE = NetworkSpec(
     options=PooleOptions,
     image_range=POOLE_PAIR.image_range,
     d_norms=("none", "spectral"),
-    fixed={"d_dropout": (0.0, "whose table has its own dropout")},
+    fixed={"d_dropout": (0.0, "which has its own dropout")},
     has_dropout=True,
     prefers_channels_last=False,
 )

@@ -8,29 +8,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PARALLEL = 1e-4
-"""Radians to 0 or π below which the arc between two vectors is taken for the straight line."""
+"""Angles closer than this to 0 or π, in radians: a straight line replaces the arc between two vectors."""
 
 
 def truncate_normal(z: Tensor, limit: float) -> Tensor:
     """Maps entries from N(0, 1) to N(0, 1) truncated to ±limit: the truncation trick (Brock et al. 2019, §3.1).
 
-    Maps by quantiles: this has the distribution of resampling until |z| <= limit, and each z keeps its sign and order.
+    Quantiles are mapped to quantiles: the distribution equals that of resampling until |z| <= limit, and sign and order
+    of entries are kept.
     """
     share = torch.erf(z.double() / math.sqrt(2)) * math.erf(limit / math.sqrt(2))
     return (math.sqrt(2) * torch.erfinv(share)).clamp(-limit, limit).to(z.dtype)
 
 
 def interpolate(prior: str, start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Evenly spaced latents between two, including both.
+    """Evenly spaced latents from `start` to `end`, both included.
 
     Along the arc for the normal and the sphere prior (White 2016, arXiv:1609.04468), since the middle of a straight
-    line is shorter than anything that these priors draw; straight for the uniform one.
+    line has a norm that these priors almost never draw; straight for the uniform prior.
 
     Args:
         prior: normal, uniform or sphere.
         start: (N, dim).
         end: (N, dim).
-        steps: at least 2, the ends included.
+        steps: number of latents, at least 2, both ends included.
 
     Returns:
         (N, steps, dim).
@@ -55,7 +56,7 @@ def closed_walk(
     turns: int = 1,
     limit: float | None = None,
 ) -> Iterator[Tensor]:
-    """Latents on a smooth closed path; each frame by itself has the distribution of the prior.
+    """Latents on a smooth closed path; each frame has the distribution of the prior.
 
     A periodic Gaussian process, z(s) = Σ_k (a_k cos 2πks + b_k sin 2πks)/√K for k = 1 to K with a, b ~ N(0, I), has
     N(0, I) at every s; it is transformed for the other priors.
@@ -63,10 +64,10 @@ def closed_walk(
     Args:
         prior: normal, uniform or sphere.
         shape: (N, dim).
-        frames: of one round, at least 2; the one after the last would be the first.
-        source: of a and b.
-        turns: K; the more, the faster.
-        limit: of `truncate_normal`, for the normal prior.
+        frames: number of frames in one round, at least 2; the last is followed by the first.
+        source: random generator for a and b.
+        turns: K; larger is faster.
+        limit: see `truncate_normal`; for the normal prior only.
     """
     waves = torch.randn((2, turns, *shape), generator=source, device=source.device)
     k = torch.arange(1, turns + 1, device=source.device)[:, None, None]

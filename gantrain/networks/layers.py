@@ -61,7 +61,7 @@ class FullConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, size, size) -> (N, outputs, 1, 1)."""
-        weight = self.weight  # read once: with spectral norm, reading it may run a power iteration
+        weight = self.weight  # read only once: with spectral norm each access may run a power iteration
         if _is_channels_last(x):  # no copies if both have this format
             x, weight = x.movedim(1, -1), weight.movedim(1, -1)
         return F.linear(x.flatten(1), weight.flatten(1), self.bias)[:, :, None, None]
@@ -126,7 +126,7 @@ def init_xavier_(module: nn.Module) -> None:
 def to_channels_last(network: nn.Module) -> None:
     """Converts a network to memory format channels_last (NHWC); shapes do not change.
 
-    Activations then have that format, too, if the network's input images have it.
+    Activations also have that format if the input images have it.
     """
     network.to(memory_format=torch.channels_last)
     for layer in network.modules():

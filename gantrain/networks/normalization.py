@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NORMS = ("batch", "layer", "instance", "virtual", "none")
-"""Names that `make_norm` knows."""
+"""Names that `make_norm` accepts."""
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` (Ioffe & Szegedy 2015) that can normalize parts of a batch separately, or over processes.
 
-    With the defaults it computes exactly what `nn.BatchNorm2d` does; parameters and buffers have the same names.
+    With the defaults it computes exactly what `nn.BatchNorm2d` does; with the same names of parameters and buffers.
 
     Attributes:
         parts: number of equal parts of a training batch that are normalized by their own statistics, as if each part
             were a batch; running statistics are updated part by part. One pass over real and fake images is then
             the same function as two passes. See `in_parts`.
-        process_group: processes that compute statistics together, with equally many examples each; None is this
+        process_group: processes that compute statistics together, with equally many examples each; None for this
             process only. See `synchronize`.
     """
 
@@ -95,7 +95,7 @@ class _AllReduce(torch.autograd.Function):
 
 @contextmanager
 def in_parts(network: nn.Module, parts: int) -> Iterator[None]:
-    """Inside the context, every `BatchNorm2d` of the network normalizes `parts` equal parts of a batch separately."""
+    """Within the context, every `BatchNorm2d` of the network normalizes `parts` equal parts of a batch separately."""
     layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm2d)]
     before = [layer.parts for layer in layers]
     for layer in layers:
@@ -108,9 +108,9 @@ def in_parts(network: nn.Module, parts: int) -> Iterator[None]:
 
 
 def synchronize(network: nn.Module, group: "dist.ProcessGroup | None") -> int:
-    """Sets the process group over which every `BatchNorm2d` computes its statistics; None is this process only.
+    """Sets the process group over which every `BatchNorm2d` computes its statistics; None for this process only.
 
-    Losses must then be summed or averaged over processes, since an example changes the outputs of all processes.
+    Losses must then be summed or averaged over processes, since each example affects the outputs of all processes.
 
     Returns:
         The number of such layers.
@@ -124,13 +124,12 @@ def synchronize(network: nn.Module, group: "dist.ProcessGroup | None") -> int:
 class VirtualBatchNorm2d(nn.Module):
     """Normalizes each example by the statistics of a reference batch and itself (Salimans et al. 2016, §3.4).
 
-    The first `reference_size` examples of a batch are the reference, which is normalized by its own statistics. Any
-    other example counts as one more example of the reference, so that its output does not depend on the rest of its
-    batch.
+    The first `reference_size` examples of a batch are the reference, which is normalized by its own statistics. Every
+    other example is normalized together with the reference, so its output does not depend on the rest of its batch.
     """
 
     def __init__(self, channels: int, reference_size: int, eps: float = 1e-5) -> None:
-        """Takes (reference_size + N, C, H, W), as `Network` prepares it."""
+        """Expects inputs (reference_size + N, C, H, W), as `Network` prepares them."""
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -145,7 +144,7 @@ class VirtualBatchNorm2d(nn.Module):
         spread, mean = torch.var_mean(own_mean[of_reference], dim=0, correction=0)
         variance = own_variance[of_reference].mean(dim=0) + spread
         share = torch.full((x.shape[0], 1), 1 / (self.reference_size + 1), device=x.device)
-        share[of_reference] = 0  # the reference is normalized by itself
+        share[of_reference] = 0  # the reference is normalized without other examples
         between = share * (1 - share) * (own_mean - mean).square()
         variance = torch.lerp(variance.expand_as(own_mean), own_variance, share) + between
         mean = torch.lerp(mean.expand_as(own_mean), own_mean, share)
@@ -155,7 +154,7 @@ class VirtualBatchNorm2d(nn.Module):
 
 
 def make_norm(kind: str, channels: int, *, reference_size: int = 0) -> nn.Module:
-    """The normalization of that name, with a gain and a bias for each channel; `none` is the identity.
+    """Makes a normalization by name, with a gain and a bias for each channel; `none` is the identity.
 
     `layer` normalizes each example over channels and pixels (Ba et al. 2016), `instance` each channel of an example
     over pixels (Ulyanov et al. 2016).

@@ -50,7 +50,7 @@ def build_pair(spec: NetworkSpec, options: NetworkOptions, target: Target) -> Ne
     """A pair with fresh weights from the global RNG, on the CPU.
 
     Raises:
-        ConfigError: the pair does not have the normalization.
+        ConfigError: the pair does not support the normalization.
     """
     spec.check(options)
     generator, discriminator = spec.build(options, target)

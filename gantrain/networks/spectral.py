@@ -18,13 +18,13 @@ SCHEDULES = ("per_forward", "per_step")
 
 
 class SpectralNorm(nn.Module):
-    """W -> W/σ with σ = uᵀWv, as a parametrization; gradients pass through σ, to u and v held fixed.
+    """Parametrization W -> W/σ with σ = uᵀWv; gradients flow through σ, with u and v constant.
 
-    W (outputs, ...) is read as the matrix (outputs, inputs·kernel²). Buffers have the names of PyTorch's, so that a
-    checkpoint of either schedule fits the other.
+    W (outputs, ...) is viewed as a matrix (outputs, inputs·kernel²). Buffers are named as in PyTorch's class, so that
+    checkpoints of both schedules are interchangeable.
 
     Attributes:
-        shared: W/σ while `shared_spectral_norm` holds it.
+        shared: W/σ within `shared_spectral_norm`.
     """
 
     _u: Tensor
@@ -46,7 +46,7 @@ class SpectralNorm(nn.Module):
 
 
 class _InFloat32(_SpectralNorm):
-    """PyTorch's class without autocast, which on CUDA would compute u, v and σ in bfloat16, with an error of 2⁻⁹."""
+    """PyTorch's class without autocast, which on CUDA computes u, v and σ in bfloat16 with a relative error of 2⁻⁹."""
 
     def forward(self, weight: Tensor) -> Tensor:
         with _no_autocast(weight.device.type):
@@ -57,8 +57,8 @@ def add_spectral_norm(module: nn.Module, schedule: str = "per_forward") -> None:
     """Divides every convolution's and linear layer's weight by its largest singular value.
 
     Args:
-        module: its layers' u and v are drawn from the global RNG and then iterated 15 times, alike in both schedules.
-        schedule: when u and v move on and W/σ is computed: per_forward or per_step.
+        module: the network; u and v of each layer are drawn from the global RNG, then iterated 15 times.
+        schedule: when u, v and W/σ are updated: per_forward or per_step.
     """
     assert schedule in SCHEDULES, schedule
     for layer in list(module.modules()):
@@ -74,8 +74,8 @@ def add_spectral_norm(module: nn.Module, schedule: str = "per_forward") -> None:
 def power_iterate(network: nn.Module, eps: float = 1e-12) -> None:
     """One power iteration of every layer normalized `per_step`: u <- Wv/|Wv|, then v <- Wᵀu/|Wᵀu|, in place.
 
-    Nothing is read back from the device, and nothing happens to other networks. A graph of an earlier forward can no
-    longer be differentiated: call it before the forwards of an iteration.
+    Does not synchronize with the device; other networks are unchanged. Graphs of earlier forward passes can no longer
+    be differentiated, so call it before the forward passes of an iteration.
     """
     layers = _layers(network)
     if not layers:
@@ -92,16 +92,15 @@ def power_iterate(network: nn.Module, eps: float = 1e-12) -> None:
 
 @contextmanager
 def shared_spectral_norm(network: nn.Module) -> Iterator[None]:
-    """Inside, W/σ of every layer normalized `per_step` is the one computed on entry.
+    """Within the context, every layer normalized `per_step` uses the W/σ computed on entry.
 
-    All forwards inside then share one division, and its gradient is computed once for the sum of theirs. Weights must
-    not change inside; whether gradients reach them is decided on entry (freeze them before). Does nothing to
-    networks without such layers.
+    All forward passes share one division, whose gradient is computed once for their sum. Weights must not change within
+    the context, and freezing must happen before it. Has no effect on networks without such layers.
     """
     layers = _layers(network)
     before = [norm.shared for norm, _ in layers]
     try:
-        with torch.enable_grad():  # the first forward inside may be one without gradients
+        with torch.enable_grad():  # the first forward pass may be one without gradients
             for norm, weight in layers:
                 norm.shared = norm(weight)
         yield
@@ -111,7 +110,7 @@ def shared_spectral_norm(network: nn.Module) -> Iterator[None]:
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
-    """Turns autocast off; device meta has no autocast."""
+    """Disables autocast; the meta device has none."""
     return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
 
 

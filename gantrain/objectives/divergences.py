@@ -1,7 +1,7 @@
 """The f-divergences, one record each.
 
 Symbols: q is the data density, p the generator's density, r = q/p, x = log r, v the discriminator's raw output (logit)
-and T = g(v) the variational function. Every function takes x or v, never r, so that nothing overflows before its true
+and T = g(v) the variational function. Every function takes x or v, never r, so that nothing overflows unless its true
 value does.
 
 To add a divergence, add its record to `_RECORDS` and its test values to tests/objectives/reference.py (see
@@ -29,7 +29,7 @@ def _identity(v: Tensor) -> Tensor:
 class Divergence:
     """D_f(q‖p) = E_p[f(q/p)] in variational form (Nowozin et al. 2016, arXiv:1606.00709).
 
-    The discriminator minimizes -E_q[g(v)] + E_p[f*(g(v))]. Its optimum is g(v) = f'(q/p), so v gives q/p back wherever
+    The discriminator minimizes -E_q[g(v)] + E_p[f*(g(v))]. Its optimum is g(v) = f'(q/p), so v determines q/p wherever
     f' is invertible. Every function is elementwise and takes a tensor of any shape and floating dtype.
     """
 
@@ -81,7 +81,7 @@ def alpha_divergence(order: float) -> Divergence:
     a = order
 
     def f(x: Tensor) -> Tensor:
-        # Two forms of the same function, each well-conditioned for half of the orders.
+        # Two forms of the same function, each well conditioned for half of the orders.
         if abs(a - 1) < abs(a):
             # e^x expm1((a-1)x)/(a-1); for a < 1 factored so that no exponential overflows as u goes to 0
             power = (a * x).exp() * expm1_over(1 - a, x) if a < 1 else x.exp() * expm1_over(a - 1, x)
@@ -237,7 +237,7 @@ DIVERGENCES: dict[str, Divergence] = {record.name: record for record in _RECORDS
 
 
 def register_divergence(record: Divergence) -> None:
-    """Makes a divergence of your own a discriminator and a generator, by its name, in this process.
+    """Adds a divergence to the discriminators and generators of this process.
 
     Raises:
         ValueError: the name is taken.
@@ -248,15 +248,15 @@ def register_divergence(record: Divergence) -> None:
 
 
 def divergence_names() -> tuple[str, ...]:
-    """Every divergence, with `alpha` for the power divergences, whose order is an argument of its own."""
+    """Names of all divergences; `alpha` denotes the power divergences, whose order is a separate argument."""
     return (*DIVERGENCES, "alpha")
 
 
 def get_divergence(name: str, order: float | None = None) -> Divergence:
-    """The record of that name.
+    """Finds a divergence by name.
 
     Args:
         name: one of `divergence_names`.
-        order: of the power divergence, for `alpha`; not read otherwise. Default ½.
+        order: order of the power divergence for `alpha`, ½ by default; ignored otherwise.
     """
     return alpha_divergence(0.5 if order is None else order) if name == "alpha" else DIVERGENCES[name]

@@ -20,7 +20,7 @@ SMOOTHABLE = ("gan", "js")
 
 
 class ObjectiveError(GantrainError):
-    """An objective that does not exist or cannot be computed; the message says what does work.
+    """An objective that does not exist or cannot be computed; the message lists alternatives.
 
     The message starts with the name of the offending argument.
     """
@@ -32,7 +32,7 @@ def discriminator_names() -> tuple[str, ...]:
 
 
 def generator_names() -> tuple[str, ...]:
-    """Every generator objective, by the name that is printed."""
+    """Canonical names of the generator objectives."""
     return (*divergence_names(), *GENERATOR_LOSSES)
 
 
@@ -55,7 +55,7 @@ def discriminators_for(gen: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A checked pair of losses; make one with `make_objective`, which documents the fields.
+    """A checked pair of losses; created by `make_objective`, which documents the fields.
 
     Logits are the discriminator's raw outputs v, floating tensors of any shape. Half precision is converted to
     float32 first, so both losses are float32 or float64 scalars.
@@ -72,7 +72,7 @@ class Objective:
     max_log_ratio: float | None
 
     def __str__(self) -> str:
-        """The pair and its other arguments where they are not the default, e.g. `disc=gan gen=kl rule=exact`."""
+        """The pair and all arguments that differ from their defaults, e.g. `disc=gan gen=kl rule=exact`."""
         words = [f"disc={self.disc}", f"gen={self.gen}"]
         if self.rule != "poole":
             words.append(f"rule={self.rule}")
@@ -140,7 +140,7 @@ class Objective:
 
         Args:
             fake_logits: v on generated images, with their graph.
-            real_logits: v on real images; required by `gen=relativistic` and read by no other.
+            real_logits: v on real images; required by `gen=relativistic`, ignored by all others.
 
         Returns:
             A scalar tensor, the mean over the batch.
@@ -151,7 +151,7 @@ class Objective:
         v = _at_least_float32(fake_logits)
         if self.gen == "relativistic":
             if real_logits is None:
-                raise ObjectiveError("gen='relativistic' compares pairs: generator_loss needs real_logits= as well")
+                raise ObjectiveError("gen='relativistic' compares pairs: generator_loss also needs real_logits=")
             real = _at_least_float32(real_logits)
             _check_pairs(real, v)
             return softplus(real - v).mean()
@@ -191,7 +191,7 @@ class Objective:
         return v if self.param == "log_ratio" else divergence.log_ratio(v)
 
     def ratio_is_clipped(self, logits: Tensor) -> Tensor:
-        """Boolean tensor of the shape of `logits`: where `max_log_ratio` binds. All False if it is not set."""
+        """Boolean tensor of the shape of `logits`: where `max_log_ratio` is active; all False if it is not set."""
         divergence = self.divergence
         bounds = None if divergence is None or divergence.log_ratio is None else self._logit_bounds(divergence)
         if bounds is None:
@@ -276,7 +276,7 @@ def make_objective(
         )
     if normalize_ratio and not is_divergence:
         raise ObjectiveError(
-            f"normalize_ratio=true needs a divergence as gen, and gen={gen!r} uses no ratio: "
+            f"normalize_ratio=true needs a divergence as gen, but gen={gen!r} uses no ratio: "
             f"leave it false, or choose gen from {_listed(divergence_names())}"
         )
     if param == "log_ratio" and not _estimates_ratio(disc):
@@ -294,7 +294,7 @@ def make_objective(
             )
         if not is_divergence:
             raise ObjectiveError(
-                f"max_log_ratio={max_log_ratio:g} bounds the ratio in a divergence generator, and "
+                f"max_log_ratio={max_log_ratio:g} bounds the ratio in a divergence generator, but "
                 f"gen={gen!r} uses no ratio: set it to null"
             )
     return Objective(
@@ -346,7 +346,7 @@ def _check_pair(disc: str, gen: str) -> None:
     if gen in works:
         return
     if gen in divergence_names():
-        why = f"{_no_ratio(disc)}, and gen={gen!r} is a function of that ratio"
+        why = f"{_no_ratio(disc)}; gen={gen!r} is a function of that ratio"
     else:
         why = f"gen={gen!r} needs {GENERATOR_LOSSES[gen].needs}"
     raise ObjectiveError(
@@ -358,10 +358,10 @@ def _check_pair(disc: str, gen: str) -> None:
 def _check_order(argument: str, order: float | None, side: str, name: str) -> None:
     if name == "alpha":
         if order is None:
-            raise ObjectiveError(f"{argument} is not set, and {side}='alpha' needs its order: any number, e.g. 0.5")
+            raise ObjectiveError(f"{argument} is not set, but {side}='alpha' needs an order: any number, e.g. 0.5")
         if isinstance(order, bool) or not math.isfinite(order):
             raise ObjectiveError(f"{argument}={order!r} must be a finite number, the order of {side}='alpha'")
     elif order is not None:
         raise ObjectiveError(
-            f"{argument}={order!r} is the order of {side}='alpha', and {side}={name!r}: set it to null"
+            f"{argument}={order!r} is the order of {side}='alpha', but {side}={name!r}: set it to null"
         )

@@ -11,7 +11,7 @@ from gantrain.objectives.numerics import softplus
 
 @dataclass(frozen=True, slots=True)
 class DiscriminatorLoss:
-    """A discriminator's loss that estimates no density ratio."""
+    """A discriminator loss that does not estimate a density ratio."""
 
     name: str
     title: str
@@ -27,14 +27,14 @@ class DiscriminatorLoss:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorLoss:
-    """A generator's loss that is not a divergence."""
+    """A generator loss that is not a divergence."""
 
     name: str
     title: str
     source: str
     formula: str
     needs: str
-    """The discriminators it works with, as text."""
+    """The discriminators that it works with, as text."""
     loss: Callable[[Tensor], Tensor] | None = None
     """v on fake -> the mean over the batch; None for the losses that need more than v, which `Objective` computes."""
 
@@ -141,4 +141,4 @@ GENERATOR_LOSSES: dict[str, GeneratorLoss] = {
 }
 
 GENERATOR_ALIASES = {"nonsaturating": "alt"}
-"""Other names for a generator's loss."""
+"""Aliases of generator losses."""

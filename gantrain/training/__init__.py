@@ -1,1 +1,1 @@
-"""The iteration, the run around it, and its checkpoints."""
+"""The training step, the training loop, and checkpoints."""

@@ -1,8 +1,8 @@
-"""Differentiable augmentation of everything that the discriminator sees, real and fake alike.
+"""Differentiable augmentation of the discriminator's inputs, both real and fake.
 
 An augmentation is a function listed in `AUGMENTATIONS`: it takes images (N, 3, H, W), their range and a generator for
-random numbers, and returns images of the same shape, differentiable by the input and different for each image. To add
-one, write for example
+random numbers, and returns images of the same shape. It is differentiable with respect to the input and random for each
+image. To add one, write for example
 
     def mirror(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) -> Tensor:
         \"\"\"Half of the images mirrored.\"\"\"
@@ -67,17 +67,17 @@ def cutout(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) 
 Augmentation = Callable[[Tensor, tuple[float, float], torch.Generator], Tensor]
 
 AUGMENTATIONS: dict[str, Augmentation] = {function.__name__: function for function in (color, translation, cutout)}
-"""By the names that `augment.policy` takes."""
+"""Augmentations by their names in `augment.policy`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class AugmentOptions(TrickOptions):
-    """Differentiable augmentation of all that the discriminator sees: the section `augment.*`."""
+    """Options of differentiable augmentation, `augment.*`."""
 
-    policy: list[str] = option([], f"DiffAugment's kinds, of {', '.join(AUGMENTATIONS)}; []: off")
-    p: float = option(1.0, "probability of each kind on each image; the first one where it is adaptive")
+    policy: list[str] = option([], f"DiffAugment's transforms, from {', '.join(AUGMENTATIONS)}; []: off")
+    p: float = option(1.0, "probability of each kind on each image; the initial one if it is adaptive")
     target: float | None = option(
-        None, "ADA: p rises while E[sign D(real)] is above it and falls below; 0.6 is the paper's, null keeps p"
+        None, "ADA: p rises while E[sign D(real)] is above this and falls below; 0.6 in the paper; null: constant p"
     )
     speed_images: int = option(500_000, "ADA: real images in which p can go from 0 to 1")
 
@@ -120,7 +120,7 @@ class Augment(Trick):
     overfits and p rises, below it p falls, at a rate that takes it from 0 to 1 in `speed_images` real images.
 
     Attributes:
-        p: the present probability, a scalar tensor.
+        p: the current probability, a scalar tensor.
     """
 
     name = "augment"
@@ -137,14 +137,14 @@ class Augment(Trick):
         boundary: float = 0.0,
         speed_images: int = 500_000,
     ) -> None:
-        """Builds it.
+        """Initializes p.
 
         Args:
             policy: names of `AUGMENTATIONS`, applied in this order.
-            p: the probability, the first one where it is adaptive.
-            image_range: of the images.
-            device: where they are.
-            target: of r; None keeps p.
+            p: the probability; the initial one if it is adaptive.
+            image_range: range of the images.
+            device: device of the images.
+            target: target of r; None for a constant p.
             boundary: the logit between real and fake under the objective.
             speed_images: real images in which p can go from 0 to 1.
         """
@@ -157,7 +157,7 @@ class Augment(Trick):
         self._seen = torch.zeros((), device=device)
 
     def augment_inputs(self, images: Tensor, draws: torch.Generator, decision: Decision = None) -> Tensor:
-        """Images (N, 3, H, W) -> the same shape, differentiable by them."""
+        """Images (N, 3, H, W) -> the same shape; differentiable."""
         images = images.float()
         for kind in self._kinds:
             changed = kind(images, self.image_range, draws)
@@ -176,7 +176,7 @@ class Augment(Trick):
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor) -> None:
-        """Moves p by the logits (N,) of augmented real images, without reading them on the host."""
+        """Updates p from the logits (N,) of augmented real images, without a synchronization."""
         assert self.target is not None
         self._signs += (real_logits - self.boundary).sign().mean()
         self._seen += 1

@@ -12,7 +12,7 @@ from gantrain.system.atomic_io import UnreadableFileError, load_safely, save_ato
 FORMAT = 3
 LAST, BEST = "last.pt", "best.pt"
 PREVIOUS = "previous.pt"
-"""The checkpoint before last.pt, which a run resumes from where last.pt is damaged."""
+"""The checkpoint before last.pt; a run resumes from it if last.pt is damaged."""
 READ_FROM = "read_from"
 REQUIRED = ("step", "config", "classes", "generator", "discriminator", "batches", "train_step")
 """Keys of every checkpoint."""
@@ -21,22 +21,22 @@ log = logging.getLogger(__name__)
 
 
 class CheckpointError(GantrainError):
-    """A checkpoint that is missing, damaged or does not fit, with the way out."""
+    """A checkpoint that is missing, damaged or does not fit; the message says what to do."""
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Writes tensors and plain containers atomically; of last.pt the one before is kept as previous.pt."""
+    """Writes tensors and plain containers atomically; the old last.pt is kept as previous.pt."""
     previous = path.with_name(PREVIOUS) if path.name == LAST else None
     save_atomically({"format": FORMAT, **content}, path, previous=previous)
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run's folder holds a checkpoint to resume from, damaged or not."""
+    """Whether a run's folder contains a checkpoint to resume from, damaged or not."""
     return any((folder / name).is_file() for name in (LAST, PREVIOUS))
 
 
 def load_newest(folder: Path) -> dict[str, Any]:
-    """Loads a run's last.pt; where that is damaged or missing, previous.pt, with a warning.
+    """Loads a run's last.pt; if it is damaged or missing, previous.pt with a warning.
 
     Raises:
         CheckpointError: neither can be read; the message is about last.pt.
@@ -67,14 +67,14 @@ def set_aside_damaged(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Loads what `save_checkpoint` was given, on the CPU; code in the file is refused.
+    """Loads the content given to `save_checkpoint`, on the CPU; files that contain code are refused.
 
     Raises:
-        CheckpointError: no such file, a damaged one, or one of another format.
+        CheckpointError: the file is missing, damaged or of another format.
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{str(path)!r} does not exist; resume takes a run's folder with {LAST} in it, sweep.resume a sweep's"
+            f"{str(path)!r} does not exist; resume needs a run's folder with {LAST}, sweep.resume a sweep's folder"
         )
     way_out = f"copy {BEST} of the same folder over {LAST} to continue from there, or start a new run"
     try:
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     found = content.get("format") if isinstance(content, dict) else type(content).__name__
     if found != FORMAT:
         raise CheckpointError(
-            f"{str(path)!r} has checkpoint format {found!r:.50}, and this gantrain reads {FORMAT}; use the version "
+            f"{str(path)!r} has checkpoint format {found!r:.50}, but this gantrain reads {FORMAT}; use the version "
             "that wrote it (run.json names it)"
         )
     missing = [key for key in REQUIRED if key not in content]
@@ -98,7 +98,7 @@ def load_network(network: nn.Module, state: Any, what: str) -> None:
     """Loads weights and buffers of a checkpoint.
 
     Raises:
-        CheckpointError: they are another network's.
+        CheckpointError: they do not fit the network.
     """
     try:
         network.load_state_dict(state)

@@ -26,9 +26,9 @@ from gantrain.metrics.sampling import evaluating
 from gantrain.training.train_step import TrainStep
 
 EXAMPLES = 64
-"""Examples of each kind that D discriminates and that are compared."""
+"""Number of examples of each kind for comparisons."""
 STEPS_READ = 8
-"""Steps of the interval that are read for values computed from pairs of examples or by autograd."""
+"""Number of steps used for values computed from pairs of examples or by autograd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Measurement:
     """Diagnostics of one step.
 
     Attributes:
-        values: by name, without those that the objective or the data do not have.
+        values: diagnostics by name; those that the objective or the data do not have are absent.
         curve: D's reliability curve, for discriminators that estimate a ratio.
         logits: D's logits v by kind of example, for histograms.
     """
@@ -69,7 +69,7 @@ class Diagnostics:
         Args:
             train_step: the step to diagnose.
             every: generator steps between two measurements.
-            trained: some training examples, as their data set holds them, and their labels.
+            trained: some training examples, as stored in the data set, and their labels.
             held_out: real examples that D is never trained on; None for a data set without a test split.
         """
         self.train_step = train_step
@@ -139,7 +139,7 @@ class Diagnostics:
         return Measurement({name: value for name, value in values.items() if not math.isnan(value)}, curve, logits)
 
     def state_dict(self) -> dict[str, Tensor | None]:
-        """The kept gradient, if the next measurement compares with it."""
+        """The stored gradient, if the next measurement needs it."""
         return {"gradient": self._before}
 
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
@@ -148,7 +148,7 @@ class Diagnostics:
         self._before = None if gradient is None else gradient.to(self.train_step.device)
 
     def _gradient(self) -> Tensor:
-        """The generator's last gradient, flat; its parameters hold it until the next step."""
+        """The generator's last gradient, flattened; it is in the parameters until the next step."""
         parameters = self.train_step.networks.generator.parameters()
         return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
@@ -187,7 +187,7 @@ class Diagnostics:
         return values, logits_of
 
     def _batch(self, of_set: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor | None]:
-        """The next examples of a set as D sees them, and labels if D reads them."""
+        """The next examples of a data set as D sees them, and labels if D reads them."""
         held, labels = of_set
         networks = self.train_step.networks
         first = self.train_step.step // self.every * count

@@ -14,7 +14,7 @@ class Ema:
 
     Attributes:
         network: the average, in eval mode.
-        updates: how many updates were prepared.
+        updates: number of updates.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -30,10 +30,10 @@ class Ema:
         self._averages = [average for average, _ in pairs]
         self._lives = [live for _, live in pairs]
         self._weight = torch.zeros((), device=self._averages[0].device)
-        self._weight_set: float | None = None  # what the device holds, so that it is not sent again
+        self._weight_set: float | None = None  # the value on the device, to avoid sending it again
 
     def prepare(self) -> None:
-        """Sets, on the device, how far the next update moves the average, and counts it."""
+        """Counts the next update and sets its weight on the device."""
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         if weight != self._weight_set:
             self._weight.fill_(weight)
@@ -42,12 +42,12 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Moves the average towards the network, as far as `prepare` has set."""
+        """Moves the average towards the network by the weight set in `prepare`."""
         difference = torch._foreach_sub(self._lives, self._averages)
         torch._foreach_mul_(difference, self._weight)
         torch._foreach_add_(self._averages, difference)
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:
-    """Parameters and buffers, the objects themselves."""
+    """Parameters and buffers, without copies."""
     return [*network.parameters(), *network.buffers()]

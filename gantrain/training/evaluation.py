@@ -22,10 +22,10 @@ def evaluate(
     """Metrics of each generator, from samples of a fixed seed; draws nothing from the default random generators.
 
     Args:
-        generators: what is evaluated, by name.
-        metrics: what to compute.
+        generators: the networks to evaluate, by name.
+        metrics: the metrics to compute.
         sampling: how many images to generate, and how.
-        networks: the pair whose latent distribution, image range and classes the generators share.
+        networks: the pair that gives latent distribution, image range and classes.
         device: device of the computation.
         processes: the processes that generate and measure together.
 

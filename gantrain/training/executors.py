@@ -1,7 +1,7 @@
 """Ways to run an iteration: compiled, or as a CUDA graph; `run_eager` runs it operation by operation.
 
-All run the same `TrainStep.body`. The host's decisions are made before it, and every tensor that it changes stays in
-place, so that a checkpoint can be loaded while graphs are captured.
+All run the same `TrainStep.body`. The host decides everything before it, and the body changes tensors in place, so
+that a checkpoint can be loaded while graphs exist.
 """
 
 import logging
@@ -17,15 +17,15 @@ from gantrain.training.train_step import Executor, GraphKey, TrainStep, run_eage
 logger = logging.getLogger(__name__)
 
 MAX_GRAPHS = 32
-"""Most graphs that are kept. With one more all are freed: freeing one of a stream's graphs frees the cuBLAS workspace
-that the others write into (PyTorch 2.14, pytorch#193402)."""
+"""Maximum number of graphs. Beyond it all are freed, since freeing one frees the stream's cuBLAS workspace, which the
+others use (PyTorch 2.14, pytorch#193402)."""
 
 
 class Snapshot:
     """A copy of everything that the body changes."""
 
     def __init__(self, train_step: TrainStep) -> None:
-        """Copies it, on the device."""
+        """Copies the state, on the device."""
         self._tensors = [(tensor, tensor.detach().clone()) for tensor in train_step.tensors().values()]
         self._generators = [(generator, generator.get_state()) for generator in train_step.generators()]
         self._cpu = torch.get_rng_state()
@@ -34,7 +34,7 @@ class Snapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Copies it back in place, states of random generators included."""
+        """Restores the state in place, including random generators."""
         for tensor, copy in self._tensors:
             tensor.copy_(copy)
         for generator, state in self._generators:
@@ -47,15 +47,15 @@ class Snapshot:
 class CompiledExecutor:
     """Runs the body with networks and losses compiled by torch.compile (Inductor), with the same random numbers.
 
-    Compiled functions have no second derivatives, so that what gradient penalties need runs eagerly. The first
-    iteration is tried and undone; if compiling fails, everything runs eagerly.
+    Compiled functions have no second derivatives, so gradient penalties run eagerly. The first iteration is a trial
+    and is undone; if compiling fails, everything runs eagerly.
 
     Attributes:
-        failure: why nothing is compiled; None if it works.
+        failure: the reason if compiling failed, else None.
     """
 
     def __init__(self, **options: Any) -> None:
-        """`options` are torch.compile's."""
+        """`options` are passed to torch.compile."""
         self.failure: str | None = None
         # With fallback_random dropout uses PyTorch's own generators, as it does eagerly.
         self._options: dict[str, Any] = {"options": {"fallback_random": True}, "dynamic": False} | options
@@ -75,7 +75,7 @@ class CompiledExecutor:
             setattr(train_step, name, torch.compile(function, **self._options))
         try:
             train_step.body()
-        except Exception as error:  # a compiler can fail in any way, and no failure needs to end a run
+        except Exception as error:  # compilers fail in many ways; the run can continue without
             self.failure = _first_line(error)
             for name, function in eager.items():
                 setattr(train_step, name, function)
@@ -88,11 +88,10 @@ class CudaGraphExecutor:
     """Replays the body as one CUDA graph per `GraphKey`: one launch instead of hundreds.
 
     A graph is captured when its key first occurs. The state is restored after the warm-up, so that captured and eager
-    runs pass through the same states. Keys that are not capturable run on the inner executor, and so does everything
-    if capturing fails.
+    runs have the same states. Iterations that cannot be captured use the inner executor; if capturing fails, all do.
 
     Attributes:
-        failure: why nothing is captured; None if it works.
+        failure: the reason if capturing failed, else None.
     """
 
     def __init__(self, inner: Executor = run_eager) -> None:
@@ -115,7 +114,7 @@ class CudaGraphExecutor:
             return
         replay, gradients = self._graphs[key]
         replay()
-        if key != self._last:  # parameters show the gradients of the graph that ran last
+        if key != self._last:  # `.grad` must be that of the graph that ran last
             for parameter, gradient in gradients:
                 parameter.grad = gradient
             self._last = key
@@ -133,13 +132,13 @@ class CudaGraphExecutor:
             self._forget(train_step)
             before.restore()
             logger.warning(
-                "the iteration cannot be captured as a CUDA graph, the run continues without one, several times "
+                "the iteration cannot be captured as a CUDA graph; the run continues without one, several times "
                 "slower for small networks: %s",
                 self.failure,
             )
 
     def record(self, train_step: TrainStep, before: Snapshot) -> Callable[[], None]:
-        """A function that runs the body of the current key again; the state is as `before`."""
+        """Captures the body for the current key; returns a function that replays it. The state stays as in `before`."""
         if self._stream is None:
             self._stream = capture_stream(train_step.device, self)
         if self._pool is None:

@@ -1,4 +1,4 @@
-"""Ends a run whose losses or gradients are no longer finite."""
+"""Stops a run when a loss or gradient is not finite."""
 
 from gantrain.errors import FAILED, GantrainError
 from gantrain.objectives import divergence_names
@@ -6,7 +6,7 @@ from gantrain.training.train_step import TrainStep
 
 
 class NotFiniteError(GantrainError):
-    """A loss or gradient that is not finite; no weight has been changed by it."""
+    """A loss or gradient is not finite; no weight was changed by it."""
 
     exit_code = FAILED
 
@@ -38,6 +38,6 @@ def check_finite(train_step: TrainStep, saved_step: int) -> None:
         remedies.append("loss.param=log_ratio, since a pearson logit below -2 corresponds to no ratio")
     raise NotFiniteError(
         f"step {step}: the {side}'s {'gradient' if loss_was_finite else 'loss'}{number} is not finite with "
-        f"{objective}. No weight was changed by it; last.pt holds step {saved_step}. "
+        f"{objective}. No weight was changed by it; last.pt contains step {saved_step}. "
         f"Things to try: {'; '.join(remedies)}."
     )

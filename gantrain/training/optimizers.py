@@ -1,4 +1,4 @@
-"""Adam whose state, learning rate included, is in tensors that stay in place."""
+"""Adam with all state, including the learning rate, in tensors that are updated in place."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 def make_adam(parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float]) -> Adam:
-    """Fused Adam whose state exists from the start and whose learning rate is a tensor.
+    """Fused Adam with initialized state and a tensor learning rate.
 
     Its step can be captured in a CUDA graph; `scale_learning_rate` changes the rate.
 
@@ -55,12 +55,12 @@ def learning_rate(optimizer: Optimizer) -> float:
 
 
 def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
-    """The parameters that it updates."""
+    """Parameters of the optimizer."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def adam_tensors(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The tensors that a step changes besides the parameters, by name."""
+    """Tensors besides the parameters that a step changes, by name."""
     for number, p in enumerate(parameters_of(optimizer)):
         for name in STATE:
             yield f"{number}.{name}", optimizer.state[p][name]
@@ -72,12 +72,12 @@ def load_adam(optimizer: Optimizer, state: dict[str, Any]) -> None:
     `Optimizer.load_state_dict` would replace the tensors, and the hyperparameters with the saved ones.
 
     Raises:
-        ValueError: they are of other parameters.
+        ValueError: they belong to other parameters.
     """
     parameters = parameters_of(optimizer)
     saved: dict[int, dict[str, Tensor]] = state["state"]
     if not isinstance(saved, dict) or (saved and len(saved) != len(parameters)):
-        raise ValueError(f"moments of {len(saved)} parameters, and there are {len(parameters)}")
+        raise ValueError(f"moments of {len(saved)} parameters, but there are {len(parameters)}")
     for number, p in enumerate(parameters):
         for name in STATE:
             if saved:

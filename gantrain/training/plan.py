@@ -1,4 +1,4 @@
-"""Length and intervals of a run, how it samples, and what it reaches."""
+"""Length, intervals, sampling and outcome of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from torch import Tensor
 class Plan:
     """Length of a run and the intervals between logging, grids, checkpoints and evaluations, in generator steps.
 
-    Each of these also happens at the last step; `measure_every` 0 means only there.
+    All of these also happen at the last step; `measure_every=0` means only then.
     """
 
     steps: int
@@ -56,7 +56,7 @@ class Grid:
 
     Attributes:
         z: latents (N, latent_dim).
-        labels: classes (N,), one per row of the grid, for networks that read them.
+        labels: classes (N,), one per row of the grid, for networks that read labels.
         real: training examples, drawn once.
         draw: (examples, function from examples to D's logits) -> picture, floats (3, H, W) in [0, 1].
         animated: whether the grids become an animation at the end.

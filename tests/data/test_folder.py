@@ -210,8 +210,8 @@ NOT_IMAGES = {
     "a pickle": (pickle.dumps([1, 2, 3]), "not an image format"),
     "PostScript, for which Pillow runs Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n", "not an image format"),
     "too many pixels": (png(100_000, 100_000, 8, 0, b"\0\7"), f"at most {MAX_PIXELS:,} pixels"),
-    "floats": (encoded(Image.new("F", (40, 40), 0.5), "TIFF"), "neither of 8 bits nor of 16"),
-    "32 bits": (encoded(Image.new("I", (40, 40), 70_000), "TIFF"), "neither of 8 bits nor of 16"),
+    "floats": (encoded(Image.new("F", (40, 40), 0.5), "TIFF"), "neither 8-bit nor 16-bit"),
+    "32 bits": (encoded(Image.new("I", (40, 40), 70_000), "TIFF"), "neither 8-bit nor 16-bit"),
 }
 
 

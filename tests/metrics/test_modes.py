@@ -36,7 +36,7 @@ def test_real_images_cover_nearly_all_modes_and_one_image_covers_one() -> None:
 
 
 def test_modes_are_refused_on_images_without_a_classifier_of_modes() -> None:
-    with pytest.raises(ConfigError, match="needs a classifier of modes, and noise has none"):
+    with pytest.raises(ConfigError, match="needs a classifier of modes, which noise does not have"):
         ModesMetric(context_of(noise(4, 0)))
 
 

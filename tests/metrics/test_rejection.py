@@ -102,7 +102,7 @@ def test_without_a_finite_maximum_nothing_is_chosen(burn_in: list[float]) -> Non
 
 
 def test_work_is_bounded_and_the_way_out_named() -> None:
-    with pytest.raises(RejectionError, match=r"only \d+ of 10000 draws were accepted, and 2000"):
+    with pytest.raises(RejectionError, match=r"only \d+ of 10000 draws were accepted, but 2000"):
         batches([0.0], [-9.0] * 100)
     with pytest.raises(RejectionError, match="lower percentile=99"):
         accept(1_000, percentile=99.0, max_draws=2_000)

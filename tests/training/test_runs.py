@@ -246,7 +246,7 @@ def test_a_run_that_is_not_finite_names_step_side_and_objective(tmp_path: Path) 
         )
     message = str(caught.value)
     assert message.startswith("step ")
-    assert "last.pt holds step" in message
+    assert "last.pt contains step" in message
     assert "the generator's loss is not finite with disc=pearson gen=kl" in message
     assert "loss.max_log_ratio=10" in message
     state = load_checkpoint(tmp_path / "run" / "last.pt")

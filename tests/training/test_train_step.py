@@ -224,7 +224,7 @@ def test_an_update_that_is_not_finite_changes_nothing_and_ends_the_run(side: str
     assert train_step.buffer.first_bad_update() == (1, 2 if side == "generator" else 0, False)
     train_step.objective = Broken()  # type: ignore[assignment]
     number = r" \(its update 1 of 2\)" if side == "discriminator" else ""
-    message = rf"step 2: the {side}'s loss{number} is not finite with gan/kl.*last.pt holds step 1.*max_log_ratio=10"
+    message = rf"step 2: the {side}'s loss{number} is not finite with gan/kl.*last.pt contains step 1.*max_log_ratio=10"
     with pytest.raises(NotFiniteError, match=message):
         check_finite(train_step, saved_step=1)
 
