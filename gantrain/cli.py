@@ -153,7 +153,7 @@ def _train_once(composed: DictConfig, words: list[str], overrides: list[Override
 
     def work() -> None:
         if config.resume is None:
-            attempt.start(config, task_words)
+            attempt.start(config)
         run_job(composed, lambda: attempt.train(config, task_words), resumed=config.resume is not None)
 
     attempt.record(work)

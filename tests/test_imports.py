@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"system"},
     "diagnostics": {"data", "objectives"},
     "metrics": {"system", "diagnostics", "networks", "data", "objectives"},
-    "run_io": {"system", "config", "metrics", "diagnostics", "data", "objectives"},
+    "run_io": {"system", "metrics", "diagnostics", "data", "objectives"},
     "training": {"system", "run_io", "metrics", "diagnostics", "networks", "data", "objectives"},
     "report": {"run_io", "theory", "metrics", "diagnostics", "networks", "data", "objectives"},
     "config": {"training", "metrics", "networks", "data", "objectives"},

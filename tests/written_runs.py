@@ -1,19 +1,28 @@
 """Run folders written as a run writes them, without training: for what reads runs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from gantrain.config import to_dict
 from gantrain.diagnostics.doctor import Finding
 from gantrain.metrics.metric import MetricValue
-from gantrain.run_io.run_folder import JOB, RunFolder
+from gantrain.run_io.run_folder import JOB, OVERRIDES, RunFolder
 from gantrain.run_io.status import FINISHED, Status
 from tests.conftest import TINY, compose
 
 PROTOCOL = {"samples": 1000, "reference": "cifar10 train", "reference_samples": 1000, "weights": "fid-helper"}
+
+
+def write_request(folder: Path, job: int | None, overrides: Sequence[str], config: dict[str, Any]) -> None:
+    """What a run's folder holds before the run has been checked: job.json, and Hydra's file of overrides."""
+    (folder / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+    (folder / JOB).write_text(json.dumps({"job": job, "config": config}))
+    (folder / OVERRIDES).write_text(yaml.safe_dump(list(overrides), allow_unicode=True))
 
 
 def write_run(
@@ -30,8 +39,7 @@ def write_run(
     """A run of `steps` with a row of scalars each `every`, figures as functions of the step ten times, and grids."""
     config = compose(*TINY, *overrides, f"schedule.steps={steps}")
     tree = to_dict(config)
-    folder.mkdir(parents=True)
-    (folder / JOB).write_text(json.dumps({"job": job, "overrides": list(overrides), "config": tree}))
+    write_request(folder, job, overrides, tree)
     written = RunFolder(folder, tree, "cpu")
     measured = measured or {"modes": lambda step: 100.0 + step / 10}
     source = torch.Generator().manual_seed(config.seed)

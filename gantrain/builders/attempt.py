@@ -84,12 +84,11 @@ class Attempt:
                 self._leave(reason)
         return None
 
-    def start(self, config: Config | DictConfig, overrides: Sequence[str]) -> None:
+    def start(self, config: Config | DictConfig) -> None:
         """Takes an empty folder for a new run: writes job.json, and the state `running`.
 
         Args:
             config: configuration of the run; unchecked in a sweep, so that a refused one is recorded too.
-            overrides: overrides on the command line.
 
         Raises:
             RunFolderError: the folder contains other files.
@@ -97,8 +96,7 @@ class Attempt:
         self.check_free()
         self.new = True
         tree = to_dict(config) if isinstance(config, Config) else OmegaConf.to_container(config, resolve=True)
-        content = {"job": self.job, "overrides": list(overrides), "config": tree}
-        replace_text(self.folder / JOB, json.dumps(content, indent=1) + "\n")
+        replace_text(self.folder / JOB, json.dumps({"job": self.job, "config": tree}, indent=1) + "\n")
         states.write_status(self.folder, Status(state=states.RUNNING, steps=config.schedule.steps))
 
     def check_free(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from gantrain.builders.data import check_classes, load_data, prepare_data
 from gantrain.builders.device import arithmetic, make_device, peak_memory, reset_peak_memory
 from gantrain.builders.measuring import build_metrics, find_weights
+from gantrain.builders.tensorboard_page import write_introduction
 from gantrain.builders.training import build_trainer
 from gantrain.config import (
     MAY_CHANGE_ON_RESUME,
@@ -230,7 +232,8 @@ def _run(
         if state is not None:
             set_aside_damaged(folder_path, state)
         resume_step = None if state is None else trainer.step
-        folder = RunFolder(folder_path, trainer.config, device_name, resume_step=resume_step, warnings=warnings)
+        introduce = partial(write_introduction, config=config, folder=folder_path, warnings=warnings)
+        folder = RunFolder(folder_path, trainer.config, device_name, resume_step=resume_step, introduce=introduce)
     else:
         folder = SilentFolder(folder_path)
     log.info(

@@ -1,6 +1,7 @@
 """The folder of a run: its configuration, metrics, samples and TensorBoard files."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import logging
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from gantrain.metrics.metric import MetricValue
 from gantrain.run_io.metrics_jsonl import METRICS, RowWriter, RunFolderError, finite, read_rows
 from gantrain.run_io.reliability import draw_reliability
 from gantrain.run_io.status import STATUS, Status, write_status
-from gantrain.run_io.tensorboard import BestValues, remove_end, write_end, write_introduction
+from gantrain.run_io.tensorboard import BestValues, remove_end, with_bands, write_end
 from gantrain.system.atomic_io import PART, replace_text
 from gantrain.system.locks import owner_file
 
@@ -38,11 +39,12 @@ REAL, GENERATED = "samples/real", "samples/generated"
 MOST_FRAMES = 200
 STATUS_SECONDS = 2.0
 JOB, REASON, LOCK = "job.json", "error.txt", ".lock"
-"""Files written around a run: what was asked for, why it ended, and the lock against a second process."""
+"""Files written around a run: its number in a sweep and its configuration, why it ended, and the lock."""
 SWEEP = "sweep.json"
 """A sweep's `words`, and its number of `jobs`, null where it is unknown in advance."""
 HOLD = (LOCK, owner_file(Path(LOCK)).name)
 HYDRA, TRAIN_LOG = ".hydra", "train.log"
+OVERRIDES = Path(HYDRA) / "overrides.yaml"
 AROUND = (JOB, STATUS, REASON, HYDRA, TRAIN_LOG, *HOLD)
 PACKAGES = ("gantrain", "torch", "torchvision", "torch-fidelity", "hydra-core", "omegaconf", "tensorboard", "numpy")
 
@@ -66,16 +68,16 @@ class RunFolder:
         device: str,
         *,
         resume_step: int | None = None,
-        warnings: Sequence[str] = (),
+        introduce: "Callable[[SummaryWriter], None] | None" = None,
     ) -> None:
         """Creates a new run in `path`, or continues the one there after `resume_step`.
 
         Args:
             path: the folder.
-            config: nested, from `gantrain.config.to_dict`; missing keys have their defaults.
+            config: nested, from `gantrain.config.to_dict`.
             device: name of the device.
             resume_step: step of the checkpoint; None for a new run. Later rows and events are dropped.
-            warnings: known problems of this configuration.
+            introduce: writes what TensorBoard shows of a new run besides its values.
 
         Raises:
             RunFolderError: `path` holds another run, or cannot be written.
@@ -93,7 +95,7 @@ class RunFolder:
                 replace_text(path / CONFIG, text)
                 _remove_parts(path)
             self._rows = RowWriter(path / METRICS, resume_step=resume_step)
-            commit = _append_start(path / RUN, device, resume_step)
+            _append_start(path / RUN, device, resume_step)
         except FileExistsError:
             raise taken(path) from None
         except OSError as error:
@@ -102,8 +104,8 @@ class RunFolder:
         self._writer = self._open_writer(resume_step)
         if resume_step is None:
             self._best = BestValues()
-            asked = {"job": read_content(path / JOB), "sweep": read_content(path.parent / SWEEP)}
-            write_introduction(self._writer, config, **asked, commit=commit, warnings=warnings)
+            if introduce is not None:
+                introduce(self._writer)
         else:
             self._best = BestValues(read_rows(path / METRICS))
             remove_end(self.tensorboard)
@@ -202,8 +204,6 @@ class RunFolder:
 
     def _row(self, row: dict[str, Any]) -> None:
         """Writes a row to metrics.jsonl and TensorBoard."""
-        from gantrain.run_io.charts import with_bands
-
         self._rows.write(row)
         step, kind = row["step"], row["kind"]
         if kind == "metric":
@@ -293,21 +293,20 @@ def _remove_parts(folder: Path) -> None:
         left.unlink()
 
 
-def _append_start(path: Path, device: str, resume_step: int | None) -> str | None:
-    """Adds an entry to run.json with versions, commit, device and command; returns the commit."""
+def _append_start(path: Path, device: str, resume_step: int | None) -> None:
+    """Adds an entry to run.json with versions, commit, device and command."""
     starts = []
     if path.is_file():
         try:
             starts = list(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             path.replace(path.with_name(f"{path.name}.damaged"))
-    commit = git_commit()
     starts.append(
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": sys.argv,
             "resumed_at_step": resume_step,
-            "git_commit": commit,
+            "git_commit": git_commit(),
             "versions": installed_versions(PACKAGES),
             "python": platform.python_version(),
             "device": device,
@@ -315,7 +314,6 @@ def _append_start(path: Path, device: str, resume_step: int | None) -> str | Non
         }
     )
     replace_text(path, json.dumps(starts, indent=1) + "\n")
-    return commit
 
 
 def installed_versions(packages: tuple[str, ...]) -> dict[str, str | None]:
@@ -329,6 +327,7 @@ def installed_versions(packages: tuple[str, ...]) -> dict[str, str | None]:
     return found
 
 
+@functools.cache
 def git_commit() -> str | None:
     """The commit of the checkout that gantrain is imported from, with `-dirty` if it was changed; None without one."""
     checkout = Path(__file__).resolve().parents[2]

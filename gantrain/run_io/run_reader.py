@@ -13,7 +13,7 @@ import yaml
 
 from gantrain.formatting import flatten
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError, read_rows
-from gantrain.run_io.run_folder import CONFIG, JOB, REASON, RUN, SAMPLES
+from gantrain.run_io.run_folder import CONFIG, JOB, OVERRIDES, REASON, RUN, SAMPLES
 from gantrain.run_io.status import FINISHED, INTERRUPTED, RUNNING, Status, read_status
 
 BROKEN = "broken"
@@ -110,9 +110,9 @@ def read_run(folder: Path) -> RunRecord:
     """
     job = _json(folder / JOB, dict) or {}
     if not _is_job(job):
-        raise _damaged(folder / JOB, TypeError("job is to be a number, overrides a list, config a tree"))
+        raise _damaged(folder / JOB, TypeError("job must be a number and config an object"))
     try:
-        config = flatten(_yaml(folder / CONFIG) or job.get("config", {}))
+        config = flatten(_yaml(folder / CONFIG, dict) or job.get("config", {}))
     except RecursionError as error:
         raise _damaged(folder / CONFIG, error) from None
     starts = _json(folder / RUN, list) or []
@@ -124,7 +124,7 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(
         folder=folder,
         config=config,
-        overrides=tuple(str(word) for word in job.get("overrides", ())),
+        overrides=tuple(read_overrides(folder)),
         job=job.get("job"),
         status=status,
         state=state,
@@ -134,13 +134,18 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
+def read_overrides(folder: Path) -> list[str]:
+    """The `key=value` words that a run was started with, from Hydra's file; [] without it.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    return [str(word) for word in _yaml(folder / OVERRIDES, list) or []]
+
+
 def _is_job(job: dict[str, Any]) -> bool:
     """Whether each field has its type."""
-    return (
-        type(job.get("job")) in (int, type(None))
-        and isinstance(job.get("overrides", []), list)
-        and isinstance(job.get("config", {}), dict)
-    )
+    return type(job.get("job")) in (int, type(None)) and isinstance(job.get("config", {}), dict)
 
 
 def state_of(status: Status) -> str:
@@ -163,14 +168,15 @@ def _status_of_rows(config: dict[str, Any], rows: list[dict[str, Any]]) -> Statu
     return Status(state=state, step=step, steps=steps, metric_values=figures, findings=findings)
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def _yaml(path: Path, kind: type) -> Any:
+    """The content of a YAML file; None if it does not exist or is of another kind."""
     if not path.is_file():
-        return {}
+        return None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
-    return content if isinstance(content, dict) else {}
+    return content if isinstance(content, kind) else None
 
 
 def _json(path: Path, kind: type) -> Any:

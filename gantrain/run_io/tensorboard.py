@@ -1,63 +1,58 @@
-"""What TensorBoard shows besides scalars and images: charts, hyperparameters, how a run ended, best metrics."""
+"""What TensorBoard shows besides scalars and images: bounds of means, how a run ended, best metrics."""
 
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gantrain.config import from_dict
 from gantrain.metrics.registry import lower_is_better
+from gantrain.run_io.status import FINISHED, PRUNED
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 END = ".end"
 """Suffix of the event file that holds how a run ended; it is removed when the run is resumed."""
+LOW, HIGH = "_minus_std", "_plus_std"
+"""Suffixes of the tags with the bounds mean ± std; they are written to TensorBoard only."""
 
 
-def write_introduction(
-    writer: "SummaryWriter",
-    config: dict[str, Any],
-    *,
-    job: dict[str, Any],
-    sweep: dict[str, Any],
-    commit: str | None,
-    warnings: Sequence[str],
-) -> None:
-    """Writes the layout of the charts, the hyperparameters, and a description of the run.
+def with_bands(values: dict[str, float]) -> dict[str, float]:
+    """The bounds mean ± std by tag, of each value that has a standard deviation NAME_std."""
+    bounds: dict[str, float] = {}
+    for name, mean in values.items():
+        std = values.get(f"{name}_std")
+        if std is not None:
+            bounds |= {name + LOW: mean - std, name + HIGH: mean + std}
+    return bounds
 
-    Args:
-        writer: of a new run.
-        config: nested, from `gantrain.config.to_dict`; missing keys have their defaults.
-        job: content of the run's job.json, {} without one.
-        sweep: content of its sweep's sweep.json, {} without one.
-        commit: of the checkout.
-        warnings: known problems of this configuration.
-    """
-    from gantrain.run_io import hparams
-    from gantrain.run_io.account import account_of
-    from gantrain.run_io.charts import charts_of, layout
 
-    checked = from_dict(config)
-    events = writer._get_file_writer()  # add_hparams would create a second run folder
-    events.add_summary(layout(charts_of(checked)))
-    of_sweep = None if job.get("job") is None else sweep.get("words", [])
-    for part in hparams.row(checked, job.get("overrides", []), of_sweep=of_sweep, time=time.time()):
-        events.add_summary(part)
-    words = job.get("overrides") or sys.argv[1:]  # a sweep's worker process has other arguments
-    writer.add_text("run", account_of(checked, words=words, commit=commit, warnings=warnings), 0)
+def plugin_summary(tag: str, content: "HParamsPluginData") -> "Summary":
+    """A summary of TensorBoard's plugin for hyperparameters."""
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.plugins.hparams import metadata
+
+    kind = SummaryMetadata.FromString(metadata.create_summary_metadata(content).SerializeToString())
+    return Summary(value=[Summary.Value(tag=tag, metadata=kind, tensor=metadata.NULL_TENSOR)])
 
 
 def write_end(folder: Path, state: str, step: int, reason: str | None) -> None:
-    """Writes how a run ended: one of `status.STATES`, the generator steps done, and a reason if there is one."""
+    """Writes how a run ended: one of `status.STATES`, the generator steps done, and a reason if there is one.
+
+    Of the states TensorBoard distinguishes success and failure only.
+    """
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.api_pb2 import STATUS_FAILURE, STATUS_SUCCESS
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
     from torch.utils.tensorboard import SummaryWriter
 
-    from gantrain.run_io import hparams
-
+    status = STATUS_SUCCESS if state in (FINISHED, PRUNED) else STATUS_FAILURE
+    info = SessionEndInfo(status=status, end_time_secs=time.time())
+    end = plugin_summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
     with SummaryWriter(str(folder), filename_suffix=END) as writer:
-        writer._get_file_writer().add_summary(hparams.end(state, time.time()))
+        writer._get_file_writer().add_summary(end)
         if reason is not None:
             writer.add_text("run/end", f"{state} at step {step}: {reason}", step)
 

@@ -4,15 +4,15 @@ import gc
 import logging
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gantrain.builders.attempt import Attempt
-from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, from_omegaconf
+from gantrain.config import MAY_CHANGE_ON_RESUME, ConfigError, as_word, flatten, from_omegaconf
 from gantrain.config.compose import register
-from gantrain.config.overrides import key_of
 from gantrain.errors import FAILED
 from gantrain.objectives import ObjectiveError, make_objective
 from gantrain.run_io import status as states
@@ -81,13 +81,13 @@ def _train(attempt: Attempt, composed: DictConfig, overrides: list[str]) -> floa
     folder = attempt.folder
     started_before = (folder / JOB).is_file()
     if started_before:
-        _check_same_job(folder, overrides)
+        _check_same_job(folder, composed)
         attempt.new = True
         if _is_over(folder, composed):
             return _keep(attempt, composed)
         mark(folder, states.RUNNING)
     else:
-        attempt.start(composed, overrides)
+        attempt.start(composed)
     try:
         config = from_omegaconf(composed)
     except ConfigError as error:
@@ -109,29 +109,31 @@ def _train(attempt: Attempt, composed: DictConfig, overrides: list[str]) -> floa
     return value
 
 
-def _check_same_job(folder: Path, overrides: list[str]) -> None:
+def _check_same_job(folder: Path, composed: DictConfig) -> None:
     """Refuses a folder in which a job of other values was started.
 
     Raises:
         ConfigError: the values differ.
         RunFolderError: its job.json is damaged.
     """
-    started = read_content(folder / JOB).get("overrides")
-    if not isinstance(started, list):
+    started = read_content(folder / JOB).get("config")
+    if not isinstance(started, dict):
         raise RunFolderError(
             f"{str(folder / JOB)!r} is damaged, and only this file shows whether the run is this sweep's: move the "
             f"folder away to train the job again, or continue this run only, with resume={folder}"
         )
-    differ = sorted(set(_trained_values(started)) ^ set(_trained_values(overrides)))
+    before, now = (
+        {key: as_word(value) for key, value in flatten(tree).items() if key not in MAY_CHANGE_ON_RESUME}
+        for tree in (started, cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True)))
+    )
+    differ = [
+        f"{key}={before.get(key)}, now {now.get(key)}" for key in {**before, **now} if before.get(key) != now.get(key)
+    ]
     if differ:
         raise ConfigError(
-            f"{str(folder)!r} holds a run of other values ({', '.join(differ)}): the sweep's values have changed since "
+            f"{str(folder)!r} holds a run of other values ({'; '.join(differ)}): the sweep's values have changed since "
             "it started; a search needs a seed to be resumed, see hydra.sweeper.sampler.seed"
         )
-
-
-def _trained_values(overrides: list[str]) -> list[str]:
-    return [word for word in overrides if key_of(word) not in MAY_CHANGE_ON_RESUME]
 
 
 def _is_over(folder: Path, composed: DictConfig) -> bool:

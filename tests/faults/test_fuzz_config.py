@@ -24,7 +24,7 @@ from gantrain.config.checks import check_overrides
 from gantrain.config.compose import compose
 from gantrain.config.overrides import count_values, parse_overrides, with_literal_resume
 from gantrain.run_io.metrics_jsonl import METRICS, RunFolderError
-from gantrain.run_io.run_folder import CONFIG, JOB, RUN, SWEEP
+from gantrain.run_io.run_folder import CONFIG, HYDRA, JOB, OVERRIDES, RUN, SWEEP
 from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.run_io.status import STATUS, Status, read_status
 from gantrain.sweeps.driver import Sweep, locked, resumed_words, summarize
@@ -133,7 +133,7 @@ def test_words_of_a_command(drawn: tuple[str, list[str]]) -> None:
 
 FILES = {
     RUN: ("time", "command", "versions", "step"),
-    JOB: ("job", "overrides", "config"),
+    JOB: ("job", "config"),
     STATUS: ("state", "step", "steps", "metric_values", "best", "findings", "reason", "host", "pid", "seconds"),
     CONFIG: ("seed", "name", "model", "schedule"),
     METRICS: ("step", "kind", "name", "protocol", "value", "loss/g"),
@@ -168,6 +168,7 @@ def test_files_of_a_run(tmp_path_factory: pytest.TempPathFactory, drawn: tuple[s
 def folder_with(place: Path, **contents: str) -> Path:
     run = place / "run"
     run.mkdir()
+    (run / HYDRA).mkdir()
     for name, content in {CONFIG: "{}", **contents}.items():
         (run / name).write_text(content)
     return run
@@ -247,7 +248,7 @@ def test_a_saved_number_that_no_float_holds(tree: dict[str, Any]) -> None:
     ("file", "content"),
     [
         (JOB, '{"job": {}}'),
-        (JOB, '{"overrides": 3}'),
+        (str(OVERRIDES), "[a"),
         (JOB, '{"config": [1]}'),
         (RUN, "[1]"),
         (RUN, "[" * 100_000),

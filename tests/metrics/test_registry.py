@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gantrain.builders.charts import charts_of
 from gantrain.config import ConfigError
 from gantrain.data.digits import load_stacked_digits
 from gantrain.data.points import ring
@@ -26,7 +27,6 @@ from gantrain.metrics.metric import (
     headline,
 )
 from gantrain.metrics.registry import METRICS, find_specs, lower_is_better, metric_names, register_metric, value_specs
-from gantrain.run_io.charts import charts_of
 from tests.conftest import REPOSITORY, compose
 from tests.metrics.contexts import Projection, context_of, noise
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gantrain.diagnostics.doctor import Finding
 from gantrain.run_io.run_folder import JOB, REASON
+from gantrain.run_io.run_reader import read_run
 from gantrain.run_io.status import FAILED, PRUNED, mark
-from tests.written_runs import write_run
+from tests.written_runs import write_request, write_run
 
 GENS, SEEDS = ("alt", "kl", "rkl"), (0, 1, 2)
 FINISHED_SEEDS = {"alt": (0, 1, 2), "kl": (0, 1), "rkl": (1, 2)}
@@ -53,11 +54,10 @@ def write_sweep(folder: Path) -> Path:
 
 
 def refuse_a_job(folder: Path, *, like: Path, gen: str) -> Path:
-    """A job that was refused: job.json, status.json and error.txt, nothing else."""
+    """A job that was refused: what was asked for, status.json and error.txt."""
     job = json.loads((like / JOB).read_text())
     job["config"]["loss"]["gen"] = gen
-    folder.mkdir()
-    (folder / JOB).write_text(json.dumps(job))
+    write_request(folder, job["job"], read_run(like).overrides, job["config"])
     (folder / REASON).write_text("loss.gen='hinge_ns' needs disc=hinge\n")
     mark(folder, FAILED)
     return folder

@@ -5,17 +5,18 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gantrain.config import flatten, to_dict
 from gantrain.report.configurations import command, hydra_word, sweep_commands
-from gantrain.run_io.run_folder import JOB
+from gantrain.run_io.run_folder import OVERRIDES
 from gantrain.run_io.run_reader import read_run
 from tests.conftest import TINY, compose
 from tests.written_runs import write_run
 
 
-@pytest.mark.parametrize("with_job", [True, False])
-def test_a_command_composes_to_the_same_configuration(tmp_path: Path, with_job: bool) -> None:
+@pytest.mark.parametrize("with_overrides", [True, False])
+def test_a_command_composes_to_the_same_configuration(tmp_path: Path, with_overrides: bool) -> None:
     words = (
         "data=mixture",
         "model=mlp",
@@ -31,11 +32,9 @@ def test_a_command_composes_to_the_same_configuration(tmp_path: Path, with_job: 
     )
     own = [word for word in TINY if word.partition(".")[0] not in ("data=digits", "log")]
     folder = write_run(tmp_path / "run", *words[:-1], "log.grid_images=64", steps=20, every=10, grids=0)
-    job = json.loads((folder / JOB).read_text())
-    job["overrides"] = [*own, *words[:-1], "schedule.steps=20", "+sweep.max=3"]
-    (folder / JOB).write_text(json.dumps(job))
-    if not with_job:
-        (folder / JOB).unlink()
+    (folder / OVERRIDES).write_text(yaml.safe_dump([*own, *words[:-1], "schedule.steps=20", "+sweep.max=3"]))
+    if not with_overrides:
+        (folder / OVERRIDES).unlink()
     run = read_run(folder)
     program, dash, module, *asked = shlex.split(command(run))
     assert (program, dash, module) == ("python", "-m", "gantrain")

@@ -11,10 +11,10 @@ import yaml
 
 from gantrain.commands import report, watch
 from gantrain.formatting import printable
-from gantrain.run_io.run_folder import CONFIG, JOB, METRICS, REASON, RUN
+from gantrain.run_io.run_folder import CONFIG, METRICS, REASON, RUN
 from gantrain.run_io.status import STATUS
 from gantrain.theory.figure import TheoryFigure, as_html
-from tests.written_runs import write_run
+from tests.written_runs import write_request, write_run
 
 HARMLESS = "w-harmless"
 HOSTILE = (
@@ -53,7 +53,7 @@ def write(place: Path, word: str, of_folder: str) -> None:
         tree = tainted(tree, word) | {"loss": loss, word: f"{word}{number}"}
         tree["paper"]["source"] = f"{word}{number}"
         (folder / CONFIG).write_text(yaml.safe_dump(tree, allow_unicode=True))
-        (folder / JOB).write_text(json.dumps({"job": number, "overrides": [f"{word}={word}"], "config": tree}))
+        write_request(folder, number, [f"{word}={word}"], tree)
         (folder / RUN).write_text(json.dumps(tainted(json.loads((folder / RUN).read_text()), word)))
         status = tainted(json.loads((folder / STATUS).read_text()), word)
         status |= {"reason": word, "findings": [word], "best": {"headline": f"fid{word}_ema", "value": 1.0, "step": 1}}

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from gantrain import builders
-from gantrain.config import to_dict
+from gantrain.builders.charts import METRICS, charts_of
+from gantrain.builders.tensorboard_page import write_introduction
+from gantrain.config import Config, to_dict
 from gantrain.metrics.metric import MetricValue
 from gantrain.metrics.registry import lower_is_better
-from gantrain.run_io.charts import METRICS, charts_of
 from gantrain.run_io.run_folder import RunFolder
 from gantrain.run_io.status import FAILED, FINISHED, STOPPED
 from gantrain.training.nan_guard import NotFiniteError
 from tests.conftest import TINY, compose
+from tests.written_runs import write_request
 
 
 def events_of(run: Path) -> EventAccumulator:
@@ -111,6 +115,11 @@ def test_a_band_is_the_mean_and_a_standard_deviation_to_each_side(tmp_path: Path
     assert set(row) == {"step", "kind", "log_ratio/real", "log_ratio/real_std", "log_ratio/fake"}
 
 
+def open_folder(path: Path, config: Config, warnings: Sequence[str] = ()) -> RunFolder:
+    introduce = partial(write_introduction, config=config, folder=path, warnings=warnings)
+    return RunFolder(path, to_dict(config), "cpu", introduce=introduce)
+
+
 def write_sweep(root: Path) -> list[Path]:
     """Three runs of a sweep over loss.gen and a group, that end in three ways."""
     fixed = [*TINY, "metrics.networks=[ema]"]
@@ -125,10 +134,9 @@ def write_sweep(root: Path) -> list[Path]:
         )
     ):
         folder = root / f"{number:03d}"
-        folder.mkdir()
-        tree = to_dict(compose(*fixed, *varied))
-        (folder / "job.json").write_text(json.dumps({"job": number, "overrides": [*fixed, *varied], "config": tree}))
-        written = RunFolder(folder, tree, "cpu", warnings=["kl is known to be crushed"])
+        config = compose(*fixed, *varied)
+        write_request(folder, number, [*fixed, *varied], to_dict(config))
+        written = open_folder(folder, config, warnings=["kl is known to be crushed"])
         for step, (modes, kl) in enumerate(((10.0, 3.0), (30.0, 2.0), (20.0, 2.5)), start=1):
             written.measurements(step, "ema", [MetricValue("modes", modes), MetricValue("modes_kl", kl)])
         if state is not None:
@@ -167,8 +175,7 @@ def test_a_row_has_the_last_and_the_best_of_each_figure_while_the_run_goes_on(tm
 
 
 def test_a_run_by_itself_shows_what_differs_from_the_defaults(tmp_path: Path) -> None:
-    tree = to_dict(compose(*TINY, "optimizer.beta1_g=0.25"))
-    RunFolder(tmp_path / "run", tree, "cpu").close()
+    open_folder(tmp_path / "run", compose(*TINY, "optimizer.beta1_g=0.25")).close()
     infos = hparams_in(tmp_path / "run", metadata.EXPERIMENT_TAG).hparam_infos
     names = {info.name for info in infos}
     assert {"optimizer.beta1_g", "model.latent_dim", "schedule.ema_decay", "objective", "seed"} <= names

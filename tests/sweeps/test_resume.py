@@ -47,7 +47,7 @@ def set_running(folder: Path, step: int) -> None:
     ("module", "name"),
     [
         ("sweeps.job", "from_omegaconf"),
-        ("attempt", "run"),
+        ("builders.attempt", "run"),
         ("builders.runs", "RunFolder"),
         ("training.trainer", "save_checkpoint"),
         ("run_io.status", "write_status"),
@@ -120,6 +120,10 @@ def test_damaged_files_of_a_job(ended: tuple[Path, Path], command: Any) -> None:
     assert (code, "Traceback" in text) == (1, False)
     assert "001-seed=1/job.json' is damaged" in text
     assert read_run(first).state == "finished"
+    (second / JOB).write_text(job.replace('"seed": 1', '"seed": 5'))
+    code, text = command("sweep.resume=s")
+    assert code == 1
+    assert "001-seed=1' holds a run of other values (seed=5, now 1)" in text
     (second / JOB).unlink()
     code, text = command("sweep.resume=s")
     assert code == 1

@@ -8,23 +8,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf.struct_pb2 import Value
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.api_pb2 import (
     DATA_TYPE_BOOL,
     DATA_TYPE_FLOAT64,
     DATA_TYPE_STRING,
-    STATUS_FAILURE,
-    STATUS_SUCCESS,
     Experiment,
     HParamInfo,
     MetricInfo,
     MetricName,
 )
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 
 from gantrain.config import MAY_CHANGE_ON_RESUME, Config, as_word, flatten, options, to_dict
-from gantrain.run_io.status import FINISHED, PRUNED
+from gantrain.run_io.tensorboard import plugin_summary
 
 OBJECTIVE = "objective"
 ALWAYS = (
@@ -80,16 +78,9 @@ def row(config: Config, overrides: Sequence[str], *, of_sweep: Sequence[str] | N
     )
     start = SessionStartInfo(hparams=hparams, start_time_secs=time)
     return [
-        _summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
-        _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
+        plugin_summary(metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
+        plugin_summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
     ]
-
-
-def end(state: str, time: float) -> Summary:
-    """Summary of how a run ended; TensorBoard distinguishes success and failure only."""
-    status = STATUS_SUCCESS if state in (FINISHED, PRUNED) else STATUS_FAILURE
-    info = SessionEndInfo(status=status, end_time_secs=time)
-    return _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
 
 
 def _is_shown(key: str) -> bool:
@@ -118,9 +109,3 @@ def _metric_columns(config: Config) -> Iterable[MetricInfo]:
             yield MetricInfo(name=MetricName(tag=f"best/{name}"), display_name=f"{name}, best")
     yield MetricInfo(name=MetricName(tag="cost/images"), display_name="real images seen")
     yield MetricInfo(name=MetricName(tag="cost/seconds"), display_name="seconds of training")
-
-
-def _summary(tag: str, content: HParamsPluginData) -> Summary:
-    kind = metadata.create_summary_metadata(content)
-    kind = SummaryMetadata.FromString(kind.SerializeToString())
-    return Summary(value=[Summary.Value(tag=tag, metadata=kind, tensor=metadata.NULL_TENSOR)])

@@ -10,10 +10,9 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 from gantrain.config import Config
 from gantrain.metrics.registry import value_specs
+from gantrain.run_io.tensorboard import HIGH, LOW
 
 GAME, METRICS, HEALTH = SECTIONS = ("game", "metrics", "health")
-LOW, HIGH = "_minus_std", "_plus_std"
-"""Suffixes of the tags with the bounds mean ± std; they are written to TensorBoard only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +47,6 @@ def layout(charts: list[Chart]) -> Summary:
     content = TensorProto(dtype="DT_STRING", string_val=[page.SerializeToString()], tensor_shape=TensorShapeProto())
     kind = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="custom_scalars"))
     return Summary(value=[Summary.Value(tag="custom_scalars__config__", tensor=content, metadata=kind)])
-
-
-def with_bands(values: dict[str, float]) -> dict[str, float]:
-    """The bounds mean ± std by tag, of each value that has a standard deviation NAME_std."""
-    bounds: dict[str, float] = {}
-    for name, mean in values.items():
-        std = values.get(f"{name}_std")
-        if std is not None:
-            bounds |= {name + LOW: mean - std, name + HIGH: mean + std}
-    return bounds
 
 
 def _message(chart: Chart) -> layout_pb2.Chart:
