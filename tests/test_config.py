@@ -49,6 +49,13 @@ def test_the_default_is_cifar10_dcgan_and_the_non_saturating_gan() -> None:
     assert default.name == "cifar10-dcgan-gan-auto-seed0"
 
 
+@pytest.mark.parametrize("key", ["extra", "regularizer.extra", "data.extra.more"])
+def test_a_key_that_the_schema_lacks_is_named(key: str) -> None:
+    name = ".".join(key.split(".")[:2])
+    with pytest.raises(ConfigError, match=f"^'{name}' is not a key"):
+        compose(f"+{key}=3")
+
+
 def test_groups_are_those_of_the_documentation() -> None:
     assert set(GROUPS) == {
         *("model", "loss", "regularizer", "cond", "augment", "optimizer", "schedule", "data", "metrics", "experiment")

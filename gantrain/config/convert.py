@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -36,11 +36,21 @@ def from_omegaconf(composed: DictConfig) -> Config:
     Raises:
         ConfigError: a value out of range, an unknown name or key, a combination that does not work.
     """
-    unknown = sorted({str(key) for key in composed} - {field.name for field in fields(Config)})
-    if unknown:  # added with + or by a user's own file; the schema refuses all others
-        raise ConfigError(f"{unknown[0]!r} is not a key: leave it out; python -m gantrain --help lists all keys")
+    unknown = next(_unknown_keys(composed, Config), None)
+    if unknown is not None:  # added with + or by a user's own file; the schema refuses all others
+        raise ConfigError(f"{unknown!r} is not a key: leave it out; python -m gantrain --help lists all keys")
     with _readable_errors():
         return cast(Config, OmegaConf.to_object(composed))
+
+
+def _unknown_keys(composed: DictConfig, cls: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys that are not in the schema, those inside sections too."""
+    kinds = {field.name: field.type for field in fields(cls)}
+    for key in map(str, composed):
+        if key not in kinds:
+            yield prefix + key
+        elif is_dataclass(kinds[key]):
+            yield from _unknown_keys(composed[key], kinds[key], f"{prefix}{key}.")
 
 
 def from_dict(tree: dict[str, Any]) -> Config:
