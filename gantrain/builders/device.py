@@ -100,7 +100,7 @@ def peak_memory(device: torch.device) -> str:
 
 
 def stream_seed(seed: int, stream: str) -> int:
-    """Seed of one of `STREAMS`; 32 bits, since a CPU generator reads no more."""
+    """Seed of one of `STREAMS`; 32 bits, which is all that a CPU generator uses."""
     return int(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),)).generate_state(1)[0])
 
 

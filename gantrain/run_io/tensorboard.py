@@ -74,7 +74,7 @@ class BestValues:
                 self.update(row["name"], row["protocol"]["network"], row["value"])
 
     def update(self, metric: str, network: str, value: float | None) -> bool:
-        """Whether the value is the best so far; it is then remembered."""
+        """Records the value if it is the best so far; returns whether it is."""
         lower = lower_is_better(metric)
         if value is None or not math.isfinite(value) or lower is None:
             return False

@@ -1,1 +1,1 @@
-"""What a run needs from the machine: files, locks, signals, processes, CUDA graphs and logging."""
+"""Files, locks, signals, processes, CUDA graphs and logging."""

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and files of tensors whose checksums are compared before they are read."""
+"""Atomic writing of files, and reading of tensor files after their checksums are compared."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ PART = ".part"
 
 
 class UnusableFolderError(GantrainError):
-    """A folder that cannot be created or written, with the way out."""
+    """A folder that cannot be created or written; the message says what to do."""
 
 
 class UnreadableFileError(GantrainError):
@@ -31,8 +31,8 @@ def save_atomically(content: object, path: Path, *, previous: Path | None = None
     Args:
         content: tensors and plain containers.
         path: the file.
-        previous: name in the same folder under which the file's present content is kept; at every moment one of the
-            two files is complete.
+        previous: path in the same folder under which the current file is kept; one of the two files is complete at
+            any time.
     """
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
@@ -42,7 +42,7 @@ def save_atomically(content: object, path: Path, *, previous: Path | None = None
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        Path(part).chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
+        Path(part).chmod(0o666 & ~umask)  # mkstemp creates files with mode 600
         if previous is not None and path.exists():
             _keep(path, previous)
         os.replace(part, path)
@@ -53,7 +53,7 @@ def save_atomically(content: object, path: Path, *, previous: Path | None = None
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """Links `previous` to the file at `path`; on file systems without links it is renamed."""
+    """Makes `previous` a hard link to `path`; renames `path` on file systems without links."""
     link = previous.with_name(f".{previous.name}{PART}")
     link.unlink(missing_ok=True)
     try:
@@ -68,7 +68,7 @@ def _keep(path: Path, previous: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut, where the system supports it."""
+    """Makes a rename durable, if the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -97,7 +97,7 @@ def create_atomically(path: Path) -> Iterator[Path]:
     """Yields a temporary path for a new file or folder, renamed to `path` at the end and removed after an error.
 
     Raises:
-        FileExistsError: `path` exists by then.
+        FileExistsError: `path` exists.
     """
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART))
     try:
@@ -121,14 +121,14 @@ def set_aside(path: Path) -> Path:
 def load_safely(path: Path, *, legacy: bool = False) -> Any:
     """Loads a file of `torch.save` on the CPU with `weights_only=True`, after its checksums are compared.
 
-    `torch.load` does not compare them and returns tensors with flipped bits.
+    `torch.load` does not compare checksums and would return tensors with flipped bits.
 
     Args:
         path: the file.
-        legacy: whether the format of torch before 1.6, which has no checksums, is accepted too.
+        legacy: whether to accept the format of torch before 1.6 too, which has no checksums.
 
     Raises:
-        UnreadableFileError: the file is damaged or holds more than tensors and plain containers.
+        UnreadableFileError: the file is damaged or contains more than tensors and plain containers.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -141,8 +141,8 @@ def load_safely(path: Path, *, legacy: bool = False) -> Any:
         return torch.load(path, weights_only=True, map_location="cpu")
     except UnreadableFileError:
         raise
-    except Exception as error:  # a damaged file makes zipfile and torch raise nearly anything
+    except Exception as error:  # zipfile and torch raise many kinds of errors for damaged files
         reason = str(error).splitlines()[0].split(". ")[0][:300] if str(error) else type(error).__name__
-        if "weights_only" in reason or "Weights only" in reason:  # torch suggests to load the file unsafely
-            reason = "it is damaged, or holds more than tensors and plain containers"
+        if "weights_only" in reason or "Weights only" in reason:  # torch's message suggests loading the file unsafely
+            reason = "it is damaged, or contains more than tensors and plain containers"
         raise UnreadableFileError(reason) from None

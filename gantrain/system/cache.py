@@ -1,4 +1,4 @@
-"""Cached results of computations: features and statistics of data sets, classifiers, converted weights."""
+"""Cache on disk: features and statistics of data sets, classifiers, converted weights."""
 
 import hashlib
 import logging
@@ -13,7 +13,7 @@ from torch import Tensor
 from gantrain.system.atomic_io import UnreadableFileError, UnusableFolderError, load_safely, save_atomically
 
 LONGEST_NAME = 200
-"""Bytes of a cached file's name; file systems allow 255, and temporary files have a longer name."""
+"""Maximum length of a cached file's name in bytes; file systems allow 255, and temporary names are longer."""
 ENTRY = "entry"
 """Key of a cached file for the name that it was written under."""
 T = TypeVar("T")
@@ -36,12 +36,12 @@ def cache_folder() -> Path:
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """First 12 digits of the sha1 of a tensor's content, which identifies cached results of it."""
+    """First 12 digits of the sha1 of a tensor's content; identifies results computed from it."""
     return hashlib.sha1(tensor.cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
 
 
 def cached_path(*words: str) -> Path:
-    """Path of the cached file that these words identify; names that are too long or not printable are hashed."""
+    """Path of the cached file with these parts in its name; long or unprintable names are hashed."""
     name = "-".join(words)
     if len(name.encode(errors="surrogateescape")) > LONGEST_NAME or not name.isprintable() or "/" in name:
         digest = hashlib.sha1(name.encode(errors="surrogateescape")).hexdigest()[:12]
@@ -59,10 +59,10 @@ def load_cached(path: Path, read: Callable[[dict[str, Any]], T]) -> T | None:
 
     Args:
         path: the file.
-        read: takes what `save_cached` was given; any exception means that the content is not what was expected.
+        read: converts the content; any exception means that it is damaged.
 
     Returns:
-        The result of `read`; None without a file, or for a damaged one.
+        The result of `read`; None if the file is missing or damaged.
     """
     if not path.is_file():
         return None
@@ -73,5 +73,5 @@ def load_cached(path: Path, read: Callable[[dict[str, Any]], T]) -> T | None:
         return read(content)
     except Exception as error:
         reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        log.warning("the cached %r is damaged (%s); computing it again", str(path), reason)
+        log.warning("the cached file %r is damaged (%s); computing it again", str(path), reason)
         return None

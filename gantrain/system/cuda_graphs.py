@@ -1,4 +1,4 @@
-"""Capturing CUDA graphs: each owner has its own stream, and a failed capture leaves PyTorch's state as it was."""
+"""Captures CUDA graphs: each owner has its own stream, and a failed capture leaves PyTorch's state unchanged."""
 
 import contextlib
 import weakref
@@ -9,11 +9,11 @@ import torch
 from torch.torch_version import TorchVersion
 
 WARM_UPS = 3
-"""Runs before a capture, in which cuDNN chooses its kernels and the allocator sees every size."""
+"""Number of runs before a capture, in which cuDNN chooses kernels and the allocator sees every size."""
 POOL = 32
-"""Streams of a device that PyTorch has; `torch.cuda.Stream` returns them in turn."""
+"""Number of streams per device in PyTorch's pool; `torch.cuda.Stream` returns them in turn."""
 NEEDS_GENERATORS = TorchVersion(torch.__version__) < "2.14"
-"""Whether generators must be registered with a graph; later versions find them and warn about it."""
+"""Whether generators must be registered with a graph; later versions do so themselves and warn."""
 
 Result = TypeVar("Result")
 
@@ -24,11 +24,11 @@ _taken: set[int] = set()
 def capture_stream(device: torch.device, owner: object) -> torch.cuda.Stream:
     """A stream for the captures of `owner`, reserved while it exists.
 
-    A graph keeps the address of the cuBLAS workspace of the stream that it was captured on. Another owner's graph
-    would write into it at the same time, and freeing that graph would free it (pytorch#193402).
+    A graph keeps the address of the cuBLAS workspace of the stream that it was captured on. Another graph on
+    the same stream would use it at the same time, and freeing that graph would free it (pytorch#193402).
 
     Raises:
-        RuntimeError: all streams are taken.
+        RuntimeError: all streams are in use.
     """
     if device not in _streams:
         ring = [torch.cuda.Stream(device) for _ in range(4 * POOL)]
@@ -38,11 +38,11 @@ def capture_stream(device: torch.device, owner: object) -> torch.cuda.Stream:
             _taken.add(stream.cuda_stream)
             weakref.finalize(owner, _taken.discard, stream.cuda_stream)
             return stream
-    raise RuntimeError(f"{len(_taken)} CUDA streams hold graphs already, and PyTorch has no more")
+    raise RuntimeError(f"all {len(_taken)} CUDA streams of PyTorch are used by graphs already")
 
 
 def free_workspaces() -> None:
-    """Frees the workspaces of cuBLAS on all streams, unless a graph may exist that writes into one."""
+    """Frees cuBLAS's workspaces on all streams, unless a graph may use one."""
     if not _taken:
         torch._C._cuda_clearCublasWorkspaces()
 
@@ -65,18 +65,18 @@ def capture_graph(
     pool: Any,
     generators: Sequence[torch.Generator] = (),
 ) -> Result:
-    """Records `work` into the graph and returns its result, whose values appear when the graph is replayed.
+    """Captures `work` in the graph and returns its result, whose values are computed at replay.
 
     Args:
         work: launches kernels on the current stream.
-        graph: receives them.
+        graph: the graph to capture into.
         stream: from `capture_stream`, on which the work was warmed up.
         pool: handle of the memory pool for the graph's tensors.
-        generators: random generators that the work uses, besides the device's default one.
+        generators: random generators used besides the device's default one.
 
     Raises:
         Exception: the first error, in the work or at the end of the capture. The current stream, the allocator and
-            the generators are then taken out of the capture, which PyTorch before 2.13 does not do by itself.
+            the generators then leave capture mode, for which PyTorch before 2.13 needs help.
     """
     device = stream.device
     current = torch.cuda.current_stream(device)
@@ -97,5 +97,5 @@ def capture_graph(
         with contextlib.suppress(RuntimeError):  # raised if the capture ended properly
             torch._C._cuda_endAllocateToPool(device.index, pool)
         for generator in (*generators, torch.cuda.default_generators[device.index]):
-            generator.graphsafe_set_state(generator.clone_state())  # the old state believes that it is captured
+            generator.graphsafe_set_state(generator.clone_state())  # the old state is still in capture mode
         raise first or error from None

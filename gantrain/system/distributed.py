@@ -1,4 +1,4 @@
-"""The processes that train one run together (torchrun), and how they compute the numbers of a single process.
+"""The processes that train one run together (torchrun) and compute the same numbers as a single process.
 
 A batch is split evenly: each process discriminates and generates its own rows. All processes draw the random numbers
 of the complete batch from generators in the same state and keep their own rows. Losses are computed on the complete
@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 TIMEOUT = timedelta(hours=2)
-"""How long processes wait for the main one, which may download data or draw figures meanwhile."""
+"""How long processes wait for the main one, which may be downloading data or drawing figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and makes decisions; that of rank 0 does."""
+        """Whether this is the process of rank 0, which writes files and makes decisions."""
         return self.rank == 0
 
     @property
@@ -144,7 +144,7 @@ class Processes:
         return torch.cat([rows[: bounds[rank + 1] - bounds[rank]] for rank, rows in enumerate(parts)])
 
     def rank_seed(self, seed: int, step: int = 0) -> int:
-        """Seed of what each process draws for itself from a step on; 32 bits, since a CPU generator reads no more."""
+        """Seed of a process's own random numbers from a step on; 32 bits, which is all that a CPU generator uses."""
         return int(np.random.SeedSequence((seed, self.rank, step)).generate_state(1)[0])
 
     @contextlib.contextmanager
@@ -198,7 +198,7 @@ _sent_tasks: list[Any] = []  # by the main process, since `process_group` began
 
 
 def broadcast_task(task: Any) -> None:
-    """In the main process: sends a task to the others, which wait in `receive_task`. Elsewhere it does nothing."""
+    """Sends a task from the main process to the others, which wait in `receive_task`; does nothing in others."""
     processes = current_processes()
     if processes.world_size > 1 and processes.is_main:
         _sent_tasks.append(task)
@@ -206,7 +206,7 @@ def broadcast_task(task: Any) -> None:
 
 
 def receive_task() -> Any:
-    """Waits for the main process's task; None if it ends without one."""
+    """Waits for the main process's task; None if the main process ends without one."""
     return current_processes().broadcast()
 
 
@@ -227,7 +227,7 @@ class SharedGenerator(torch.Generator):
     """A random generator that is in the same state in all processes, for `rand`, `randn` and `randint`.
 
     Attributes:
-        processes: those that share it.
+        processes: the processes that share it.
     """
 
     processes: Processes = SINGLE_PROCESS

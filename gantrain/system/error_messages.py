@@ -25,7 +25,7 @@ def _describe(error: BaseException) -> tuple[int, str] | None:
         from gantrain.system.distributed import is_connection_lost
 
         if is_connection_lost(error):
-            return FAILED, f"another process of the run has ended; its message gives the reason ({first[:120]})"
+            return FAILED, f"another process of the run ended; its error message gives the reason ({first[:120]})"
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             return FAILED, _out_of_memory(first)
     if isinstance(error, MemoryError):
@@ -56,7 +56,7 @@ def print_error(text: str) -> None:
 def hide_file_errors_of_threads() -> None:
     """Suppresses tracebacks of threads that cannot write a file.
 
-    TensorBoard's writer thread raises the same error again in the main thread, where it is reported.
+    TensorBoard's writer raises the same error again in the main thread, where it is reported.
     """
     threading.excepthook = _print_unless_os_error
 

@@ -22,7 +22,7 @@ def hold_lock(lock: Path, what: str) -> Iterator[None]:
     """Holds a file lock; the system releases it when the process ends in any way.
 
     Args:
-        lock: the lock file, created if it does not exist; it stays. `owner_file` names the process that holds it.
+        lock: the lock file, created if needed and never removed. `owner_file` names the process that holds it.
         what: what is locked, for the error message.
 
     Raises:
@@ -35,14 +35,14 @@ def hold_lock(lock: Path, what: str) -> Iterator[None]:
     try:
         file_lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"{what} is in use by {_owner(lock)}; wait for it, or end it first") from None
+        raise BusyError(f"{what} is in use by {_owner(lock)}; wait for it to end, or stop it") from None
     except OSError as error:
         raise UnusableFolderError(
-            f"{what} cannot be written ({error}); make its folder writable, or copy it to one that is"
+            f"{what} cannot be written ({error}); make its folder writable, or copy it to a writable one"
         ) from None
     owner = owner_file(lock)
     try:
-        with contextlib.suppress(OSError):  # on a full disk the message to others names no process
+        with contextlib.suppress(OSError):  # on a full disk, messages of other processes cannot name this one
             content = {"pid": os.getpid(), "host": socket.gethostname(), "command": sys.argv, "since": time.ctime()}
             replace_text(owner, json.dumps(content) + "\n")
         yield

@@ -11,7 +11,7 @@ from gantrain.formatting import printable
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Information as it is; warnings and errors after the program's name and the level."""
+    """Prints info unchanged; prefixes warnings and errors with program name and level."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line to print."""
@@ -22,7 +22,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes to the present sys.stderr, above a progress bar if there is one."""
+    """Writes to the current sys.stderr, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one record."""

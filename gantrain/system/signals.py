@@ -1,4 +1,4 @@
-"""Signals that stop a run: it saves a checkpoint after the current step and exits with a code that schedulers know.
+"""Signals that stop a run: it saves a checkpoint after the current step and exits with a code for schedulers.
 
 SIGTERM is what Slurm's preemption, Kubernetes and torchrun send before SIGKILL, SIGUSR1 what `sbatch
 --signal=USR1@60` sends. The first Ctrl-C (SIGINT) also waits for the current step, the second stops at once.
@@ -38,16 +38,16 @@ class StopRequested(KeyboardInterrupt):
 
 
 def exit_code(interruption: KeyboardInterrupt) -> int:
-    """130 after Ctrl-C, 75 where a scheduler's signal has stopped a run that can be resumed."""
+    """75 if a scheduler's signal has stopped a run that can be resumed, 130 after Ctrl-C."""
     by_scheduler = isinstance(interruption, StopRequested) and interruption.name != "SIGINT"
     return RESTART if by_scheduler else INTERRUPTED
 
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[None]:
-    """Inside, signals do not end the process but are returned by `pending_signal`.
+    """Within the context, signals do not end the process but are returned by `pending_signal`.
 
-    It has an effect in the main thread only, where Python handles signals, and not inside itself.
+    Has an effect only in the main thread, where Python handles signals, and not when nested.
     """
     if threading.current_thread() is not threading.main_thread() or _handling:
         yield
@@ -74,7 +74,7 @@ def ignore_late_interrupts() -> None:
 
 
 def pending_signal() -> str | None:
-    """Name of the first signal received since `handle_signals` began; None without one."""
+    """Name of the first signal received within `handle_signals`; None if there was none."""
     return _received[0] if _received else None
 
 

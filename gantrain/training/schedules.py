@@ -1,4 +1,4 @@
-"""What changes over a run: learning rates as factors of the initial one, and the number of discriminator steps."""
+"""Schedules: learning rates as factors of the initial ones, and the number of discriminator steps."""
 
 import math
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class DiscriminatorSteps:
         return max(self.usual, self.early)
 
     def at(self, step: int) -> int:
-        """K before generator step number `step` (from 0)."""
+        """Number k of discriminator steps before generator step `step` (from 0)."""
         if self.early and (step < self.until or (self.every and step % self.every == 0)):
             return self.early
         return self.usual

@@ -6,23 +6,23 @@ from torch import Tensor
 from gantrain.system.distributed import SINGLE_PROCESS, Processes
 
 MAX_NOTES = 24
-"""Most named scalars that one iteration can note."""
+"""Maximum number of named scalars per iteration."""
 
 
 class StepBuffer:
-    """What the iterations since the last `clear` have computed.
+    """Values computed by the iterations since the last `clear`.
 
-    An iteration writes into the same memory each time (`logits_now` and so on), so that it can be captured as a
-    CUDA graph; `close_row` then copies this to a row of a table.
+    Every iteration writes to the same memory (`logits_now` etc.), so that it can be captured as a CUDA graph;
+    `close_row` then copies this to a row of a table.
 
     Attributes:
         logits_now: (3, batch): v on real and on fake images in the last discriminator step, and on the generator
             step's fakes.
         updates_now: (k + 1, 2): loss and gradient norm of each update, the generator's last.
         fakes: the last generator step's images; None before the first.
-        fake_labels: their labels, where the networks read any.
+        fake_labels: their labels, if the networks read labels.
         count: rows, one for each iteration.
-        made: how many discriminator updates each iteration made.
+        made: number of discriminator updates of each iteration.
     """
 
     def __init__(
@@ -30,8 +30,8 @@ class StepBuffer:
     ) -> None:
         """Allocates memory for `capacity` iterations of at most `d_steps` discriminator steps.
 
-        Logits and updates are those of the batch of all processes; notes are of this process's rows, and read as
-        the mean over processes.
+        Logits and updates are those of the complete batch; notes are those of this process's rows and are averaged
+        over processes when read.
         """
         self.processes = processes
         self.capacity = capacity
@@ -58,7 +58,7 @@ class StepBuffer:
 
     @property
     def notes(self) -> dict[str, Tensor]:
-        """Named scalars (count,); NaN where an iteration noted nothing under the name."""
+        """Named scalars (count,); NaN for iterations that did not note the name."""
         notes = self.processes.all_reduce_mean(self._parts(self._table[: self.count])[2])
         return {name: notes[:, place] for name, place in self._places.items()}
 
@@ -70,7 +70,7 @@ class StepBuffer:
     def note(self, name: str, value: Tensor) -> None:
         """Keeps a scalar of the current iteration."""
         place = self._places.setdefault(name, len(self._places))
-        assert place < MAX_NOTES, f"an iteration can note {MAX_NOTES} scalars"
+        assert place < MAX_NOTES, f"an iteration can note at most {MAX_NOTES} scalars"
         self._notes_now[place].copy_(value.detach())
 
     def keep_logits(
@@ -98,7 +98,7 @@ class StepBuffer:
         self.count += 1
 
     def clear(self) -> None:
-        """Forgets all iterations."""
+        """Drops all iterations."""
         self.count = 0
         self.made.clear()
 

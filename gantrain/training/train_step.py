@@ -1,8 +1,8 @@
 """The training step: Algorithm 1 of Goodfellow et al. 2014 (arXiv:1406.2661), in `TrainStep.body`.
 
-Before an iteration the host decides what it will do: which examples, the learning rates, whether a lazy penalty is
-due. The body then reads and writes tensors that stay in place, so that it can be captured once as a CUDA graph and
-replayed; `gantrain.training.executors` has the ways to run it.
+Before an iteration the host decides on examples, learning rates and lazy penalties. The body then only reads and writes
+tensors that stay in place, so that it can be captured as a CUDA graph and replayed; `gantrain.training.executors` has
+the ways to run it.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ from gantrain.training.tricks import Decision, Trick
 
 @dataclass(frozen=True, slots=True)
 class Optimizers:
-    """What updates the weights.
+    """The optimizers and the EMA.
 
     Attributes:
         generator: Adam of `make_adam`.
         discriminator: the same for the discriminator.
         grad_clip_norm: largest norm of either network's gradient; 0: off.
-        ema: the generator's running average, None for none.
+        ema: the generator's running average; None for no EMA.
     """
 
     generator: Optimizer
@@ -47,10 +47,10 @@ class Optimizers:
 
 @dataclass(frozen=True, slots=True)
 class DataSources:
-    """Where examples and random numbers come from, all on one device.
+    """Sources of examples and random numbers, all on one device.
 
     Attributes:
-        batches: real examples, with labels where the networks read them.
+        batches: real examples, with labels if the networks read them.
         latents: generator for z and for the labels of fakes.
         draws: generator for all other random numbers: augmentation, noise, penalties, history.
     """
@@ -75,17 +75,17 @@ class ClassLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOptions:
-    """Everything optional about a step.
+    """Options of a training step.
 
     Attributes:
         d_steps: discriminator steps before each generator step.
         regularizers: constraints on the discriminator, in the order in which their penalties are added.
         tricks: in the order in which they are applied.
-        class_loss: of AC-GAN; None for the other ways to read labels.
-        reuse_fakes: whether the generator step learns from the fakes of the last discriminator step, as generated,
-            instead of fresh ones.
+        class_loss: AC-GAN's loss; None without AC-GAN.
+        reuse_fakes: whether the generator step uses the fakes of the last discriminator step instead of new
+            ones.
         bf16: whether the networks run under bfloat16 autocast.
-        joint: whether D processes real and fake images in one batch, with batch norm's statistics of either half.
+        joint: whether D processes real and fake images in one batch, with separate batch norm statistics for each half.
         processes: those that train together, each with its rows of every batch.
         buffer_size: largest number of iterations before the buffer is cleared.
     """
@@ -103,11 +103,11 @@ class StepOptions:
 
 @dataclass(frozen=True, slots=True)
 class GraphKey:
-    """What the host has decided about an iteration; iterations of the same key run the same operations.
+    """The host's decisions about an iteration; iterations with the same key run the same operations.
 
     Attributes:
-        due: for each discriminator step, which regularizers add penalties.
-        decisions: of each trick, see `Trick.prepare`.
+        due: which regularizers add penalties, for each discriminator step.
+        decisions: decision of each trick, see `Trick.prepare`.
         capturable: whether the iteration can be replayed.
     """
 
@@ -120,7 +120,7 @@ class Executor(Protocol):
     """A way to run `TrainStep.body`."""
 
     def __call__(self, train_step: "TrainStep") -> None:
-        """Runs the body once, as `train_step.key` says."""
+        """Runs the body once, for `train_step.key`."""
 
 
 def run_eager(train_step: "TrainStep") -> None:
@@ -138,7 +138,7 @@ class TrainStep:
         step: generator steps done.
         d_updates: discriminator steps done.
         key: the host's decisions about the current iteration, set by `prepare`.
-        executor: how the body is run.
+        executor: runs the body.
         buffer: losses, logits and other values of the last iterations, on the device.
         generate: (z, labels) -> images.
         discriminate_pair: (real, labels, fake, labels) -> logits and class scores of both, see `_discriminate_pair`.
@@ -197,7 +197,7 @@ class TrainStep:
         self.finish()
 
     def prepare(self) -> None:
-        """Decides on the host what the next iteration does, and puts what it needs where the body reads it."""
+        """Makes the host's decisions about the next iteration and fills the tensors that the body reads."""
         d_steps = self.d_steps.at(self.step)
         self.batches.prepare(d_steps + self.objective.needs_real_logits)
         if self.ema is not None:
@@ -262,7 +262,7 @@ class TrainStep:
             self.ema.update()
 
     def finish(self) -> None:
-        """Counts on the host what the iteration has done."""
+        """Updates the host's counters after an iteration."""
         d_steps = len(self.key.due)
         for trick in self.tricks:
             trick.finish(d_steps)
@@ -271,7 +271,7 @@ class TrainStep:
         self.buffer.close_row(d_steps)
 
     def sample_fakes(self) -> tuple[Tensor, Tensor | None]:
-        """This process's rows of a batch of generated images, and their labels where the networks read them."""
+        """This process's rows of a batch of generated images, and their labels if the networks read labels."""
         count, networks = self.batches.batch_size, self.networks
         z = self.processes.local_rows(sample_latent(networks.prior, (count, networks.latent_dim), self.latents))
         labels = None
@@ -287,7 +287,7 @@ class TrainStep:
         return fake, labels
 
     def augment_inputs(self, images: Tensor, draws: torch.Generator) -> Tensor:
-        """What the discriminator sees of images, real or fake, e.g. augmented and with noise."""
+        """Transforms real or fake images before D sees them, e.g. by augmentation and noise."""
         for trick, decision in zip(self.tricks, self.key.decisions, strict=True):
             images = trick.augment_inputs(images, draws, decision)
         return images
@@ -303,7 +303,7 @@ class TrainStep:
         return self._g_loss(*self.select_fakes(fake_logits, real_logits))
 
     def discriminate(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Logits (N,) in float32, and class scores (N, classes) where there are labels."""
+        """Logits (N,) in float32, and class scores (N, classes) if there are labels."""
         scores = None
         with self._autocast():
             if self.networks.classes:
@@ -336,7 +336,7 @@ class TrainStep:
         return [self.batches.generator, self.latents, self.draws]
 
     def state_dict(self) -> dict[str, Any]:
-        """The state that is not in the networks, optimizers, EMA, batches and the number of steps done."""
+        """The state outside of networks, optimizers, EMA, batches and step count."""
         state: dict[str, Any] = {"d_updates": self.d_updates}
         state |= {"latents": self.latents.get_state(), "draws": self.draws.get_state()}
         return state | {trick.name: trick.state_dict() for trick in self.tricks if trick.tensors()}
@@ -345,7 +345,7 @@ class TrainStep:
         """Restores the state after `step` steps.
 
         Returns:
-            Whether the random draws continue exactly: not on another kind of device.
+            Whether random numbers continue exactly; False on another kind of device.
         """
         self.step, self.d_updates = step, state["d_updates"]
         for trick in self.tricks:
@@ -370,7 +370,7 @@ class TrainStep:
         if self.grad_clip_norm:
             clip_grads_with_norm_(parameters, self.grad_clip_norm, norm)
         values = torch.stack((total_loss, norm))
-        # The optimizers hold this tensor as found_inf: once it is 1 they change nothing any more.
+        # This tensor is the optimizers' found_inf: once it is 1, they skip every update.
         self._failed.copy_(torch.maximum(self._failed, 1 - values.isfinite().all().float()))
         optimizer.step()
         self.buffer.updates_now[row].copy_(values)
@@ -380,7 +380,7 @@ class TrainStep:
         return [r for r, due in zip(self.regularizers, self.key.due[i], strict=True) if due]
 
     def _track_inputs(self, real: Tensor, fake: Tensor, i: int) -> tuple[Tensor, Tensor, Callable[..., Any]]:
-        """The inputs, which require gradients if a penalty takes them, and the function that computes their logits."""
+        """The inputs, with requires_grad if a penalty differentiates them, and the function that computes logits."""
         inputs = {name for regularizer in self._due(i) for name in regularizer.differentiated_inputs}
         if not inputs:
             return real, fake, self.discriminate_pair
@@ -458,7 +458,7 @@ class TrainStep:
 
 @contextlib.contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
-    """Inside, the network's weights require no gradients, which saves computing them."""
+    """Within the context, the network's weights require no gradients."""
     network.requires_grad_(False)
     try:
         yield

@@ -30,7 +30,7 @@ from gantrain.training.plan import Grid, Outcome, Plan, Sampling
 from gantrain.training.train_step import TrainStep
 
 Prune = Callable[[int, dict[str, float]], str | None]
-"""(step of an evaluation, the metrics so far) -> the reason to end the run, or None."""
+"""(step of an evaluation, its metrics) -> the reason to end the run, or None."""
 RNG = ("rng_cpu", "rng_cuda")
 """Keys of a checkpoint for the states of the default generators."""
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class StoppedByDoctorError(GantrainError):
-    """The doctor has ended the run; its last checkpoint holds the step of the finding."""
+    """The doctor has ended the run; its last checkpoint is at the step of the finding."""
 
     exit_code = FAILED
 
@@ -47,7 +47,7 @@ class Trainer:
     """Trains a pair of networks and writes scalars, sample grids, metrics and checkpoints into a run folder.
 
     Attributes:
-        prune: called after each evaluation but the last; may end the run. None never does.
+        prune: called after each evaluation except the last; may end the run. None for no pruning.
         stopped: the doctor's finding that ended the run.
         pruned: why `prune` ended the run.
         saved_step: step of last.pt.
@@ -79,7 +79,7 @@ class Trainer:
             train_step: the step with networks, objective, optimizers and data.
             plan: length of the run, and the intervals of everything else.
             sampling: how images for metrics are generated.
-            metrics: what to evaluate, [] for nothing; the headline of the first one selects best.pt.
+            metrics: metrics to evaluate, may be empty; the headline of the first one selects best.pt.
             grid: what the sample grids show.
             config: the nested configuration, for the checkpoint.
             classes: names of the data set's classes, for the checkpoint.
@@ -218,7 +218,7 @@ class Trainer:
                 return
 
     def _stop_signal(self) -> str | None:
-        """The signal that stops the run; several processes, which stop together, check only where they log."""
+        """The signal that stops the run; several processes, which must stop together, check only when they log."""
         if self.step == self.plan.steps:
             return None
         if self.processes.world_size == 1:
@@ -228,7 +228,7 @@ class Trainer:
         return next((name for name in self.processes.gather_objects(pending_signal()) if name is not None), None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
+        """The complete state of the run."""
         train_step = self.train_step
         state = {
             "step": self.step,
@@ -276,7 +276,7 @@ class Trainer:
         if not train_step.load_state_dict(state["train_step"], step=state["step"]):
             log.warning(
                 "the run was trained on another kind of device: it continues with the same networks and data order, "
-                "and with new random numbers for z, flips and dropout"
+                "but with new random numbers for z, flips and dropout"
             )
         self._load_rng(state)
         if train_step.ema is not None:
@@ -352,7 +352,7 @@ class Trainer:
     def _diagnose(
         self, diagnostics: Diagnostics, scalars: dict[str, float], folder: RunFolder, progress: Progress
     ) -> None:
-        """Writes a row of diagnostics, and the doctor's findings in it and in the row of scalars."""
+        """Writes a row of diagnostics, and the doctor's findings from diagnostics and scalars."""
         measured = diagnostics.measure()
         started = time.monotonic()
         share = diagnostics.seconds / max(progress.training_seconds(), 1e-9)
@@ -414,7 +414,7 @@ class Trainer:
         return bool(improved)
 
     def _update_best(self, values: list[MetricValue], progress: Progress) -> bool:
-        """Whether the first metric's headline is the best so far; it is then remembered."""
+        """Records the first metric's headline if it is the best so far; returns whether it is."""
         spec = headline(metric.spec for metric in self.metrics)
         if spec is None:
             return False

@@ -1,4 +1,4 @@
-"""What a regularizer is given and what it may do."""
+"""The interface of a regularizer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class DiscriminatorBatch:
-    """What a discriminator step has computed by the time its penalties are added.
+    """Tensors of a discriminator step that penalties are computed from.
 
     Attributes:
         real: images (N, 3, H, W) or points (N, 2), as the discriminator sees them.
         fake: the same, without a graph to the generator.
         real_logits: v on `real`, (N,).
         fake_logits: v on `fake`, (N,).
-        discriminate: images -> logits (N,), under the labels of `real`; its result can be differentiated twice.
-        draws: the generator for all random numbers.
+        discriminate: images -> logits (N,), with the labels of `real`; twice differentiable.
+        draws: generator for all random numbers.
     """
 
     real: Tensor
@@ -33,9 +33,9 @@ class Regularizer:
     """Base class: does nothing.
 
     Attributes:
-        alternatives: what a user can choose of it, for the message that only one may be active.
-        needs_input_gradient: whether its penalties take the gradient of each example's logit by the example, which
-            does not exist under batch norm.
+        alternatives: keys or options that users can choose, for the message that only one may be active.
+        needs_input_gradient: whether its penalties use the gradient of each example's logit with respect to the
+            example, which does not exist with batch norm.
     """
 
     __slots__ = ()
@@ -44,14 +44,14 @@ class Regularizer:
 
     @property
     def differentiated_inputs(self) -> tuple[str, ...]:
-        """Of ("real", "fake"), the images by which the penalties differentiate the logits of the batch.
+        """Which of ("real", "fake") the penalties differentiate the batch's logits with respect to.
 
-        In steps where it is due these images require gradients, and the discriminator runs uncompiled.
+        In steps with the penalty these images require gradients, and the discriminator runs uncompiled.
         """
         return ()
 
     def active(self) -> tuple[str, ...]:
-        """Which of its constraints are on; () for none, and then nothing else of it is called."""
+        """Names of the constraints that are on; if (), no other method is called."""
         return ()
 
     def is_due(self, d_update: int) -> bool:
@@ -69,7 +69,7 @@ class Regularizer:
 def input_gradient(logits: Tensor, images: Tensor) -> Tensor:
     """∇_x v(x) of each example, (N, C·H·W) float32 with its graph, so that it can be trained on.
 
-    Exact where an example's logit depends on no other example: batch norm mixes them.
+    Exact only if each logit depends on its own example alone, which batch norm violates.
     """
     (gradient,) = torch.autograd.grad(logits.float().sum(), images, create_graph=True)
     flat: Tensor = gradient.float().flatten(1)

@@ -1,4 +1,4 @@
-"""Penalties that pull the norm of the discriminator's input gradient to 1: WGAN-GP and DRAGAN."""
+"""Penalties that pull the norm of the discriminator's input gradient towards 1: WGAN-GP and DRAGAN."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class GradientNormPenalty(Regularizer):
 
     gp: float = option(0.0, "λ of WGAN-GP's gradient penalty, between real and fake; 10 in the paper; 0: off")
     dragan: float = option(0.0, "λ of DRAGAN's gradient penalty, around real images; 10 in the paper; 0: off")
-    one_sided: bool = option(False, "gp and dragan: do not penalize gradients below 1")
+    one_sided: bool = option(False, "gp and dragan: do not penalize gradient norms below 1")
 
     def __post_init__(self) -> None:
         """Checks ranges."""

@@ -11,7 +11,7 @@ from gantrain.training.regularizers.base import Regularizer
 
 @dataclass(slots=True, kw_only=True)
 class WeightClipping(Regularizer):
-    """Keeps the discriminator's weights in a box."""
+    """Clamps the discriminator's weights after each update."""
 
     alternatives = ("clip",)
     needs_input_gradient = False

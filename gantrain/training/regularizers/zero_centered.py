@@ -1,4 +1,4 @@
-"""R1 and R2: penalties that pull the discriminator's input gradient to 0 (Mescheder et al. 2018, arXiv:1801.04406)."""
+"""R1 and R2: penalties on the norm of the discriminator's input gradient (Mescheder et al. 2018, arXiv:1801.04406)."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,17 @@ from gantrain.training.regularizers.base import DiscriminatorBatch, Regularizer,
 class ZeroCenteredPenalty(Regularizer):
     """γ/2 ‖∇v‖² on real images (R1) and on fakes (R2), in every step or lazily.
 
-    With an interval, the penalties are computed at every `interval`-th discriminator step only and weigh `interval`
-    times as much (lazy regularization, Karras et al. 2020, §3.1 of arXiv:1912.04958).
+    With an interval, the penalties are computed only at every `interval`-th discriminator step, with `interval` times
+    the weight (lazy regularization, Karras et al. 2020, §3.1 of arXiv:1912.04958).
     """
 
     alternatives = ("r1 with r2",)
 
     r1: float = option(0.0, "γ of the zero-centered gradient penalty on real images; 0: off")
     r2: float = option(0.0, "γ of the zero-centered gradient penalty on fakes; 0: off")
-    interval: int = option(1, "discriminator steps from one r1 and r2 to the next, weighted as many times (lazy)")
+    interval: int = option(
+        1, "compute r1 and r2 at every interval-th discriminator step, with that many times the weight (lazy)"
+    )
 
     def __post_init__(self) -> None:
         """Checks ranges."""

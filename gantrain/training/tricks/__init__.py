@@ -1,6 +1,6 @@
 """Optional training tricks. Each is one module; `TRICKS` lists them.
 
-A trick is two classes: a dataclass of its options, and what these build, a `Trick` whose methods the training step
+A trick consists of two classes: a dataclass of options, which builds a `Trick`, whose methods the training step
 calls. The section `tricks.*` of the configuration consists of the options of all of them, so names must differ. To
 add one, write a module like this:
 
@@ -26,7 +26,7 @@ add one, write a module like this:
         def replace_fakes(self, fake, labels, draws, d_step, decision):
             return fake + self.sigma * randn(tuple(fake.shape), draws), labels
 
-and add `FakeNoiseOptions` to `TRICKS`. A trick that keeps tensors returns them from `tensors`; they are then saved in
+and add `FakeNoiseOptions` to `TRICKS`. A trick with tensors as state returns them from `tensors`; they are saved in
 checkpoints and restored around the capture of a CUDA graph.
 """
 

@@ -1,4 +1,4 @@
-"""What a trick is built from and where the training step calls it."""
+"""The interface of a trick."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ Decision = Hashable
 """What a trick decides on the host before an iteration, see `Trick.prepare`."""
 
 Note = Callable[[str, Tensor], None]
-"""Logs a scalar of the present iteration by name."""
+"""Logs a named scalar of the current iteration."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrickSetup:
-    """What the options of a trick are combined with.
+    """Properties of the run that tricks are built with.
 
     Attributes:
         device: device of training.
@@ -45,7 +45,7 @@ class Trick:
     """Base class: changes nothing.
 
     `prepare` and `finish` run on the host around each iteration. All other methods run inside it and may be captured
-    in a CUDA graph: they work on tensors that stay in place, and all that they know of the host's is what `prepare`
+    in a CUDA graph: they work on tensors that stay in place, and their only input from the host is what `prepare`
     returned. Random numbers come from the generator `draws`, through `gantrain.system.distributed.rand` and the like.
 
     Attributes:
@@ -57,18 +57,18 @@ class Trick:
     def prepare(self, step: int, epoch: int) -> Decision:
         """Decides what the next iteration does, after `step` generator steps in `epoch` (from 0).
 
-        Each distinct value gets a CUDA graph of its own, so there should be few. A number that changes at every step
+        Each distinct value needs its own CUDA graph, so there should be few. A number that changes at every step
         belongs in a tensor that this method fills.
         """
         return None
 
     @property
     def is_capturable(self) -> bool:
-        """Whether the next iteration can be replayed later; False while something moves in each iteration."""
+        """Whether the next iteration can be captured and replayed; False if its operations change each time."""
         return True
 
     def augment_inputs(self, images: Tensor, draws: torch.Generator, decision: Decision) -> Tensor:
-        """What the discriminator sees of images (N, 3, H, W), real or fake, in the steps of both networks."""
+        """Transforms images (N, 3, H, W), real or fake, before D sees them, in the steps of both networks."""
         return images
 
     def replace_fakes(
@@ -80,11 +80,11 @@ class Trick:
     def select_fakes(
         self, fake_logits: Tensor, real_logits: Tensor | None, decision: Decision
     ) -> tuple[Tensor, Tensor | None]:
-        """The logits (N,) of fakes that the generator learns from, and of real images where its loss needs them."""
+        """The logits (N,) of fakes that the generator learns from, and of real images if its loss needs them."""
         return fake_logits, real_logits
 
     def after_discriminator_update(self, real_logits: Tensor, note: Note) -> None:
-        """Sees the logits (N,) of the real images of all processes; may log scalars."""
+        """Receives the logits (N,) of the real images of all processes; may log scalars."""
 
     def finish(self, d_steps: int) -> None:
         """Called after an iteration with that many discriminator steps."""
@@ -94,7 +94,7 @@ class Trick:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds: `tensors`, unless there is more to save."""
+        """State for a checkpoint: `tensors` by default."""
         return dict(self.tensors())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -109,5 +109,5 @@ class TrickOptions:
     __slots__ = ()
 
     def build(self, setup: TrickSetup) -> Trick | None:
-        """The trick, None where it is off."""
+        """The trick; None if it is off."""
         raise NotImplementedError

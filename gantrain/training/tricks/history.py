@@ -34,10 +34,10 @@ class History(Trick):
     """A buffer of earlier fakes.
 
     Once it is full, half of every batch of fakes that the discriminator sees is drawn from it, and the other half of
-    the generator's fakes replace those that were drawn. Every process keeps the same buffer, of the fakes of all.
+    the generator's fakes replace those that were drawn. All processes keep the same buffer.
 
     Attributes:
-        filled: how many fakes it holds.
+        filled: number of fakes in it.
     """
 
     name = "history"
@@ -45,11 +45,11 @@ class History(Trick):
     def __init__(
         self, images: Tensor, labels: Tensor | None, batch_size: int, processes: Processes = SINGLE_PROCESS
     ) -> None:
-        """Takes the storage.
+        """Initializes an empty buffer.
 
         Args:
             images: (capacity, 3, H, W).
-            labels: (capacity,), where the networks read labels.
+            labels: (capacity,), if the networks read labels.
             batch_size: fakes of a discriminator step, over all processes.
             processes: the processes that train together.
         """
@@ -65,7 +65,7 @@ class History(Trick):
 
     @property
     def is_capturable(self) -> bool:
-        """While the buffer is being filled, each iteration writes to another place."""
+        """False while the buffer is being filled, since each iteration writes to another place."""
         return not self.is_filling
 
     def prepare(self, step: int, epoch: int) -> bool:
@@ -86,7 +86,7 @@ class History(Trick):
         return processes.local_rows(mixed), None if mixed_labels is None else processes.local_rows(mixed_labels)
 
     def _fill(self, fake: Tensor, labels: Tensor | None, first: int) -> None:
-        """Stores as many fakes as there is room for, from place `first` on."""
+        """Stores as many fakes as fit, from index `first` on."""
         places = slice(min(len(self.images), first), first + len(fake))
         room = len(self.images[places])
         self.images[places].copy_(fake[:room])
@@ -94,7 +94,7 @@ class History(Trick):
             self.labels[places].copy_(labels[:room])
 
     def _mix(self, fake: Tensor, labels: Tensor | None, draws: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Half a batch from the buffer and half of the fresh fakes; the rest of these takes the place in the buffer."""
+        """Half a batch from the buffer and half of the new fakes; the others replace those taken from the buffer."""
         half = min(len(fake) // 2, len(self.images))
         places = torch.rand(len(self.images), generator=draws, device=self.images.device).topk(half).indices
         mixed = torch.cat((self.images.index_select(0, places).to(fake.dtype), fake[half:]))

@@ -14,8 +14,10 @@ from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSe
 class InstanceNoiseOptions(TrickOptions):
     """Options of `InstanceNoise`."""
 
-    instance_noise: float = option(0.0, "standard deviation of noise on all that D sees, 1 is half the range; 0: off")
-    instance_noise_until: float = option(1.0, "share of the run over which it fades linearly to 0")
+    instance_noise: float = option(
+        0.0, "standard deviation of noise on D's inputs, in units of half the image range; 0: off"
+    )
+    instance_noise_until: float = option(1.0, "share of the run over which the noise decreases linearly to 0")
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -39,7 +41,7 @@ class InstanceNoiseOptions(TrickOptions):
 
 
 class InstanceNoise(Trick):
-    """Gaussian noise on all that the discriminator sees, fading linearly to 0."""
+    """Gaussian noise on all inputs of the discriminator, decreasing linearly to 0."""
 
     def __init__(self, sigma: float, until: int, device: torch.device) -> None:
         """`sigma` is the standard deviation at the start, `until` the generator step at which it is 0."""

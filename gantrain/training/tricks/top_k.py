@@ -12,8 +12,8 @@ from gantrain.training.tricks.base import Decision, Trick, TrickOptions, TrickSe
 class TopKOptions(TrickOptions):
     """Options of `TopK`."""
 
-    top_k: float = option(1.0, "share of its fakes, the most real, that G learns from in the end; 1: off")
-    top_k_decay: float = option(0.99, "factor of that share an epoch, from 1 on")
+    top_k: float = option(1.0, "final share of its fakes that G learns from, those with the largest logits; 1: off")
+    top_k_decay: float = option(0.99, "factor on that share per epoch, starting from 1")
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -35,7 +35,7 @@ class TopK(Trick):
 
         Args:
             least: ν, the share that is always kept.
-            decay: γ, factor of the share an epoch.
+            decay: γ, factor on the share per epoch.
             batch_size: fakes of a generator step.
         """
         self.least, self.decay, self.batch_size = least, decay, batch_size
@@ -47,7 +47,7 @@ class TopK(Trick):
     def select_fakes(
         self, fake_logits: Tensor, real_logits: Tensor | None, decision: Decision
     ) -> tuple[Tensor, Tensor | None]:
-        """The largest logits with their graph, and as many of the real images'."""
+        """The largest logits with their graph, and equally many logits of real images."""
         assert isinstance(decision, int)
         kept: Tensor = fake_logits.topk(decision, sorted=False).values
         return kept, None if real_logits is None else real_logits[:decision]
