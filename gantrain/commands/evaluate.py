@@ -14,22 +14,16 @@ from gantrain.builders import (
     CUDA_SAMPLES,
     DEFAULT_POINTS,
     build_image_metrics,
+    choose_reference,
     load_density,
     make_device,
 )
 from gantrain.commands.drawing import check_ratio, draw_samples
-from gantrain.commands.evaluation_data import (
-    FEWEST,
-    REFERENCES,
-    choose_inception_images,
-    folder_images,
-    load_named_data,
-    load_run_data,
-)
 from gantrain.commands.evaluation_files import free_path, write_results
 from gantrain.commands.trained import TrainedRun, load_run
 from gantrain.config import INCEPTION_PRECISIONS, ConfigError, choice, option
-from gantrain.data.folder import list_images
+from gantrain.data import DATASETS, ImageSet
+from gantrain.data.folder import list_images, load_folder
 from gantrain.metrics.bootstrap import MIN_RESAMPLES
 from gantrain.metrics.inception import InceptionWeights, WeightsError, check_logits, find_inception_weights
 from gantrain.metrics.metric import DIGITS, IMAGES, INCEPTION, LABELS, LOGITS, POINTS, Metric, MetricValue, RealImages
@@ -38,6 +32,16 @@ from gantrain.metrics.rejection import PERCENTILE
 from gantrain.options import between
 
 log = logging.getLogger(__name__)
+
+REFERENCES = {
+    f"{spec.name}{'' if split == 'train' else '-test'}": (spec, split)
+    for spec in DATASETS
+    if not spec.points and not spec.needs_root
+    for split in spec.splits
+}
+"""Data sets that `reference` can name, with the split."""
+FEWEST = 10
+"""Generated and real images on which every metric can be computed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,45 +131,106 @@ def run(options: Options) -> None:
         WeightsError: a metric requested by name needs Inception weights that were not found.
     """
     device = make_device(options.device)
-    trained = None
-    if options.run is not None:
-        trained = load_run(Path(options.run), checkpoint=options.checkpoint, network=options.network, device=device)
-        if options.rejection:
-            check_ratio(trained, "rejection=true")
-    path = free_path(options.out, Path(options.run) if options.run else Path(), _default_name(options, trained))
-    if trained is not None and trained.networks.image_range is None:
-        metrics = _metrics_of_points(options, trained)
-        count = options.samples or DEFAULT_POINTS
-        reference_classes = trained.classes
-        samples = [_draw(options, trained, count, k, reference_classes) for k in range(options.seeds)]
+    if options.images is not None:
+        _evaluate_folder(options, options.images, device)
     else:
-        real = _load_real_images(options, trained)
-        data = IMAGES if real.reference.mode_classifier is None else DIGITS
-        names, weights = choose_metrics(options, real, data)
-        count = options.samples or (CUDA_SAMPLES if device.type == "cuda" else CPU_SAMPLES)
-        reference_classes = real.reference.classes
-        if trained is not None:
-            samples = [_draw(options, trained, count, k, reference_classes) for k in range(options.seeds)]
-        else:
-            assert options.images is not None
-            images, labels = folder_images(options.images, real.reference, samples=options.samples, seed=options.seed)
-            samples = [(images.to(device), labels)]
-        chosen = choose_inception_images(real.reference, options.reference_samples, len(samples[0][0]), device)
-        metrics = build_image_metrics(
-            names,
-            replace(real, for_inception=chosen),
-            data,
-            weights=weights,
-            batch_size=options.batch_size,
-            device=device,
-            precision=options.precision,
-            bootstrap=options.bootstrap,
+        assert options.run is not None, "checked by Options"
+        _evaluate_run(options, Path(options.run), device)
+
+
+def _evaluate_folder(options: Options, folder: str, device: torch.device) -> None:
+    path = free_path(options.out, Path(), f"evaluation-{Path(folder).resolve().name}")
+    list_images(Path(folder), "images")  # fails early if there are none
+    real = load_real_images(options, None)
+    names, weights = choose_metrics(options, real, _kind(real))
+    images = load_folder(Path(folder), options.image_size, "images")
+    count = options.samples or len(images)
+    if not FEWEST <= count <= len(images):
+        raise ConfigError(
+            f"images={folder!r} contains {len(images)} images, but {max(count, FEWEST)} are needed (the minimum is "
+            f"{FEWEST})"
         )
-    values = over_seeds([_measure(metrics, *images) for images in samples])
+    chosen = torch.arange(count)
+    if count < len(images):
+        chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))[:count]
+    labels = match_labels(images.labels[chosen], images.classes, real.reference.classes)
+    samples = images.images[chosen].to(device)
+    metrics = _image_metrics(options, names, weights, real, count, device)
+    values = [value for metric in metrics for value in metric.measure(samples, labels)]
+    write_results(path, values, {"images": folder, "seed": options.seed}, metrics, samples)
+
+
+def _evaluate_run(options: Options, folder: Path, device: torch.device) -> None:
+    trained = load_run(folder, checkpoint=options.checkpoint, network=options.network, device=device)
     if options.rejection:
-        assert trained is not None, "checked by Options"
-        values += _after_rejection(options, trained, metrics, count, reference_classes)
-    write_results(path, values, _description(options, trained), metrics, samples[0][0])
+        check_ratio(trained, "rejection=true")
+    last = options.seed + options.seeds - 1
+    seeds = f"seed{options.seed}" if options.seeds == 1 else f"seeds{options.seed}to{last}"
+    path = free_path(options.out, folder, f"evaluation-step{trained.step}-{trained.network}-{seeds}")
+    if trained.networks.image_range is None:
+        metrics, classes = _point_metrics(options, trained), trained.classes
+        count = options.samples or DEFAULT_POINTS
+    else:
+        real = load_real_images(options, trained)
+        names, weights = choose_metrics(options, real, _kind(real))
+        count = options.samples or (CUDA_SAMPLES if device.type == "cuda" else CPU_SAMPLES)
+        metrics, classes = _image_metrics(options, names, weights, real, count, device), real.reference.classes
+    values, images = _measure_run(options, trained, metrics, count, classes)
+    if options.rejection:
+        values += _measure_run(options, trained, metrics, count, classes, rejection=True)[0]
+    description = {
+        "run": options.run,
+        "checkpoint": trained.checkpoint,
+        "step": trained.step,
+        "network": trained.network,
+        "seed": options.seed,
+        "seeds": options.seeds,
+    }
+    write_results(path, values, description, metrics, images)
+
+
+def load_real_images(options: Options, trained: TrainedRun | None) -> RealImages:
+    """The run's own data, or the reference, with the images for the classifier, on the CPU.
+
+    Raises:
+        ConfigError: too few images, or of another size.
+        DataError: the data are missing.
+    """
+    if trained is not None and options.reference is None:
+        data, split = trained.config.data, trained.config.metrics.reference_split
+        spec, shown = data.spec, f"data={data.name}"
+        image_options = replace(data.options, root=options.root or data.root)
+    else:
+        name, shown = options.reference or "", f"reference={options.reference!r}"
+        size = options.image_size if trained is None else trained.config.data.image_size
+        if name not in REFERENCES:
+            images = load_folder(Path(name), size, "reference")
+            _check_count(images, shown)
+            return RealImages(reference=images, train=images)
+        spec, split = REFERENCES[name]
+        if spec.image_size not in (None, size):
+            raise ConfigError(
+                f"image_size={size}: the images of {name} have {spec.image_size} pixels; use {spec.image_size}"
+            )
+        image_options = spec.options(root=options.root, image_size=size)
+    spec.prepare(image_options)
+    train, test = spec.load(image_options, "train"), None
+    if spec.has_test and (split == "test" or not spec.labels_are_modes):  # the classifier is for classes
+        test = spec.load(image_options, "test")
+    assert isinstance(train, ImageSet), "points are measured without other points"
+    assert test is None or isinstance(test, ImageSet)
+    reference = test if split == "test" and test is not None else train
+    _check_count(reference, shown)
+    return RealImages(reference=reference, train=train, test=test)
+
+
+def _check_count(images: ImageSet, shown: str) -> None:
+    if len(images) < FEWEST:
+        raise ConfigError(f"{shown} has {len(images)} images; at least {FEWEST} are needed")
+
+
+def _kind(real: RealImages) -> str:
+    return IMAGES if real.reference.mode_classifier is None else DIGITS
 
 
 def choose_metrics(options: Options, real: RealImages, data: str) -> tuple[tuple[str, ...], InceptionWeights | None]:
@@ -199,29 +264,33 @@ def choose_metrics(options: Options, real: RealImages, data: str) -> tuple[tuple
     return tuple(name for name in names if name not in reasons), weights
 
 
-def over_seeds(sets: list[list[MetricValue]]) -> list[MetricValue]:
-    """The mean of each value over several sample sets, with the standard deviation in its protocol."""
-    if len(sets) == 1:
-        return sets[0]
-    means = []
-    for same in zip(*sets, strict=True):
-        numbers = [value.value for value in same]
-        std = statistics.stdev(numbers) if all(map(math.isfinite, numbers)) else math.nan
-        protocol = {**same[0].protocol, "seeds": len(numbers), "std": std}
-        means.append(MetricValue(same[0].name, statistics.fmean(numbers), protocol))
-    return means
+def _image_metrics(
+    options: Options,
+    names: tuple[str, ...],
+    weights: InceptionWeights | None,
+    real: RealImages,
+    samples: int,
+    device: torch.device,
+) -> list[Metric]:
+    """The metrics; on a CPU those of the Inception compare with a part of the reference."""
+    reference, count = real.reference, options.reference_samples
+    if count is None and device.type != "cuda":
+        count = min(samples, len(reference))
+    if count is not None and count > len(reference):
+        raise ConfigError(f"reference_samples={count}: {reference.name} has {len(reference)} images")
+    return build_image_metrics(
+        names,
+        replace(real, for_inception=choose_reference(reference, count)[0]),
+        _kind(real),
+        weights=weights,
+        batch_size=options.batch_size,
+        device=device,
+        precision=options.precision,
+        bootstrap=options.bootstrap,
+    )
 
 
-def _load_real_images(options: Options, trained: TrainedRun | None) -> RealImages:
-    if trained is not None:
-        return load_run_data(trained, options.reference, options.root)
-    assert options.images is not None
-    assert options.reference is not None
-    list_images(Path(options.images), "images")  # fails early if there are none
-    return load_named_data(options.reference, options.root, options.image_size)
-
-
-def _metrics_of_points(options: Options, trained: TrainedRun) -> list[Metric]:
+def _point_metrics(options: Options, trained: TrainedRun) -> list[Metric]:
     """The metrics of a run of points.
 
     Raises:
@@ -244,12 +313,48 @@ def _metrics_of_points(options: Options, trained: TrainedRun) -> list[Metric]:
     return make_metrics(names, load_density(trained.config), POINTS)
 
 
-def _draw(
-    options: Options, trained: TrainedRun, count: int, k: int, reference_classes: tuple[str, ...]
-) -> tuple[Tensor, Tensor | None]:
-    """The k-th sample set: uint8 images or points, and the labels given to the generator, if any."""
-    latents, images = draw_samples(trained, count, options.seed + k)
-    return images, match_labels(latents.labels, trained.classes, reference_classes)
+def _measure_run(
+    options: Options,
+    trained: TrainedRun,
+    metrics: list[Metric],
+    count: int,
+    classes: tuple[str, ...],
+    *,
+    rejection: bool = False,
+) -> tuple[list[MetricValue], Tensor]:
+    """The values over all seeds, and the images of the first; with rejection of samples that D accepts.
+
+    `classes` are those of the reference.
+    """
+    sets, acceptances, first = [], [], None
+    for seed in range(options.seed, options.seed + options.seeds):
+        latents, images = draw_samples(trained, count, seed, rejection=rejection, percentile=options.percentile)
+        labels = match_labels(latents.labels, trained.classes, classes)
+        sets.append([value for metric in metrics for value in metric.measure(images, labels)])
+        acceptances.append(latents.acceptance or 0.0)
+        first = images if first is None else first
+    assert first is not None, "at least one seed"
+    values = over_seeds(sets)
+    if rejection:
+        protocol = {
+            "rejection_percentile": "none" if options.percentile is None else options.percentile,
+            "accepted": round(statistics.fmean(acceptances), 4),
+        }
+        values = [replace(v, name=f"{v.name}_rejection", protocol={**v.protocol, **protocol}) for v in values]
+    return values, first
+
+
+def over_seeds(sets: list[list[MetricValue]]) -> list[MetricValue]:
+    """The mean of each value over several sample sets, with the standard deviation in its protocol."""
+    if len(sets) == 1:
+        return sets[0]
+    means = []
+    for same in zip(*sets, strict=True):
+        numbers = [value.value for value in same]
+        std = statistics.stdev(numbers) if all(map(math.isfinite, numbers)) else math.nan
+        protocol = {**same[0].protocol, "seeds": len(numbers), "std": std}
+        means.append(MetricValue(same[0].name, statistics.fmean(numbers), protocol))
+    return means
 
 
 def match_labels(labels: Tensor | None, classes: tuple[str, ...], reference: tuple[str, ...]) -> Tensor | None:
@@ -257,50 +362,3 @@ def match_labels(labels: Tensor | None, classes: tuple[str, ...], reference: tup
     if labels is None or not set(classes) <= set(reference):
         return None
     return torch.tensor([reference.index(name) for name in classes], device=labels.device)[labels]
-
-
-def _after_rejection(
-    options: Options, trained: TrainedRun, metrics: list[Metric], count: int, reference_classes: tuple[str, ...]
-) -> list[MetricValue]:
-    """The same values for samples accepted by discriminator rejection sampling."""
-    sets, acceptances = [], []
-    for k in range(options.seeds):
-        seed = options.seed + k
-        latents, images = draw_samples(trained, count, seed, rejection=True, percentile=options.percentile)
-        assert latents.acceptance is not None
-        labels = match_labels(latents.labels, trained.classes, reference_classes)
-        sets.append(_measure(metrics, images, labels))
-        acceptances.append(latents.acceptance)
-    protocol = {
-        "rejection_percentile": "none" if options.percentile is None else options.percentile,
-        "accepted": round(statistics.fmean(acceptances), 4),
-    }
-    return [
-        replace(value, name=f"{value.name}_rejection", protocol={**value.protocol, **protocol})
-        for value in over_seeds(sets)
-    ]
-
-
-def _measure(metrics: list[Metric], images: Tensor, labels: Tensor | None) -> list[MetricValue]:
-    return [value for metric in metrics for value in metric.measure(images, labels)]
-
-
-def _default_name(options: Options, trained: TrainedRun | None) -> str:
-    if trained is None:
-        return f"evaluation-{Path(options.images or '').resolve().name}"
-    last = options.seed + options.seeds - 1
-    seeds = f"seed{options.seed}" if options.seeds == 1 else f"seeds{options.seed}to{last}"
-    return f"evaluation-step{trained.step}-{trained.network}-{seeds}"
-
-
-def _description(options: Options, trained: TrainedRun | None) -> dict[str, object]:
-    if trained is None:
-        return {"images": options.images, "seed": options.seed}
-    return {
-        "run": options.run,
-        "checkpoint": trained.checkpoint,
-        "step": trained.step,
-        "network": trained.network,
-        "seed": options.seed,
-        "seeds": options.seeds,
-    }

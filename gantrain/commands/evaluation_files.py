@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import sys
-import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
 from gantrain.config import ConfigError
@@ -17,7 +19,7 @@ from gantrain.metrics.metric import Metric, MetricValue
 from gantrain.metrics.registry import METRICS
 from gantrain.run_io.metrics_jsonl import finite
 from gantrain.run_io.run_folder import git_commit, installed_versions
-from gantrain.system.atomic_io import PART
+from gantrain.system.atomic_io import create_atomically, replace_text
 
 OTHER_COLUMNS = ("real", "std", "interval_over", "bootstrap", "halves", "seeds", "kid_std", "inception_score_std")
 FILE_ONLY = ("weights_origin", "classifier_digest")
@@ -49,10 +51,10 @@ def free_path(out: str | None, folder: Path, name: str) -> Path:
 
 
 def write_results(
-    path: Path, values: list[MetricValue], description: dict[str, object], metrics: list[Metric], images: Tensor
+    path: Path, values: list[MetricValue], description: Mapping[str, object], metrics: list[Metric], images: Tensor
 ) -> None:
     """Prints the table, draws the figures next to `path`, and writes `path`; all files atomically."""
-    print(as_table(values))
+    print_table(values)
     figures = []
     for metric in metrics:
         if metric.spec.figure_size is not None:
@@ -68,39 +70,33 @@ def write_results(
         "metric_values": [_as_dict(value) for value in values],
         "pictures": [figure.name for figure in figures],
     }
-    part = path.with_name(f".{path.name}{PART}")
-    part.write_text(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_text(path, json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print("\n".join(str(file) for file in (path, *figures)))
 
 
-def as_table(values: list[MetricValue]) -> str:
-    """One line per value: value, 95 % interval or standard deviation, the value of real images, the protocol."""
-    rows = [("metric", "value", _spread_title(values), "real images", "protocol")]
+def print_table(values: list[MetricValue]) -> None:
+    """Prints a line per value: value, 95 % interval or standard deviation, the value of real images, the protocol."""
+    seeds = next((value.protocol["seeds"] for value in values if "seeds" in value.protocol), None)
+    spread = f"std of {seeds} seeds" if seeds else "95 % interval"
+    columns: dict[str, list[str]] = {"metric": [], "value": [], spread: [], "real images": [], "protocol": []}
     for value in values:
         real = value.protocol.get("real")
-        shown_real = "" if real is None else f"{real:.4g}"
-        rows.append((value.name, f"{value.value:.5g}", _spread(value), shown_real, _protocol(value)))
-    columns = [k for k in range(5) if any(row[k] for row in rows[1:])]
-    widths = [max(len(row[k]) for row in rows) for k in columns[:-1]]
-    room = max(40, shutil.get_terminal_size((150, 40)).columns - sum(widths) - 2 * len(widths))
-    lines = []
-    for row in rows:
-        start = "  ".join(row[k].ljust(width) for k, width in zip(columns, widths, strict=False))
-        first, *rest = textwrap.wrap(row[-1], room) or [""]
-        lines.append(f"{start}  {first}".rstrip())
-        lines += [" " * (len(start) + 2) + line for line in rest]
-    return "\n".join(lines)
+        cells = (value.name, f"{value.value:.5g}", _spread(value), "" if real is None else f"{real:.4g}")
+        for column, cell in zip(columns.values(), (*cells, _protocol(value)), strict=True):
+            column.append(cell)
+    shown = {title: column for title, column in columns.items() if any(column)}
+    table = Table(box=None, pad_edge=False, header_style="", padding=(0, 2, 0, 0))
+    for title in shown:
+        table.add_column(title, no_wrap=title != "protocol", min_width=40 if title == "protocol" else None)
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*row)
+    width = max(100, shutil.get_terminal_size((150, 40)).columns)
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def _as_dict(value: MetricValue) -> dict[str, Any]:
     interval = {"interval": list(value.interval)} if value.interval else {}
     return {"name": value.name, "value": value.value, **interval, "protocol": value.protocol}
-
-
-def _spread_title(values: list[MetricValue]) -> str:
-    seeds = {value.protocol["seeds"] for value in values if "seeds" in value.protocol}
-    return f"std of {seeds.pop()} seeds" if seeds else "95 % interval"
 
 
 def _spread(value: MetricValue) -> str:
@@ -127,9 +123,8 @@ def _draw(metric: Metric, path: Path, images: Tensor) -> None:
         figure = Figure(figsize=metric.spec.figure_size, layout="constrained")
         FigureCanvasAgg(figure)
         metric.draw(figure, images)
-        part = path.with_name(f".{path.stem}{PART}.png")
-        figure.savefig(part, dpi=150)
-        part.replace(path)
+        with create_atomically(path) as part:
+            figure.savefig(part, dpi=150, format="png")
 
 
 def _figure_path(path: Path, metric_name: str) -> Path:
