@@ -62,12 +62,12 @@ def test_run_is_measured_from_its_checkpoint(trained: Path, tmp_path: Path, caps
     assert (trained / content["pictures"][0]).read_bytes()[1:4] == b"PNG"
     found = values_in(path)
     assert set(found) == {"modes", "modes_kl", "color_js", "green_brown"}
-    for name, figure in found.items():
-        assert figure["protocol"]["samples"] == 60
+    for name, value in found.items():
+        assert value["protocol"]["samples"] == 60
         assert name in out
-        if "interval" in figure:
-            assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
-    with_interval = {name for name, figure in found.items() if "interval" in figure}
+        if "interval" in value:
+            assert value["interval"][0] <= value["value"] <= value["interval"][1]
+    with_interval = {name for name, value in found.items() if "interval" in value}
     assert {"color_js"} <= with_interval <= set(found) - {"modes"}  # samples of a single mode or color have none
     before = path.read_bytes()
     evaluate_words(*words)
@@ -134,34 +134,33 @@ def test_seed_chooses_among_the_images_of_a_folder(tmp_path: Path) -> None:
     assert a == b != c
 
 
-REFUSED: dict[str, tuple[list[str], list[str]]] = {
-    "neither run nor images": ([], ["either run=RUN or images=FOLDER"]),
-    "both": (["run=a", "images=b"], ["either run=RUN"]),
-    "images without a reference": (["images=a"], ["needs a reference", "cifar10-test"]),
-    "seeds of a folder": (["images=a", "reference=digits", "seeds=3"], ["seeds=3 is read with run=", "bootstrap=100"]),
-    "two ways at once": (["run=a", "seeds=3", "bootstrap=50"], ["bootstrap=50 and seeds=3", "choose one"]),
-    "an unknown precision": (["run=a", "precision=tf32"], ["precision='tf32'", "auto, float32, bf16"]),
-    "no image a pass": (["run=a", "batch_size=0"], ["batch_size=0", "between 1"]),
-    "too few resamples": (["run=a", "bootstrap=3"], ["bootstrap=3", "between 20"]),
-    "an unknown metric": (["run=a", "metrics=fvd"], ["metrics=fvd", "density"]),
-    "auto with others": (["run=a", "metrics=auto,fid"], ["metrics=auto is unknown", "auto alone"]),
-    "a metric twice": (["run=a", "metrics=fid,fid"], ["at least one metric, without repetitions"]),
-    "a network of a folder": (["images=a", "reference=digits", "network=raw"], ["network=raw only applies with run="]),
-    "a checkpoint of a folder": (
-        ["images=a", "reference=digits", "checkpoint=best"],
-        ["checkpoint=best only applies with run="],
-    ),
-    "a root that nothing reads": (["images=a", "reference=digits", "root=b"], ["root='b'", "leave it out"]),
-    "the size of a run's images": (["run=a", "image_size=64"], ["image_size=64 is read with images="]),
-    "too few samples": (["run=a", "samples=9"], ["samples=9", "between 10"]),
-}
+FOLDER = ("images=a", "reference=digits")
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_options_that_cannot_be_combined(kind: str) -> None:
-    words, expected = REFUSED[kind]
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), ["either run=RUN or images=FOLDER"]),
+        (("run=a", "images=b"), ["either run=RUN"]),
+        (("images=a",), ["needs a reference", "cifar10-test"]),
+        ((*FOLDER, "seeds=3"), ["seeds=3 only applies with run=", "bootstrap=100"]),
+        ((*FOLDER, "network=raw"), ["network=raw only applies with run="]),
+        ((*FOLDER, "checkpoint=best"), ["checkpoint=best only applies with run="]),
+        ((*FOLDER, "root=b"), ["root='b'", "leave it out"]),
+        (("run=a", "image_size=64"), ["image_size=64 only applies with images="]),
+        (("run=a", "seeds=3", "bootstrap=50"), ["bootstrap=50 and seeds=3", "choose one"]),
+        (("run=a", "precision=tf32"), ["precision='tf32'", "auto, float32, bf16"]),
+        (("run=a", "batch_size=0"), ["batch_size=0", "between 1"]),
+        (("run=a", "bootstrap=3"), ["bootstrap=3", "between 20"]),
+        (("run=a", "samples=9"), ["samples=9", "between 10"]),
+        (("run=a", "metrics=fvd"), ["metrics=fvd", "density"]),
+        (("run=a", "metrics=auto,fid"), ["metrics=auto is unknown", "auto on its own"]),
+        (("run=a", "metrics=fid,fid"), ["at least one metric, without repetitions"]),
+    ],
+)
+def test_options_that_cannot_be_combined(words: tuple[str, ...], expected: list[str]) -> None:
     with pytest.raises(ConfigError) as error:
-        parse_words(Options, "evaluate", words)
+        parse_words(Options, "evaluate", list(words))
     for part in expected:
         assert part in str(error.value)
 
@@ -174,11 +173,7 @@ def test_options_that_do_not_fit_the_data(trained: Path, tmp_path: Path) -> None
         ((*images, "metrics=modes"), ConfigError, "metrics=modes: it cannot be computed on images"),
         ((*images, "metrics=classes"), ConfigError, "metrics=classes: folder-mine has no classes"),
         ((*images, "metrics=colors", "samples=13"), ConfigError, "contains 12 images, but 13 are needed"),
-        (
-            (f"run={trained}", "metrics=classes", *DIGITS),
-            ConfigError,
-            "metrics=classes: it cannot be computed on digits",
-        ),
+        ((f"run={trained}", "metrics=classes", *DIGITS), ConfigError, "it cannot be computed on digits"),
         (("images=gone", f"reference={mine}"), DataError, "images='gone' is not a folder"),
         ((f"images={mine}", "reference=gone"), DataError, "reference='gone' is not a folder"),
         ((f"images={few}", f"reference={mine}", "metrics=colors"), ConfigError, "contains 4 images"),
@@ -190,7 +185,7 @@ def test_options_that_do_not_fit_the_data(trained: Path, tmp_path: Path) -> None
         with pytest.raises(error, match=expected):
             evaluate_words(*words)
     (tmp_path / "taken-colors.png").write_text("mine")
-    with pytest.raises(ConfigError, match=r"taken-colors\.png' exists and is not overwritten"):
+    with pytest.raises(ConfigError, match=r"taken-colors\.png' already exists and will not be overwritten"):
         evaluate_words(*images, f"out={tmp_path}/taken.json")
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "few", "taken-colors.png"}
 
@@ -203,7 +198,7 @@ def test_from_the_command_line(gantrain: Callable[..., Any], trained: Path, tmp_
     assert done.stdout.splitlines()[-2:] == [f"{tmp_path}/a.json", f"{tmp_path}/a-colors.png"]
     refused = gantrain(*words)
     assert refused.returncode == 2
-    assert "exists and is not overwritten" in refused.stderr
+    assert "already exists and will not be overwritten" in refused.stderr
 
 
 @pytest.mark.slow
@@ -226,15 +221,10 @@ def test_inception_metrics_with_planted_copies(inception_file: Path, tmp_path: P
     assert (tmp_path / "a-neighbors.png").is_file()
 
 
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        (("a", "b", "c"), [0, 1, 2, 1]),
-        (("c", "x", "b", "a"), [3, 2, 0, 2]),
-        (("a", "b"), None),
-        (("1", "2", "3"), None),
-    ],
-)
-def test_labels_are_matched_by_class_name(reference: tuple[str, ...], expected: list[int] | None) -> None:
-    labels = evaluate.match_labels(torch.tensor([0, 1, 2, 1]), ("a", "b", "c"), reference)
-    assert (None if labels is None else labels.tolist()) == expected
+def test_labels_are_matched_by_class_name() -> None:
+    labels = torch.tensor([0, 1, 2, 1])
+    found = evaluate.match_labels(labels, ("a", "b", "c"), ("c", "x", "b", "a"))
+    assert found is not None
+    assert found.tolist() == [3, 2, 0, 2]
+    assert evaluate.match_labels(labels, ("a", "b", "c"), ("a", "b")) is None
+    assert evaluate.match_labels(None, ("a", "b", "c"), ("a", "b", "c")) is None

@@ -45,7 +45,6 @@ def test_fid_of_gaussians_with_common_axes_equals_the_closed_form() -> None:
     moments = Moments(mean, axes * one @ axes.T)
     reference = reference_of(Moments(other_mean, axes * other @ axes.T))
     assert frechet_distance(moments, reference) == pytest.approx(wanted, rel=1e-10)
-    assert float(reference.trace) == pytest.approx(float(other.sum()), rel=1e-12)
 
 
 def test_fid_of_gaussians_with_different_axes_uses_the_matrix_root() -> None:
@@ -56,10 +55,9 @@ def test_fid_of_gaussians_with_different_axes_uses_the_matrix_root() -> None:
     assert frechet_distance(Moments(zero, one), reference_of(Moments(zero, other))) == pytest.approx(wanted, rel=1e-8)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_moments_equal_numpys_even_far_from_zero(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_equal_numpys_even_far_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fid_module, "ROWS", 64)
-    x = (features(300, 10, 0) + 1e4).to(dtype)
+    x = (features(300, 10, 0) + 1e4).float()
     found = moments_of(x)
     exact = x.double().numpy()
     torch.testing.assert_close(found.mean, torch.from_numpy(exact.mean(axis=0)), rtol=1e-13, atol=0)
@@ -67,25 +65,16 @@ def test_moments_equal_numpys_even_far_from_zero(dtype: torch.dtype, monkeypatch
     torch.testing.assert_close(found.covariance, wanted, rtol=1e-9, atol=1e-12)
 
 
-def test_fid_equals_torch_fidelitys() -> None:
-    real, x = features(700, 200, 1), features(500, 200, 2, shift=0.3)
-    found = fid(x, reference_of(moments_of(real)))
-    assert found == pytest.approx(torch_fidelity_fid(x, real), rel=1e-6)
-    assert found > 1
-    single = fid(x.float(), reference_of(moments_of(real.float())))
-    assert single == pytest.approx(torch_fidelity_fid(x.float(), real.float()), rel=1e-6)
-
-
-@pytest.mark.parametrize(("count", "real_count"), [(50, 700), (500, 60), (40, 50)])
-def test_fid_of_fewer_images_than_features_equals_torch_fidelitys(count: int, real_count: int) -> None:
-    """The covariances are singular: eigenvalues of 0 are ±1e-16 in both."""
-    real, x = features(real_count, 200, 1), features(count, 200, 2, shift=0.3)
-    found = fid(x, reference_of(moments_of(real)))
-    assert found == pytest.approx(torch_fidelity_fid(x, real), abs=1e-2)
-    assert found > 10
-
-
-def test_fid_of_a_set_to_itself_is_zero() -> None:
-    for count in (30, 300):
-        x = features(count, 100, 3)
-        assert fid(x, reference_of(moments_of(x))) == pytest.approx(0.0, abs=1e-4)
+# The covariances of fewer images than features are singular: eigenvalues of 0 are ±1e-16 in both.
+@pytest.mark.parametrize(
+    ("count", "real_count", "error"), [(500, 700, 1e-5), (50, 700, 1e-2), (500, 60, 1e-2), (40, 50, 1e-2)]
+)
+def test_fid_equals_torch_fidelitys(count: int, real_count: int, error: float) -> None:
+    for dtype in (torch.float64, torch.float32):
+        real, x = features(real_count, 200, 1).to(dtype), features(count, 200, 2, shift=0.3).to(dtype)
+        found = fid(x, reference_of(moments_of(real)))
+        assert found == pytest.approx(
+            torch_fidelity_fid(x, real), rel=1e-6, abs=0 if count > 200 < real_count else 1e-2
+        )
+        assert found > 1
+        assert fid(x, reference_of(moments_of(x))) == pytest.approx(0.0, abs=1e-3)

@@ -61,14 +61,6 @@ def test_converted_weights_give_the_torchscripts_features(weights: InceptionWeig
     torch.testing.assert_close(found, original.view(3, 2048), rtol=1e-5, atol=1e-5)
 
 
-def test_weights_are_converted_once(inception_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
-    first = find_inception_weights(str(inception_file))
-    for converter in ("_from_torchscript", "_from_state_dict"):
-        monkeypatch.setattr(inception, converter, None)  # a second conversion would fail
-    assert find_inception_weights(str(inception_file)) == first
-
-
 def test_torch_fidelitys_state_dict_is_accepted_with_its_classifier(weights: InceptionWeights, tmp_path: Path) -> None:
     state = torch.load(weights.path, weights_only=True)
     state["fc.bias"] = torch.ones(1008)
@@ -79,7 +71,7 @@ def test_torch_fidelitys_state_dict_is_accepted_with_its_classifier(weights: Inc
     assert torch.load(taken.path, weights_only=True).keys() == state.keys()
     del state["fc.weight"]
     torch.save(state, tmp_path / "cut.pth")
-    with pytest.raises(WeightsError, match=r"1 entries are missing.*'fc\.weight' first"):
+    with pytest.raises(WeightsError, match=r"cut\.pth' is not torch-fidelity's Inception"):
         find_inception_weights(str(tmp_path / "cut.pth"))
 
 
@@ -88,6 +80,8 @@ def test_order_of_weight_sources(
 ) -> None:
     monkeypatch.setenv("GANTRAIN_INCEPTION", str(inception_file))
     assert find_inception_weights(None).origin == "GANTRAIN_INCEPTION"
+    for converter in ("_from_torchscript", "_from_state_dict"):
+        monkeypatch.setattr(inception, converter, None)  # converted once: a second conversion would fail
     assert find_inception_weights(str(inception_file)).origin == "metrics.inception_weights"
     monkeypatch.delenv("GANTRAIN_INCEPTION")
     if inception.importlib.util.find_spec(inception.PACKAGE):
@@ -152,12 +146,12 @@ def test_fused_convolutions_are_used_only_if_they_give_the_same_features(
     images = some_images(1, seed=8)
     with torch.no_grad():
         plain = network(images)["2048"]
-        for kernel, said in ((fused, ""), (missing, "(no engine could be found)"), (wrong, "(relative error ")):
+        for kernel, reason in ((fused, ""), (missing, "(no engine could be found)"), (wrong, "(relative error ")):
             monkeypatch.setattr(torch, "cudnn_convolution_relu", kernel)
             network.fuse()
-            assert all(block.fused == (not said) for block in network.modules() if isinstance(block, ConvolutionReLU))
-            assert said in caplog.text
-            assert bool(caplog.messages) == bool(said)
+            assert all(block.fused != bool(reason) for block in network.modules() if isinstance(block, ConvolutionReLU))
+            assert reason in caplog.text
+            assert bool(caplog.messages) == bool(reason)
             caplog.clear()
             torch.testing.assert_close(network(images)["2048"], plain, rtol=1e-5, atol=1e-5)
 
@@ -178,13 +172,7 @@ def test_precision_is_recorded_in_the_protocol_and_the_cache_name(
     images = some_images(4, seed=7)
     features = InceptionFeatures(weights, device=CPU, precision=precision)
     assert features.protocol["precision"] == recorded
-    flags = []
-    forward = features._forward
-    features._forward = lambda batch: flags.append(torch.backends.cudnn.allow_tf32) or forward(batch)
-    before = torch.backends.cudnn.allow_tf32
     found = features.of_reference(images, "random")
-    assert flags == [before], "TF32 is a global switch, and does not concern a CPU"
-    assert torch.backends.cudnn.allow_tf32 == before
     assert [path.stem.endswith(f"-{recorded}") for path in tmp_path.glob("reference-*")] == [True]
     assert found.dtype == torch.float32
     exact = InceptionFeatures(weights, device=CPU).features(images)
@@ -193,11 +181,7 @@ def test_precision_is_recorded_in_the_protocol_and_the_cache_name(
 
 
 def test_reference_features_and_statistics_are_cached_and_a_damaged_cache_is_recomputed(
-    weights: InceptionWeights,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    weights: InceptionWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
     reference = some_images(12, seed=1)
@@ -216,21 +200,11 @@ def test_reference_features_and_statistics_are_cached_and_a_damaged_cache_is_rec
         features.rename(tmp_path / "aside")
         FIDMetric(make_context(weights, reference))  # needs the statistics only
         (tmp_path / "aside").rename(features)
-    nan_root = torch.load(statistics, weights_only=True)
-    nan_root["root"][3, 4] = torch.nan
-    for path, damaged in (
-        (features, None),
-        (statistics, None),
-        (statistics, nan_root),
-        (features, {"features": first["features"][:5]}),
-    ):
-        path.write_bytes(b"damaged")
-        if damaged is not None:
-            torch.save(damaged, path)
-        capsys.readouterr()
+    for path in (features, statistics):
+        path.write_bytes(path.read_bytes()[:1000])
         caplog.clear()
         torch.testing.assert_close(load(), first, rtol=1e-5, atol=1e-5)
-        assert f"the cached {str(path)!r} " in caplog.text + capsys.readouterr().err
+        assert f"the cached {str(path)!r} is damaged" in caplog.text
     make_context(weights, reference.flip(0)).reference_features()
     assert len(list(tmp_path.glob("reference-random-12-*.pt"))) == 2, "other images have another cache file"
 
@@ -276,7 +250,6 @@ def test_metrics_of_disjoint_real_images_equal_torch_fidelitys(
         verbose=False,
     )
     fid, kid = ours["fid"].value, ours["kid"].value
-    print(f"FID {fid:.5f} against {theirs['frechet_inception_distance']:.5f}; KID {kid:.3e}")
     assert fid == pytest.approx(theirs["frechet_inception_distance"], abs=1e-3)
     assert kid == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     for name in ("precision", "recall"):
@@ -295,13 +268,6 @@ def test_metrics_of_disjoint_real_images_equal_torch_fidelitys(
         assert value.interval is not None
         assert value.interval[0] < value.value < value.interval[1]
         assert name not in ours or value.value == pytest.approx(ours[name].value)
-
-
-def test_fid_of_a_set_to_itself_is_zero(weights: InceptionWeights) -> None:
-    images = some_images(16, seed=2)
-    metric = FIDMetric(make_context(weights, images))
-    assert metric.measure(images, None)[0].value == pytest.approx(0.0, abs=1e-3)
-    assert metric.measure(images // 3, None)[0].value > 10
 
 
 def test_inception_score_is_refused_without_the_classifier(weights: InceptionWeights) -> None:

@@ -23,7 +23,7 @@ def theirs(x: Tensor, y: Tensor, size: int) -> tuple[float, float]:
 # One kernel matrix of all images up to 300 size² entries, above it one per subset.
 @pytest.mark.parametrize(
     ("count", "real_count", "size", "one_matrix"),
-    [(60, 50, 1000, True), (50, 60, 1000, True), (90, 130, 1000, True), (400, 300, 20, False), (30, 500, 20, False)],
+    [(60, 50, 1000, True), (90, 130, 1000, True), (400, 300, 20, False), (30, 500, 20, False)],
 )
 def test_kid_equals_torch_fidelitys(
     count: int, real_count: int, size: int, one_matrix: bool, monkeypatch: pytest.MonkeyPatch
@@ -43,18 +43,6 @@ def test_kid_equals_torch_fidelitys(
             "kid_std": pytest.approx(spread, rel=1e-7, abs=1e-12),
         }
         assert abs(value) > 1e-4 if shift else abs(value) < 0.1
-
-
-def test_both_ways_of_summing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kid_module, "SUBSET_SIZE", 30)
-    x, y = features(80, 2, shift=0.1), features(70, 3)
-    found = []
-    for small in (True, False):
-        monkeypatch.setattr(kid_module, "_fits_in_one_matrix", lambda *_, small=small: small)
-        found.append(kid(x, y))
-    (one, with_one), (other, with_other) = found
-    assert one == pytest.approx(other, rel=1e-9)
-    assert with_one["kid_std"] == pytest.approx(with_other["kid_std"], rel=1e-7)
 
 
 def test_kid_of_float32_features_is_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:

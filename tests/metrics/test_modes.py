@@ -8,19 +8,25 @@ from torch import nn
 
 from gantrain.data.digits import load_stacked_digits
 from gantrain.metrics.metric import MetricContext, RealImages
-from gantrain.metrics.modes import ModesMetric, mode_statistics
+from gantrain.metrics.modes import ModesMetric, histogram_values
 from gantrain.metrics.sampling import generate_images
 from gantrain.networks import make_networks
 from gantrain.options import ConfigError
 from tests.metrics.contexts import context_of, noise
 
 
-def test_mode_statistics_by_hand() -> None:
-    assert mode_statistics(torch.arange(1000), 1000) == (1000, pytest.approx(0.0, abs=1e-12))
-    assert mode_statistics(torch.full((70,), 123), 1000) == (1, pytest.approx(math.log(1000)))
-    covered, kl = mode_statistics(torch.tensor([5, 5, 5, 999]), 1000)
-    assert covered == 2
-    assert kl == pytest.approx(0.75 * math.log(0.75 * 1000) + 0.25 * math.log(0.25 * 1000))
+@pytest.mark.parametrize(
+    ("modes", "kl"),
+    [
+        (list(range(1000)), 0.0),
+        ([123] * 70, math.log(1000)),
+        ([5, 5, 5, 999], 0.75 * math.log(0.75 * 1000) + 0.25 * math.log(0.25 * 1000)),
+    ],
+)
+def test_kl_of_the_modes_by_hand(modes: list[int], kl: float) -> None:
+    uniform = torch.full((1000,), 1e-3, dtype=torch.float64)
+    _, found = histogram_values("modes", torch.tensor(modes), uniform, 0, None, {}, bootstrap=0)
+    assert found.value == pytest.approx(kl, abs=1e-12)
 
 
 def test_real_images_cover_nearly_all_modes_and_one_image_covers_one() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from gantrain.metrics.metric import (
     MetricContext,
     MetricSpec,
     MetricValue,
+    RealImages,
     ValueSpec,
     headline,
 )
@@ -35,10 +37,11 @@ def generated(metric: type[Metric]) -> tuple[object, Tensor]:
     """A context for the metric and 40 generated examples."""
     if POINTS in metric.spec.data:
         return ring(), ring().sample(40, torch.Generator().manual_seed(0))[0]
-    size = 8 if IMAGES in metric.spec.data else 32
-    real = noise(60, 0, size) if size == 8 else load_stacked_digits("train").images[:60]
-    images = noise(40, 1, size) if size == 8 else load_stacked_digits("test").images[:40]
-    return context_of(real, inception=Projection(), bootstrap=20), images
+    context, images = context_of(noise(60, 0), inception=Projection(), bootstrap=20), noise(40, 1)
+    if IMAGES not in metric.spec.data:
+        digits, images = load_stacked_digits("train"), load_stacked_digits("test").images[:40]
+        context = replace(context, real=RealImages(reference=digits, train=digits))
+    return context, images
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)
@@ -80,6 +83,9 @@ def test_names_are_unique_per_kind_of_data_and_auto_names_exist() -> None:
         for value in metric.spec.values:
             assert value.better in (LOWER, HIGHER, None)
             assert directions.setdefault(value.name, value.better) == value.better
+    assert lower_is_better("fid") is True
+    assert lower_is_better("recall") is False
+    assert lower_is_better("green_brown") is lower_is_better("unknown") is None
 
 
 def test_the_first_metric_decides_which_checkpoint_is_best() -> None:
@@ -89,12 +95,6 @@ def test_the_first_metric_decides_which_checkpoint_is_best() -> None:
     describing = MetricSpec(name="a", help="", values=(ValueSpec("a", "a", None),))
     assert headline([describing]) is None
     assert headline([describing, *find_specs(("classes",), IMAGES)]).name == "classes_kl"  # type: ignore[union-attr]
-
-
-def test_direction_of_values() -> None:
-    assert lower_is_better("fid") is True
-    assert lower_is_better("recall") is False
-    assert lower_is_better("green_brown") is lower_is_better("unknown") is None
 
 
 class Brightness(Metric):

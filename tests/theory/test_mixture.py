@@ -19,7 +19,7 @@ def test_text_form_round_trips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("0.3:-2", "'0.3:-2' is not weight:mean:std"),
         ("", "'' is not weight:mean:std"),
@@ -32,10 +32,10 @@ def test_text_form_round_trips() -> None:
         ("0.5:-1e6:1,0.5:1e6:1", "1000 times"),
     ],
 )
-def test_invalid_mixtures_are_refused(text: str, said: str) -> None:
+def test_invalid_mixtures_are_refused(text: str, message: str) -> None:
     with pytest.raises(MixtureError, match="mixture") as raised:
         parse_mixture(text)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_density_and_moments() -> None:

@@ -13,7 +13,7 @@ from gantrain.theory.best_fit import best_gaussians
 from gantrain.theory.descent import Window, descend, window_of
 from gantrain.theory.learned_games import play
 from gantrain.theory.mixture import DEFAULT_MIXTURE, Mixture, log_normal
-from gantrain.theory.names import DivergenceNameError, divergence_named
+from gantrain.theory.names import divergence_named
 from gantrain.theory.quadrature import divergence, rule_gradient
 from gantrain.theory.training_paths import figure, names_with_paths, starts_of
 
@@ -122,11 +122,6 @@ def test_figure(tmp_path: Path) -> None:
     assert [(row["divergence"], row["rule"], row["seeds"]) for row in spread] == [
         ("kl", rule, "2") for rule in ("exact", "poole")
     ]
-
-
-def test_total_variation_has_no_exact_rule() -> None:
-    with pytest.raises(DivergenceNameError, match=r"'tv' has no exact rule.*choose from"):
-        figure(DEFAULT_MIXTURE, ("kl", "tv"), (0,))
 
 
 @pytest.mark.slow
