@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gantrain.metrics.bootstrap import interval_from_resamples, interval_of_share, resample_counts
 from gantrain.metrics.classifier import train_classifier
 from gantrain.metrics.metric import (
     HIGHER,
@@ -19,7 +18,7 @@ from gantrain.metrics.metric import (
     MetricValue,
     ValueSpec,
 )
-from gantrain.metrics.modes import ACCURACY_CHART, KL_CHART
+from gantrain.metrics.modes import ACCURACY_CHART, KL_CHART, histogram_values
 
 CLASSES_SHOWN = 30  # in the figure
 
@@ -65,32 +64,23 @@ class ClassesMetric(Metric):
         labels (N,), `class_accuracy`: share of images that the classifier assigns to their label.
         """
         predicted = self._classifier.classes(images)
-        counts = self._counts(predicted)
-        protocol = {**self._protocol, "samples": len(images), "of": len(self._real)}
-        kl, interval, kl_protocol, over = self._kl(counts), None, protocol, {}
-        if self._bootstrap:
-            over = {"interval_over": "generated images"}
-            drawn = resample_counts(len(images), self._bootstrap, what="the classes")
-            interval = interval_from_resamples(kl, [self._kl(self._counts(predicted, n)) for n in drawn])
-            kl_protocol = {**protocol, **over, "bootstrap": self._bootstrap}
-        shown = int((counts / counts.sum() > self._real / 1000).sum())
-        values = [
-            MetricValue("classes", float(shown), protocol),
-            MetricValue("classes_kl", kl, kl_protocol, interval),
-        ]
-        if labels is not None:
-            accuracy = float((predicted == labels.cpu()).double().mean())
-            interval = interval_of_share(accuracy, len(images)) if self._bootstrap else None
-            accuracy_protocol = {**protocol, **over, "real": self._classifier.accuracy}
-            values.append(MetricValue("class_accuracy", accuracy, accuracy_protocol, interval))
-        return values
+        found = int((self._shares(predicted) > self._real / 1000).sum())
+        return histogram_values(
+            "classes",
+            predicted,
+            self._real,
+            found,
+            labels,
+            {**self._protocol, "samples": len(images), "of": len(self._real)},
+            bootstrap=self._bootstrap,
+            real_accuracy=self._classifier.accuracy,
+        )
 
     def draw(self, figure: Any, images: Tensor) -> None:
         """Draws the class shares of real and generated images side by side."""
-        counts = self._counts(self._classifier.classes(images))
-        shares = counts / counts.sum()
-        errors = (shares * (1 - shares) / counts.sum()).sqrt()
-        chosen = (shares - self._real).abs().topk(min(CLASSES_SHOWN, len(counts))).indices.sort().values
+        shares = self._shares(self._classifier.classes(images))
+        errors = (shares * (1 - shares) / len(images)).sqrt()
+        chosen = (shares - self._real).abs().topk(min(CLASSES_SHOWN, len(shares))).indices.sort().values
         axes = figure.subplots()
         x = np.arange(len(chosen))
         axes.bar(x - 0.2, 100 * self._real[chosen].numpy(), 0.4, color="#999999", label="held-out real images")
@@ -106,17 +96,11 @@ class ClassesMetric(Metric):
         )
         axes.set_xticks(x, [self._names[k] for k in chosen], rotation=30, ha="right")
         axes.set_ylabel("share of images [%]")
-        what = (
-            "Classes" if len(chosen) == len(counts) else f"{len(chosen)} of {len(counts)} classes, largest differences"
-        )
+        total = len(shares)
+        what = "Classes" if len(chosen) == total else f"{len(chosen)} of {total} classes, largest differences"
         right = 100 * self._classifier.accuracy
         axes.set_title(f"{what}, by a classifier with an accuracy of {right:.1f} % on held-out images")
         axes.legend()
 
-    def _counts(self, predicted: Tensor, weights: Tensor | None = None) -> Tensor:
-        return torch.bincount(predicted, weights=weights, minlength=len(self._real)).double()
-
-    def _kl(self, counts: Tensor) -> float:
-        shares = counts / counts.sum()
-        present = counts > 0
-        return float((shares[present] * (shares[present] / self._real[present]).log()).sum())
+    def _shares(self, predicted: Tensor) -> Tensor:
+        return torch.bincount(predicted, minlength=len(self._real)).double() / len(predicted)

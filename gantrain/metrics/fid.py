@@ -33,10 +33,6 @@ class Reference:
         """Trace of the covariance."""
         return self.root.square().sum()
 
-    def to(self, device: torch.device) -> "Reference":
-        """A copy on another device."""
-        return Reference(self.mean.to(device), self.root.to(device))
-
 
 class FIDMetric(Metric):
     """FID of generated images against the reference set."""

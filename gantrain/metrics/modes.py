@@ -1,6 +1,6 @@
 """Mode coverage: how many of the modes of the data, such as stacked digits, a generator produces, and how evenly."""
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,34 +42,53 @@ class ModesMetric(Metric):
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """The values of uint8 images (N, 3, 32, 32); with labels also the share that show their label's mode."""
         modes = self._classifier.modes(images)
-        covered, kl = mode_statistics(modes, self._count)
         protocol = {"samples": len(images), "of": self._count, "classifier": self._classifier.name}
-        interval, kl_protocol, over = None, protocol, {}
-        if self._bootstrap:
-            over = {"interval_over": "generated images"}
-            counts = resample_counts(len(modes), self._bootstrap, what="the modes")
-            resamples = (torch.bincount(modes, weights=times, minlength=self._count) for times in counts)
-            interval = interval_from_resamples(kl, [_statistics(resample)[1] for resample in resamples])
-            kl_protocol = {**protocol, **over, "bootstrap": self._bootstrap}
-        values = [
-            MetricValue("modes", float(covered), protocol),
-            MetricValue("modes_kl", kl, kl_protocol, interval),
-        ]
-        if labels is not None:
-            accuracy = float((modes == labels.cpu()).double().mean())
-            interval = interval_of_share(accuracy, len(modes)) if self._bootstrap else None
-            values.append(MetricValue("class_accuracy", accuracy, {**protocol, **over}, interval))
-        return values
+        uniform = torch.full((self._count,), 1 / self._count, dtype=torch.float64)
+        covered = len(modes.unique())
+        return histogram_values("modes", modes, uniform, covered, labels, protocol, bootstrap=self._bootstrap)
 
 
-def mode_statistics(modes: Tensor, count: int) -> tuple[int, float]:
-    """Number of different modes, and KL(histogram ‖ uniform) in nats, of mode numbers (N,) below `count`.
+def histogram_values(
+    name: str,
+    predicted: Tensor,
+    expected: Tensor,
+    found: int,
+    labels: Tensor | None,
+    protocol: dict[str, Any],
+    *,
+    bootstrap: int,
+    real_accuracy: float | None = None,
+) -> list[MetricValue]:
+    """`NAME`, `NAME_kl` and, with labels, `class_accuracy`.
 
-    For N samples of the uniform distribution the KL is about (count - 1)/(2N), not 0.
+    Args:
+        name: `modes` or `classes`.
+        predicted: (N,) modes or classes of generated images.
+        expected: (K,) their shares in the data, above 0. `NAME_kl` is KL(predicted ‖ expected) in nats; for N samples
+            of equal distributions it is about (K - 1)/(2N), not 0.
+        found: the value of `NAME`.
+        labels: (N,) requested from the generator.
+        protocol: of all values.
+        bootstrap: resamples for intervals; 0 for none.
+        real_accuracy: `class_accuracy` of real images, if known.
     """
-    return _statistics(torch.bincount(modes, minlength=count).double())
 
+    def kl(weights: Tensor | None = None) -> float:
+        share = torch.bincount(predicted, weights, minlength=len(expected)).double() / len(predicted)
+        return float(torch.xlogy(share, share / expected).sum())
 
-def _statistics(counts: Tensor) -> tuple[int, float]:
-    share = counts[counts > 0] / counts.sum()
-    return int((counts > 0).sum()), float((share * (share.log() + math.log(len(counts)))).sum())
+    value, interval, over, resamples = kl(), None, {}, {}
+    if bootstrap:
+        drawn = resample_counts(len(predicted), bootstrap, what=f"the {name}")
+        interval = interval_from_resamples(value, [kl(counts) for counts in drawn])
+        over, resamples = {"interval_over": "generated images"}, {"bootstrap": bootstrap}
+    values = [
+        MetricValue(name, float(found), protocol),
+        MetricValue(f"{name}_kl", value, {**protocol, **over, **resamples}, interval),
+    ]
+    if labels is not None:
+        accuracy = float((predicted == labels.cpu()).double().mean())
+        real = {} if real_accuracy is None else {"real": real_accuracy}
+        interval = interval_of_share(accuracy, len(predicted)) if bootstrap else None
+        values.append(MetricValue("class_accuracy", accuracy, {**protocol, **over, **real}, interval))
+    return values

@@ -71,7 +71,7 @@ def mode_statistics(points: Tensor, density: GaussianMixture) -> tuple[int, floa
     return int(present.sum()), len(good) / len(points), float(kl)
 
 
-def forward_kl(real: Tensor, points: Tensor, density: GaussianMixture, neighbors: int = NEIGHBORS) -> float:
+def forward_kl(real: Tensor, points: Tensor, density: GaussianMixture) -> float:
     """KL(q‖p) in nats: E_q[log q − log p] with the true q and p estimated from its samples.
 
     log p at a real point is estimated from the distance d to its k-th nearest generated point as
@@ -81,13 +81,12 @@ def forward_kl(real: Tensor, points: Tensor, density: GaussianMixture, neighbors
 
     Args:
         real: (M, 2), drawn from q.
-        points: (N, 2), drawn from p, N above `neighbors`.
+        points: (N, 2), drawn from p, N above k = `NEIGHBORS`.
         density: q.
-        neighbors: k.
     """
     real, points = real.double(), points.double()
-    distance = torch.cat([torch.cdist(part, points).kthvalue(neighbors, dim=1).values for part in real.split(500)])
-    digamma = float(torch.special.digamma(torch.tensor(float(neighbors), dtype=torch.float64)))
+    distance = torch.cat([torch.cdist(part, points).kthvalue(NEIGHBORS, dim=1).values for part in real.split(500)])
+    digamma = float(torch.special.digamma(torch.tensor(float(NEIGHBORS), dtype=torch.float64)))
     area = math.pi * distance.square().clamp_min(1e-300)
     log_p = digamma - math.log(len(points)) - area.log()
     return float((density.log_density(real) - log_p).mean())

@@ -1,5 +1,8 @@
 """Fidelity and diversity by nearest neighbors of Inception features: precision, recall, density and coverage."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -14,6 +17,19 @@ CHUNK = 2048
 CHART = "precision, density: quality; recall, coverage: variety; higher is better"
 OVER_SAMPLES = "generated images, the real ones fixed"
 
+T = TypeVar("T")
+
+
+def _spec(name: str, neighbor: int, help: str, *, diversity: bool = False) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        help=help,
+        values=(ValueSpec(name, name, HIGHER, chart=CHART, diversity=diversity),),
+        needs=(INCEPTION,),
+        min_samples=neighbor + 1,
+        min_reference=neighbor + 1,
+    )
+
 
 class _NeighborMetric(Metric):
     """What the four metrics have in common."""
@@ -23,110 +39,88 @@ class _NeighborMetric(Metric):
         self._context = context
         context.reference_features()
 
-    def _precision_recall(self, images: Tensor) -> tuple[float, float]:
+    def _compute(self, pair: Callable[[Tensor, Tensor], T], images: Tensor) -> T:
+        """The two metrics of a pair, computed once for both."""
         context = self._context
-        return context.once(
-            "precision_recall",
-            images,
-            lambda: precision_and_recall(context.features(images), context.reference_features()),
-        )
-
-    def _density_coverage(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        context = self._context
-        return context.once(
-            "density_coverage",
-            images,
-            lambda: density_and_coverage(context.features(images), context.reference_features()),
-        )
+        return context.once(pair.__name__, images, lambda: pair(context.features(images), context.reference_features()))
 
     def _value(
-        self, value: float, images: Tensor, neighbor: int, over: str, interval: tuple[float, float] | None
+        self, value: float, images: Tensor, neighbor: int, interval: tuple[float, float] | None, over: str
     ) -> list[MetricValue]:
         protocol = {**self._context.protocol(images), "neighbor": neighbor}
-        if not self._context.bootstrap:
-            interval = None
-        if interval is not None:
-            protocol["interval_over"] = over
-        return [MetricValue(self.spec.name, value, protocol, interval)]
+        if not self._context.bootstrap or interval is None:
+            return [MetricValue(self.spec.name, value, protocol)]
+        return [MetricValue(self.spec.name, value, {**protocol, "interval_over": over}, interval)]
 
 
 class PrecisionMetric(_NeighborMetric):
     """Share of generated images near a real one."""
 
-    spec = MetricSpec(
-        name="precision",
-        help="improved precision (Kynkäänniemi et al. 2019): share of samples within the third-neighbor ball of a real "
+    spec = _spec(
+        "precision",
+        PRECISION_NEIGHBOR,
+        "improved precision (Kynkäänniemi et al. 2019): share of samples within the third-neighbor ball of a real "
         "image, by torch-fidelity, on Inception features in place of its VGG-16",
-        values=(ValueSpec("precision", "precision", HIGHER, chart=CHART),),
-        needs=(INCEPTION,),
-        min_samples=PRECISION_NEIGHBOR + 1,
-        min_reference=PRECISION_NEIGHBOR + 1,
     )
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """Precision of uint8 images (N, 3, H, W)."""
-        precision, _ = self._precision_recall(images)
-        interval = interval_of_share(precision, len(images))
-        return self._value(precision, images, PRECISION_NEIGHBOR, OVER_SAMPLES, interval)
+        precision, _ = self._compute(precision_and_recall, images)
+        return self._value(
+            precision, images, PRECISION_NEIGHBOR, interval_of_share(precision, len(images)), OVER_SAMPLES
+        )
 
 
 class RecallMetric(_NeighborMetric):
     """Share of real images near a generated one."""
 
-    spec = MetricSpec(
-        name="recall",
-        help="improved recall (Kynkäänniemi et al. 2019): share of real images within the third-neighbor ball of a "
+    spec = _spec(
+        "recall",
+        PRECISION_NEIGHBOR,
+        "improved recall (Kynkäänniemi et al. 2019): share of real images within the third-neighbor ball of a "
         "sample, computed like precision",
-        values=(ValueSpec("recall", "recall", HIGHER, chart=CHART, diversity=True),),
-        needs=(INCEPTION,),
-        min_samples=PRECISION_NEIGHBOR + 1,
-        min_reference=PRECISION_NEIGHBOR + 1,
+        diversity=True,
     )
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """Recall of uint8 images (N, 3, H, W)."""
-        _, recall = self._precision_recall(images)
+        _, recall = self._compute(precision_and_recall, images)
         interval = interval_of_share(recall, len(self._context.real.inception_images))
-        return self._value(recall, images, PRECISION_NEIGHBOR, "real images, the generated ones fixed", interval)
+        return self._value(recall, images, PRECISION_NEIGHBOR, interval, "real images, the generated ones fixed")
 
 
 class DensityMetric(_NeighborMetric):
     """Number of real neighborhoods that contain a generated image."""
 
-    spec = MetricSpec(
-        name="density",
-        help="density (Naeem et al. 2020): how many fifth-neighbor balls of real images contain a sample, over 5; 1 "
-        "for equal distributions",
-        values=(ValueSpec("density", "density", HIGHER, chart=CHART),),
-        needs=(INCEPTION,),
-        min_samples=DENSITY_NEIGHBOR + 1,
-        min_reference=DENSITY_NEIGHBOR + 1,
+    spec = _spec(
+        "density",
+        DENSITY_NEIGHBOR,
+        "density (Naeem et al. 2020): how many fifth-neighbor balls of real images contain a sample, over 5; 1 for "
+        "equal distributions",
     )
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """Density of uint8 images (N, 3, H, W)."""
-        density, _ = self._density_coverage(images)
-        return self._value(float(density.mean()), images, DENSITY_NEIGHBOR, OVER_SAMPLES, interval_of_mean(density))
+        density, _ = self._compute(density_and_coverage, images)
+        return self._value(float(density.mean()), images, DENSITY_NEIGHBOR, interval_of_mean(density), OVER_SAMPLES)
 
 
 class CoverageMetric(_NeighborMetric):
     """Share of real neighborhoods that contain a generated image."""
 
-    spec = MetricSpec(
-        name="coverage",
-        help="coverage (Naeem et al. 2020): share of real images whose fifth-neighbor ball contains a sample; 0.97 for "
+    spec = _spec(
+        "coverage",
+        DENSITY_NEIGHBOR,
+        "coverage (Naeem et al. 2020): share of real images whose fifth-neighbor ball contains a sample; 0.97 for "
         "equal distributions",
-        values=(ValueSpec("coverage", "coverage", HIGHER, chart=CHART, diversity=True),),
-        needs=(INCEPTION,),
-        min_samples=DENSITY_NEIGHBOR + 1,
-        min_reference=DENSITY_NEIGHBOR + 1,
+        diversity=True,
     )
 
     def measure(self, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
         """Coverage of uint8 images (N, 3, H, W)."""
-        _, coverage = self._density_coverage(images)
+        _, coverage = self._compute(density_and_coverage, images)
         over = "real images, neighborhoods and generated ones fixed: a fifth too narrow"
-        return self._value(float(coverage.mean()), images, DENSITY_NEIGHBOR, over, interval_of_mean(coverage))
+        return self._value(float(coverage.mean()), images, DENSITY_NEIGHBOR, interval_of_mean(coverage), over)
 
 
 def precision_and_recall(features: Tensor, reference: Tensor) -> tuple[float, float]:
@@ -148,17 +142,18 @@ def precision_and_recall(features: Tensor, reference: Tensor) -> tuple[float, fl
     return float(results[KEY_METRIC_PRECISION]), float(results[KEY_METRIC_RECALL])
 
 
-def density_and_coverage(features: Tensor, reference: Tensor, k: int = DENSITY_NEIGHBOR) -> tuple[Tensor, Tensor]:
+def density_and_coverage(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Density and coverage (Naeem et al. 2020, eq. 3, 4) of features (N, D) against (M, D), per image.
 
     Returns:
-        For each generated image the number of real k-neighbor balls that contain it, over k, (N,): its mean is the
-        density. For each real image whether its ball contains a generated one, (M,): its mean is the coverage.
-        float64, on the CPU.
+        For each generated image the number of fifth-neighbor balls of real images that contain it, over 5, (N,): its
+        mean is the density. For each real image whether its ball contains a generated one, (M,): its mean is the
+        coverage. float64, on the CPU.
 
     Raises:
-        DataError: too few real images for a k-th neighbor.
+        DataError: too few real images for a fifth neighbor.
     """
+    k = DENSITY_NEIGHBOR
     _check_count(len(reference), k, "density and coverage")
     containing = torch.zeros(len(features), dtype=torch.float64, device=features.device)
     covered = []

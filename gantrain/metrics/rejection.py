@@ -43,13 +43,13 @@ class Accepted:
     drawn: int
 
 
-def acceptance_logit(log_ratio: Tensor, log_max: float, epsilon: float = EPSILON) -> Tensor:
+def acceptance_logit(log_ratio: Tensor, log_max: float) -> Tensor:
     """F = d - log(1 - e^(d - ε)) with d = log r - log M, in float64: σ(F) tends to r/M as ε tends to 0.
 
     ε keeps it finite at r = M; log r = -inf gives -inf.
     """
     d = log_ratio.double() - log_max
-    return d - torch.log(-torch.expm1(d - epsilon))
+    return d - torch.log(-torch.expm1(d - EPSILON))
 
 
 def rejection_sample(
