@@ -77,10 +77,9 @@ def test_figures_are_written_with_their_tables_and_a_page(
         (["mixture=0.3:-2"], "mixture='0.3:-2'"),
         (["mixture=1:0:0"], "mixture='1:0:0'"),
         (["divergences=kl,kll"], "divergence 'kll' is unknown"),
-        *(
-            (["divergences=" + name], "is unknown; choose from [gan, js, kl")
-            for name in ("alpha", "alpha:nan", "beta:1")
-        ),
+        (["divergences=alpha"], "is unknown; choose from [gan, js, kl"),
+        (["divergences=alpha:nan"], "is unknown"),
+        (["divergences=beta:1"], "is unknown"),
         (["divergences=kl,tv"], "divergence 'tv' has no exact rule"),
         (["divergences=kl,kl"], "without repetitions"),
         (["seeds=0"], "seeds=0 must be between"),
