@@ -1,4 +1,4 @@
-"""Description of a run in Markdown, for TensorBoard's TEXT tab."""
+"""A description of a run in Markdown, for TensorBoard's TEXT tab."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ def account_of(config: Config, *, words: Sequence[str], commit: str | None, warn
     """The objective with its formulas, warnings, the command, and the keys that differ from the defaults.
 
     Args:
-        config: the run's.
+        config: configuration of the run.
         words: `key=value` words of the command line.
-        commit: of the checkout.
+        commit: commit of the checkout.
         warnings: known problems of the configuration.
     """
     objective = config.loss.make()

@@ -1,4 +1,4 @@
-"""TensorBoard's custom scalars: the most important charts on one page, with titles that say what to look for."""
+"""TensorBoard's custom scalars: the most important charts on one page, with titles that explain them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Chart:
 
     Attributes:
         section: one of `SECTIONS`.
-        title: what to look for.
+        title: says what to look for.
         tags: regular expressions, matched at the start of a tag; with `bands`, the tags of the means.
         bands: whether each mean is drawn with its bounds.
     """
@@ -62,7 +62,7 @@ def _game(config: Config) -> Iterator[Chart]:
     if diagnosed:
         yield Chart(
             GAME,
-            "D's loss: far below the line (its minimum for q = p) D wins, on the line it guesses",
+            "D's loss: far below the line (its minimum for q = p) D wins; on the line it guesses",
             (r"loss/discriminator$", r"loss/discriminator_at_q=p$"),
         )
     else:
@@ -78,7 +78,7 @@ def _game(config: Config) -> Iterator[Chart]:
         )
     else:
         yield Chart(
-            GAME, "v of real and fake: far apart D wins, equal it guesses", (r"logit/real$", r"logit/generated$")
+            GAME, "v of real and fake: far apart if D wins, equal if it guesses", (r"logit/real$", r"logit/generated$")
         )
     if diagnosed:
         yield Chart(
@@ -86,7 +86,7 @@ def _game(config: Config) -> Iterator[Chart]:
             "G's gradient weights: share near 0 (saturated; 1: no gradient reaches G), effective sample size",
             (r"generator_weight/saturated$", r"generator_weight/effective_share$"),
         )
-        yield Chart(GAME, "G's mean gradient weight: near 0 G stops learning", (r"generator_weight/mean$",))
+        yield Chart(GAME, "G's mean gradient weight: near 0, G stops learning", (r"generator_weight/mean$",))
 
 
 def _metrics(config: Config) -> Iterator[Chart]:
@@ -103,7 +103,9 @@ def _health(config: Config) -> Iterator[Chart]:
     diagnosed = config.log.diagnostics_every_steps != 0
     if diagnosed:
         yield Chart(
-            HEALTH, "pairs ranked correctly by D: ½ it guesses, 1 it has won", (r"discriminator/rank_accuracy$",)
+            HEALTH,
+            "share of pairs ranked correctly by D: ½ if it guesses, 1 if it has won",
+            (r"discriminator/rank_accuracy$",),
         )
     if objective.has_log_ratio and diagnosed:
         yield Chart(HEALTH, "calibration error of D: 0 for a true probability", (r"D/calibration_error$",))
@@ -112,7 +114,9 @@ def _health(config: Config) -> Iterator[Chart]:
             "E_p[r], E_q[1/r], typical: 1 for a calibrated ratio",
             (r"ratio/typical_E_[pq]\[(1/)?r\]$",),
         )
-    yield Chart(HEALTH, "gradient norms: near 0 a network stops learning, jumps are instability", (r"gradient_norm/",))
+    yield Chart(
+        HEALTH, "gradient norms: near 0, a network stops learning; jumps show instability", (r"gradient_norm/",)
+    )
     if diagnosed:
         yield Chart(
             HEALTH,

@@ -1,7 +1,7 @@
 """A run's row in TensorBoard's HPARAMS tab, with the same few columns in all runs of a sweep.
 
-TensorBoard takes the columns of all rows from the run that it reads first. So each run names the columns of its sweep,
-and gives the values of every key. Metrics are read from the scalars `metric/*` and `best/*` while the run trains.
+TensorBoard takes the columns of all rows from the first run that it reads. So each run declares the columns of its
+sweep and has values for every key. Metrics are read from the scalars `metric/*` and `best/*` while the run trains.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ ALWAYS = (
 USUALLY_FIRST = (OBJECTIVE, "data.name", "model.name", "schedule.steps", "seed")
 """The columns that TensorBoard shows at first, for single runs."""
 NEVER = {"name", *MAY_CHANGE_ON_RESUME} - {"schedule.steps"}
-"""Keys that do not make one experiment another, as those of the sections `paper`, `sweep` and `hydra` do not."""
+"""Keys that do not distinguish experiments, in addition to the sections `paper`, `sweep` and `hydra`."""
 METRICS_SHOWN = 4
 """Metrics with one column for the latest and one for the best value; the others are only among the scalars."""
 
@@ -49,7 +49,7 @@ def row(config: Config, overrides: Sequence[str], *, of_sweep: Sequence[str] | N
     """Summaries with the run's hyperparameters, written at its start.
 
     Args:
-        config: the run's.
+        config: configuration of the run.
         overrides: `key=value` words of the command line, including groups such as `optimizer=ttur`.
         of_sweep: words of its sweep, [] if unknown; None for a single run. Runs of a sweep have columns for the keys
             that it varies, single runs for those that differ from the defaults.
@@ -88,7 +88,7 @@ def _is_shown(key: str) -> bool:
 
 
 def _value(value: Any, *, nullable: bool) -> Value:
-    """A value in the type that TensorBoard sorts it by; a key that may be null is text in every run."""
+    """A value with the type that TensorBoard sorts by; keys that may be null are text in all runs."""
     if isinstance(value, bool):
         return Value(bool_value=value)
     if isinstance(value, int | float) and not nullable:

@@ -157,7 +157,7 @@ def run(
     With torchrun only the main process calls this; the others call `run_worker`.
 
     Args:
-        config: the run's.
+        config: configuration of the run.
         folder_path: its folder.
         state: the checkpoint to resume from; None starts a new run.
         prune: may end the run early, see `Trainer`.

@@ -19,7 +19,7 @@ def write_introduction(writer: "SummaryWriter", config: Config, folder: Path, wa
 
     Args:
         writer: of a new run.
-        config: the run's.
+        config: configuration of the run.
         folder: of the run; its job.json, .hydra/overrides.yaml and its sweep's sweep.json are read if they exist.
         warnings: known problems of this configuration.
     """

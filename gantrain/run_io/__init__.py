@@ -1,1 +1,1 @@
-"""What a run writes and shows."""
+"""Reading and writing of run folders, TensorBoard files and progress."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 240
-"""Minimum of a frame's longer side in pixels; smaller frames are enlarged by an integer factor."""
+"""Minimum length of a frame's longer side in pixels; smaller frames are enlarged by an integer factor."""
 PALETTE_FRAMES = 16
 
 

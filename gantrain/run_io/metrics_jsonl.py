@@ -13,20 +13,20 @@ from gantrain.system.atomic_io import replace_text, set_aside
 
 METRICS = "metrics.jsonl"
 LARGEST_STEP = 2**53
-"""Above it a float cannot represent every integer."""
+"""Above this a float cannot represent every integer."""
 
 log = logging.getLogger(__name__)
 
 
 class RunFolderError(GantrainError):
-    """A run folder that cannot be used, with the way out."""
+    """A run folder that cannot be used; the message says what to do."""
 
 
 class RowWriter:
     """Appends rows to metrics.jsonl."""
 
     def __init__(self, path: Path, *, resume_step: int | None = None) -> None:
-        """Creates the file, or cuts it to the rows of steps up to `resume_step` and continues it."""
+        """Creates the file, or keeps its rows up to `resume_step` and appends to it."""
         if resume_step is not None:
             _cut(path, resume_step)
         self._file = path.open("a", encoding="utf-8", newline="\n")
@@ -70,11 +70,11 @@ def finite(value: Any) -> Any:
 def _cut(path: Path, step: int) -> None:
     """Keeps the rows up to a checkpoint's step, since later ones are written again.
 
-    A file with damaged lines is kept under another name, and the lines are named in a warning.
+    A file with damaged lines is kept under another name, and a warning lists the lines.
     """
     if not path.is_file():
         if step:
-            log.warning("%r is missing: the rows up to step %d are lost", str(path), step)
+            log.warning("%r is missing: its rows up to step %d are lost", str(path), step)
         return
     lines, damaged = _parse(path)
     kept = "".join(f"{line}\n" for line, row in lines if row["step"] <= step)
@@ -108,7 +108,7 @@ def _parse(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], list[int]]:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether a row has the fields that its readers need."""
+    """Whether a row has the required fields."""
     if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
         return False
     if type(row.get("step")) is not int or not 0 <= row["step"] < LARGEST_STEP:

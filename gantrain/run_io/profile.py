@@ -8,12 +8,12 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 FOLDER = "profile"
 PROFILED, WARM_UP, BEFORE = 10, 2, 20
-"""Steps in the trace, warm-up steps of the profiler, and steps before these, in which graphs are captured and kernels
+"""Numbers of steps in the trace, of the profiler's warm-up, and before it, in which graphs are captured and kernels
 compiled."""
 
 
 class Profile:
-    """Writes RUN/profile/iterations.pt.trace.json once; changes no result of a run.
+    """Writes RUN/profile/iterations.pt.trace.json once; does not change results.
 
     Attributes:
         path: of the trace; None until it is written.
@@ -21,7 +21,7 @@ class Profile:
     """
 
     def __init__(self, folder: Path, device: torch.device, *, steps: int) -> None:
-        """Starts the profiler; in a run of few `steps` the trace begins at once."""
+        """Starts the profiler; with few `steps` the trace begins immediately."""
         self.path: Path | None = None
         self._folder = folder / FOLDER
         before = BEFORE if steps >= 2 * (BEFORE + WARM_UP + PROFILED) else 0
@@ -45,7 +45,7 @@ class Profile:
                 self.close()
 
     def close(self) -> None:
-        """Stops the profiler; a trace that has begun is written."""
+        """Stops the profiler, and writes the trace if it has begun."""
         if self._open:
             self._open = False
             self._profiler.stop()

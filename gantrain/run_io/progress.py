@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 HOUR = 3600.0
 FIRST_STEPS = 10
-"""Steps before the length of the run is estimated."""
+"""Number of steps before the duration of the run is estimated."""
 LINE_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Progress:
             log.info("%s", self._line(step))
 
     def show(self, **values: str) -> None:
-        """Sets values that are shown with the progress from now on."""
+        """Sets values to show with the progress."""
         self.shown |= values
 
     @contextlib.contextmanager
@@ -90,7 +90,7 @@ class Progress:
         seconds = (time.monotonic() - self.started) / done * (self.steps - self.first)
         if seconds > HOUR:
             log.warning(
-                "at this speed the %s steps take about %.1f hours on this CPU; smaller things to try: experiment=demo "
+                "at this speed %s steps take about %.1f hours on this CPU; try a smaller run: experiment=demo "
                 "(minutes), or model.width=16 schedule.steps=1000",
                 f"{self.steps:,}",
                 seconds / HOUR,

@@ -1,4 +1,4 @@
-"""D's reliability curve as a small picture."""
+"""D's reliability curve as a small image."""
 
 import torch
 from torch import Tensor

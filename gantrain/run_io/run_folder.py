@@ -70,7 +70,7 @@ class RunFolder:
         resume_step: int | None = None,
         introduce: "Callable[[SummaryWriter], None] | None" = None,
     ) -> None:
-        """Creates a new run in `path`, or continues the one there after `resume_step`.
+        """Creates a new run in `path`, or continues the existing one after `resume_step`.
 
         Args:
             path: the folder.
@@ -80,7 +80,7 @@ class RunFolder:
             introduce: writes what TensorBoard shows of a new run besides its values.
 
         Raises:
-            RunFolderError: `path` holds another run, or cannot be written.
+            RunFolderError: `path` contains another run, or cannot be written.
         """
         self.path = path
         self.samples = path / SAMPLES
@@ -156,7 +156,7 @@ class RunFolder:
         return path
 
     def animate(self) -> Path | None:
-        """Writes samples/training.gif from at most 200 of the grids, evenly chosen; None without any."""
+        """Writes samples/training.gif from at most 200 evenly chosen grids; None if there are no grids."""
         from PIL import Image
 
         pictures = sorted(self.samples.glob("[0-9]*.png"))
@@ -235,7 +235,7 @@ def check_free(path: Path) -> None:
     """Refuses a folder for a new run that is not empty.
 
     Raises:
-        RunFolderError: it holds a run or other files.
+        RunFolderError: it contains a run or other files.
     """
     if path.is_dir() and any(inside.name not in AROUND for inside in path.iterdir()):
         raise taken(path)
@@ -264,10 +264,10 @@ def check_free_space(path: Path, checkpoint_bytes: int, checkpoints: int) -> Non
     Args:
         path: folder of the run; it need not exist.
         checkpoint_bytes: size of one checkpoint.
-        checkpoints: how many of them the run adds to the folder.
+        checkpoints: number of checkpoints that the run adds to the folder.
 
     Raises:
-        RunFolderError: there is less free space.
+        RunFolderError: there is too little free space.
     """
     place = next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
     try:
@@ -277,14 +277,14 @@ def check_free_space(path: Path, checkpoint_bytes: int, checkpoints: int) -> Non
     need = checkpoints * checkpoint_bytes
     if free < need and total > 0:  # a file system without a size reports 0
         raise RunFolderError(
-            f"{str(path)!r}: the run's checkpoints take {need / 1e6:,.0f} MB, and {str(place)!r} has "
+            f"{str(path)!r}: the run's checkpoints take {need / 1e6:,.0f} MB, but {str(place)!r} has "
             f"{free / 1e6:,.0f} MB free; make room, choose another folder with hydra.run.dir (of a sweep "
             "hydra.sweep.dir), or lower model.width or tricks.history"
         )
 
 
 def _remove_parts(folder: Path) -> None:
-    """Removes temporary files of the run that a kill has left; other commands may be writing theirs."""
+    """Removes temporary files of a killed run, but not those that other commands may be writing."""
     for name in (CHECKPOINTS, CONFIG, METRICS, RUN, STATUS):
         for left in folder.glob(f".{name}*{PART}"):
             if left.is_file():

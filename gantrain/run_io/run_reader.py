@@ -1,4 +1,4 @@
-"""Reads run folders, for reports, `watch` and sweeps; runs may be unfinished and may have been moved."""
+"""Reads run folders for reports, `watch` and sweeps; runs may be unfinished or have been moved."""
 
 import json
 import os
@@ -22,11 +22,11 @@ BROKEN = "broken"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run folder's content.
+    """The content of a run's folder.
 
     Attributes:
         folder: the run's folder.
-        config: its configuration, flat with dotted keys; for a run that was refused, the requested one.
+        config: its configuration, flat with dotted keys; the requested one if it was refused.
         overrides: `key=value` words of the command line; in a sweep those of this job.
         job: its number in its sweep; None for a single run.
         status: content of status.json.
@@ -80,14 +80,14 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
     """Folders of the runs in these folders, at any depth, each once and sorted.
 
     Raises:
-        RunFolderError: a folder does not exist, or none holds a run.
+        RunFolderError: a folder does not exist, or none contains a run.
     """
     found: dict[Path, None] = {}
     places = list(places)
     for place in places:
         if not os.path.isdir(place):
             raise RunFolderError(
-                f"{str(place)!r} is not a folder; give that of a run, of a sweep, or one that contains them"
+                f"{str(place)!r} is not a folder; give the folder of a run or a sweep, or a parent of such folders"
             )
         inside = []
         for folder, folders, files in os.walk(place):
@@ -98,7 +98,7 @@ def find_runs(places: Iterable[Path]) -> list[Path]:
         found |= dict.fromkeys(sorted(inside))
     if not found:
         names = ", ".join(repr(str(place)) for place in places)
-        raise RunFolderError(f"no run in {names}; python -m gantrain trains one into outputs/")
+        raise RunFolderError(f"no run in {names}; python -m gantrain trains one in outputs/")
     return list(found)
 
 
@@ -158,7 +158,7 @@ def _reason(path: Path, status: Status) -> str | None:
 
 
 def _status_of_rows(config: dict[str, Any], rows: list[dict[str, Any]]) -> Status:
-    """For a run of a version that wrote no status.json."""
+    """A status for runs of versions that wrote no status.json."""
     asked = config.get("schedule.steps", 0)
     steps = asked if type(asked) is int and asked >= 0 else 0
     step = max((row["step"] for row in rows), default=0)
@@ -193,4 +193,4 @@ def _json(path: Path, kind: type) -> Any:
 
 def _damaged(path: Path, error: Exception) -> RunFolderError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return RunFolderError(f"{str(path)!r} cannot be read ({reason}); repair it, or leave its folder {path.parent} out")
+    return RunFolderError(f"{str(path)!r} cannot be read ({reason}); repair it, or leave out its folder {path.parent}")

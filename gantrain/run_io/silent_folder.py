@@ -1,4 +1,4 @@
-"""The run folder of a process that leaves the writing to the main one."""
+"""The run folder of a process other than the main one, which writes nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ class SilentFolder(RunFolder):
     """A run folder that writes nothing."""
 
     def __init__(self, path: Path) -> None:
-        """Takes the folder that the main process writes."""
+        """Keeps the paths that the main process writes to."""
         self.path = path
         self.samples = path / SAMPLES
         self.tensorboard = path / "tensorboard"

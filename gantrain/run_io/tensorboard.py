@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 END = ".end"
-"""Suffix of the event file that holds how a run ended; it is removed when the run is resumed."""
+"""Suffix of the event file that records the end of a run; it is removed when the run is resumed."""
 LOW, HIGH = "_minus_std", "_plus_std"
 """Suffixes of the tags with the bounds mean ± std; they are written to TensorBoard only."""
 
@@ -39,7 +39,7 @@ def plugin_summary(tag: str, content: "HParamsPluginData") -> "Summary":
 
 
 def write_end(folder: Path, state: str, step: int, reason: str | None) -> None:
-    """Writes how a run ended: one of `status.STATES`, the generator steps done, and a reason if there is one.
+    """Records the end of a run: one of `status.STATES`, the generator steps done, and an optional reason.
 
     Of the states TensorBoard distinguishes success and failure only.
     """

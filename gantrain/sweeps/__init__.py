@@ -1,1 +1,1 @@
-"""Sweeps: one job, many of them in one folder, what ends one early, and which GPU each takes."""
+"""Sweeps: the driver, single jobs, pruning, and the assignment of GPUs."""

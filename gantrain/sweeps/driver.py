@@ -1,4 +1,4 @@
-"""A sweep: its folder and settings, how it is resumed, and the summary of its jobs."""
+"""Runs or resumes a sweep, and summarizes its jobs."""
 
 import contextlib
 import json
@@ -44,13 +44,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep about to start.
+    """A planned sweep.
 
     Attributes:
-        folder: holds the folders of its jobs.
-        overrides: for Hydra.
-        jobs: how many there will be; None if only the sweeper knows.
-        gpus: shared by its worker processes, as CUDA_VISIBLE_DEVICES names them; [] if none are.
+        folder: parent of its jobs' folders.
+        overrides: overrides for Hydra.
+        jobs: number of jobs; None if only the sweeper knows it.
+        gpus: GPUs shared by its worker processes, as in CUDA_VISIBLE_DEVICES; may be empty.
     """
 
     folder: Path
@@ -63,9 +63,9 @@ def run_sweep(words: list[str], overrides: Sequence[Override], composed: DictCon
     """Runs all jobs and prints a summary; returns the exit code.
 
     Args:
-        words: `key=value` of the command line.
+        words: `key=value` arguments of the command line.
         overrides: the same, parsed.
-        composed: the configuration of the first job, with Hydra's keys.
+        composed: configuration of the first job, with Hydra's keys.
 
     Raises:
         GantrainError: bad input; no folder has been created.
@@ -81,7 +81,7 @@ def run_sweep(words: list[str], overrides: Sequence[Override], composed: DictCon
             run_hydra(["--multirun", *sweep.overrides], job)
         except KeyboardInterrupt as interruption:
             broken = exit_code(interruption)
-        except Exception as error:  # of a launcher: jobs report their own
+        except Exception as error:  # raised by a launcher; jobs report their own errors
             found = describe_error(error)
             if found is None:
                 traceback.print_exception(error)
@@ -95,10 +95,10 @@ def run_sweep(words: list[str], overrides: Sequence[Override], composed: DictCon
 
 
 def resumed_words(words: Sequence[str]) -> list[str]:
-    """The words of the sweep in the folder of `sweep.resume`, with those of this start in place of its own.
+    """The stored words of the sweep in `sweep.resume`, with this command line's overrides applied.
 
     Raises:
-        ConfigError: the folder holds no sweep, or a word would change what is trained.
+        ConfigError: the folder contains no sweep, or a word would change the training.
     """
     places = [word for word in words if key_of(word) == RESUME]
     folder = Path(places[-1].partition("=")[2].strip("'\""))
@@ -113,7 +113,7 @@ def resumed_words(words: Sequence[str]) -> list[str]:
                 f"({shlex.join(stored)}); may change: hydra/launcher and its keys, {', '.join(MAY_CHANGE_ON_RESUME)}"
             )
     kept = [word for word in stored if key_of(word) not in (*changed, "hydra.sweep.dir")]
-    if "hydra/launcher" in changed and changed["hydra/launcher"] not in stored:  # another one has other keys
+    if "hydra/launcher" in changed and changed["hydra/launcher"] not in stored:  # another launcher has other keys
         kept = [word for word in kept if not key_of(word).startswith("hydra.launcher.")]
     place = quoted(str(folder))
     return ["--multirun", *kept, *now, f"hydra.sweep.dir={place}", f"{RESUME}={place}"]
@@ -134,8 +134,8 @@ def _read_sweep(folder: Path) -> dict[str, Any]:
             raise TypeError("starts is not a list")
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(
-            f"{RESUME}={str(folder)!r} is not the folder of a sweep: {SWEEP} in it cannot be read ({error}); give the "
-            "folder that holds the folders of the jobs, e.g. outputs/DATE/TIME-sweep; resume=RUN continues a single run"
+            f"{RESUME}={str(folder)!r} is not the folder of a sweep: its {SWEEP} cannot be read ({error}); give the "
+            "folder that contains the jobs' folders, e.g. outputs/DATE/TIME-sweep; resume=RUN continues a single run"
         ) from None
     return cast(dict[str, Any], content)
 
@@ -144,7 +144,7 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
     """The sweep's folder, its number of jobs, and the settings that Hydra needs for it.
 
     Raises:
-        ConfigError: a value that no job can have, or a metric that an optimizing sweep cannot read.
+        ConfigError: an invalid value, or a metric that an optimizing sweep cannot read.
     """
     hydra = composed.hydra
     resumed = any(key_of(word) == RESUME for word in words)
@@ -156,8 +156,8 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
     )
     if not subdir or Path(subdir).name != subdir:
         raise ConfigError(
-            f"hydra.sweep.subdir={subdir!r} is not a folder directly in the sweep's, where resume and reports look for "
-            "jobs; leave it out, or write it without /, e.g. '${hydra.job.num}'"
+            f"hydra.sweep.subdir={subdir!r} is not directly in the sweep's folder, where resume and reports look for "
+            "jobs; leave it out, or use a name without /, e.g. '${hydra.job.num}'"
         )
     folder = Path(str(hydra.sweep.dir))
     settings = [] if "hydra.sweep.dir" in given else [f"hydra.sweep.dir={quoted(str(folder))}"]
@@ -166,7 +166,7 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
     settings.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     optimizes = "optuna" in str(hydra.sweeper._target_)
     if optimizes:
-        # Which metric is read does not depend on the pair of objectives, and the first pair may not exist.
+        # The metric does not depend on the pair of objectives, and the first pair may not exist.
         config = from_omegaconf(compose([w for w in first_values(overrides) if not key_of(w).startswith("loss")]))
         settings += _optuna_settings(config, hydra.sweeper, given)
     gpus: list[str] = []
@@ -193,11 +193,11 @@ def plan_sweep(words: Sequence[str], overrides: Sequence[Override], composed: Di
 
 @contextlib.contextmanager
 def locked(sweep: Sweep, words: Sequence[str]) -> Iterator[None]:
-    """Writes sweep.json, holds the sweep's lock, and names its workers' GPUs in the environment.
+    """Holds the sweep's lock, writes sweep.json, and sets the workers' GPUs in the environment.
 
     Raises:
         BusyError: another process runs the sweep.
-        UnusableFolderError: the folder cannot be made.
+        UnusableFolderError: the folder cannot be created.
     """
     try:
         sweep.folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,9 @@ def locked(sweep: Sweep, words: Sequence[str]) -> Iterator[None]:
         content: dict[str, Any] = {"words": [], "jobs": sweep.jobs, "starts": []}
         if file.is_file():
             content = _read_sweep(sweep.folder)
-        content["words"] = [word for word in words if key_of(word) not in (RESUME, "sweep.retry")]  # of one start only
+        content["words"] = [
+            word for word in words if key_of(word) not in (RESUME, "sweep.retry")
+        ]  # they apply to one start only
         content["starts"].append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv})
         replace_text(file, json.dumps(content, indent=1) + "\n")
         os.environ[GPUS] = ",".join(sweep.gpus)
@@ -216,7 +218,7 @@ def locked(sweep: Sweep, words: Sequence[str]) -> Iterator[None]:
 
 
 def summarize(sweep: Sweep) -> tuple[int, str]:
-    """Exit code and text: how many jobs ended how, and why those that failed did."""
+    """Exit code and text: the number of jobs in each state, and the reasons of failed jobs."""
     found: dict[Path, Status] = {}
     for place in sorted(sweep.folder.iterdir()):
         status = read_status(place) if place.is_dir() else None
@@ -241,7 +243,7 @@ def summarize(sweep: Sweep) -> tuple[int, str]:
 
 
 def _reason(folder: Path, status: Status) -> str:
-    """The last line of a job's error.txt, else how far it came."""
+    """The last line of a job's error.txt, or the step that it reached."""
     with contextlib.suppress(OSError):
         lines = (folder / REASON).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if lines:
@@ -250,7 +252,7 @@ def _reason(folder: Path, status: Status) -> str:
 
 
 def _best(found: dict[Path, Status]) -> list[str]:
-    """The best of the finished jobs by the metric that selects checkpoints; [] if they differ in it."""
+    """The best of the finished jobs by the metric that selects checkpoints; [] if that differs between jobs."""
     best = {place: status.best for place, status in found.items() if status.state == states.FINISHED and status.best}
     names = {reached["name"] for reached in best.values()}
     if len(names) != 1 or len(best) < 2 or not names <= set(value_specs()):
@@ -261,7 +263,7 @@ def _best(found: dict[Path, Status]) -> list[str]:
 
 
 def _optuna_settings(config: Config, sweeper: Any, given: set[str]) -> list[str]:
-    """Settings that follow from the metric, unless they were given."""
+    """Optuna's settings that follow from the metric, unless given."""
     name = objective_of(config)
     right = "minimize" if lower_is_better(name) else "maximize"
     direction = str(sweeper.direction).rpartition(".")[2]
@@ -273,5 +275,5 @@ def _optuna_settings(config: Config, sweeper: Any, given: set[str]) -> list[str]
     if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
         settings.append(f"hydra.sweeper.sampler.seed={config.seed}")  # the same trials when the sweep is resumed
     if "hydra.sweeper.max_failure_rate" not in given:
-        settings.append("hydra.sweeper.max_failure_rate=1.0")  # a failed run does not end the search
+        settings.append("hydra.sweeper.max_failure_rate=1.0")  # failed runs do not end the search
     return settings

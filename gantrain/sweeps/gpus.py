@@ -1,4 +1,4 @@
-"""Which GPU a worker process of a sweep uses."""
+"""Assigns GPUs to the worker processes of a sweep."""
 
 import itertools
 import os
@@ -7,15 +7,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 GPUS = "GANTRAIN_GPUS"
-"""Environment variable of the workers: the GPUs that they share, as CUDA_VISIBLE_DEVICES names them."""
+"""Environment variable of workers: the GPUs that they share, as in CUDA_VISIBLE_DEVICES."""
 FOLDER = ".workers"
 
 _held: list[FileLock] = []
-"""Released when this process ends."""
+"""Locks that are released when this process ends."""
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that this process may use, as in CUDA_VISIBLE_DEVICES."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
@@ -27,10 +27,10 @@ def visible_gpus() -> list[str]:
 def take_a_gpu(sweep: Path) -> str | None:
     """Sets CUDA_VISIBLE_DEVICES to the GPU with the fewest workers of the sweep, at this process's first job.
 
-    Only works before this process has started CUDA. However a worker ends, its GPU is free again.
+    Must be called before CUDA is initialized. When a worker ends, for any reason, its GPU is free again.
 
     Returns:
-        The GPU; None if the sweep shares none.
+        The GPU; None if the sweep uses none.
     """
     gpus = [name for name in os.environ.get(GPUS, "").split(",") if name]
     if _held or not gpus:

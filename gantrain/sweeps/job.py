@@ -1,4 +1,4 @@
-"""One job of a sweep: what Hydra's launcher calls with a composed configuration, in this process or in a worker."""
+"""One job of a sweep, which Hydra's launcher calls with a composed configuration in this process or a worker."""
 
 import gc
 import logging
@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 
 
 class Job:
-    """Trains one configuration; an error is recorded in the run's folder, and the sweep continues.
+    """Trains one configuration; errors are recorded in the run's folder, and the sweep continues.
 
     Attributes:
         codes: exit code of each job of this process, in order.
     """
 
     def __init__(self) -> None:
-        """Registers what configs/ uses; a worker process has not done so yet."""
+        """Registers schema and resolvers, which a worker process has not done yet."""
         register()
         self.codes: list[int] = []
 
     def __reduce__(self) -> tuple[type["Job"], tuple[()]]:
-        """A worker process makes its own."""
+        """A worker process creates its own."""
         return Job, ()
 
     def __call__(self, composed: DictConfig) -> float | None:
@@ -67,17 +67,17 @@ class Job:
 
 
 def free_memory() -> None:
-    """Frees what a job has left in this process, so that the next one starts as in a new process."""
+    """Frees the memory of a job, so that the next one starts as in a new process."""
     gc.collect()
     if "torch._dynamo" in sys.modules:
-        torch._dynamo.reset()  # compiled graphs hold their networks
+        torch._dynamo.reset()  # compiled graphs keep references to their networks
     if torch.cuda.is_initialized():
-        free_workspaces()  # of streams that the next run does not use
+        free_workspaces()  # workspaces of streams that the next run does not use
         torch.cuda.empty_cache()
 
 
 def _train(attempt: Attempt, composed: DictConfig, overrides: list[str]) -> float | None:
-    """Starts, continues, keeps or skips the job; its best value of the sweep's metric."""
+    """Starts, continues, keeps or skips the job; returns its best value of the sweep's metric."""
     folder = attempt.folder
     started_before = (folder / JOB).is_file()
     if started_before:
@@ -110,7 +110,7 @@ def _train(attempt: Attempt, composed: DictConfig, overrides: list[str]) -> floa
 
 
 def _check_same_job(folder: Path, composed: DictConfig) -> None:
-    """Refuses a folder in which a job of other values was started.
+    """Refuses a folder in which a job with other values was started.
 
     Raises:
         ConfigError: the values differ.
@@ -119,8 +119,8 @@ def _check_same_job(folder: Path, composed: DictConfig) -> None:
     started = read_content(folder / JOB).get("config")
     if not isinstance(started, dict):
         raise RunFolderError(
-            f"{str(folder / JOB)!r} is damaged, and only this file shows whether the run is this sweep's: move the "
-            f"folder away to train the job again, or continue this run only, with resume={folder}"
+            f"{str(folder / JOB)!r} is damaged, so the run cannot be matched to this sweep's job: move the "
+            f"folder away to train the job again, or continue only this run with resume={folder}"
         )
     before, now = (
         {key: as_word(value) for key, value in flatten(tree).items() if key not in MAY_CHANGE_ON_RESUME}
@@ -137,7 +137,7 @@ def _check_same_job(folder: Path, composed: DictConfig) -> None:
 
 
 def _is_over(folder: Path, composed: DictConfig) -> bool:
-    """Whether a job that was started earlier is kept as it is."""
+    """Whether to keep a job that was started earlier unchanged."""
     before = read_status(folder) or Status(state=states.RUNNING)
     longer = before.state == states.FINISHED and composed.schedule.steps > before.steps
     again = before.state in (states.FAILED, states.STOPPED) and composed.sweep.retry

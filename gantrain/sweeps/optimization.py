@@ -1,4 +1,4 @@
-"""The metric that an optimizing sweep reads of each run, and its best value over the run."""
+"""The metric that an optimizing sweep reads from each run, and its best value over the run."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ def objective_of(config: Config) -> str:
     """The metric that `sweep.objective` names.
 
     Raises:
-        ConfigError: the runs do not measure it.
+        ConfigError: the runs do not measure the metric.
     """
     known = config.value_names
     name = config.sweep.objective

@@ -1,4 +1,4 @@
-"""Ends a run early whose metric falls behind the finished runs of its sweep, by Optuna's percentile rule."""
+"""Stops a run early if its metric falls behind the finished runs of its sweep, by Optuna's percentile rule."""
 
 import logging
 import warnings
@@ -30,13 +30,13 @@ def make_pruner(config: Config, folder: Path) -> Prune | None:
         import optuna
     except ImportError:
         raise ConfigError(
-            "sweep.prune=true uses Optuna's rule, and Optuna is not installed: pip install 'gantrain[optuna]'"
+            "sweep.prune=true needs Optuna, which is not installed: pip install 'gantrain[optuna]'"
         ) from None
     every = measuring_protocol(config, make_device(config.device)).every
     if every == 0 or every >= config.schedule.steps:
         raise ConfigError(
-            f"sweep.prune=true compares runs during training, and metrics.every_steps={config.metrics.every_steps} "
-            "measures only at the end here: set it to, say, a tenth of schedule.steps"
+            f"sweep.prune=true compares runs during training, but metrics.every_steps={config.metrics.every_steps} "
+            "measures only at the end: set it to, say, a tenth of schedule.steps"
         )
     key = result_key(config)
     optuna.logging.set_verbosity(logging.WARNING)

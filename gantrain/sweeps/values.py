@@ -14,14 +14,14 @@ OBJECTIVE_NAMES = {"loss.disc": discriminator_names, "loss.gen": generator_choic
 
 
 def check_values(overrides: Sequence[Override], composed: DictConfig) -> None:
-    """Tries each value of each swept key, with the first values of the others.
+    """Checks each value of each swept key, with the first values of the other keys.
 
-    The value of a key is set in `composed`, which is a hundred times faster than composing; that of a group is
-    composed. A pair of objectives may turn out not to exist; a misspelled objective is refused here.
+    Values of keys are set in `composed`, which is a hundred times faster than composing; options of groups are
+    composed. Misspelled objectives are refused; pairs that do not exist are not.
 
     Args:
         overrides: overrides on the command line.
-        composed: of the sweep's first job.
+        composed: configuration of the sweep's first job.
 
     Raises:
         ConfigError: an unknown name, or a value of the wrong type.
@@ -45,11 +45,11 @@ def check_values(overrides: Sequence[Override], composed: DictConfig) -> None:
 
 
 def count_jobs(overrides: Sequence[Override], params: dict[str, str]) -> int | None:
-    """The number of jobs of Hydra's own sweeper; None if a value is not discrete.
+    """The number of jobs of Hydra's basic sweeper; None if a value is not discrete.
 
     Args:
         overrides: overrides on the command line.
-        params: of hydra.sweeper.params, where the command line does not replace them.
+        params: hydra.sweeper.params, for keys that the command line does not set.
 
     Raises:
         ConfigError: too many jobs.
