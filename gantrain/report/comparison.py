@@ -1,4 +1,4 @@
-"""The comparison of groups in the terminal: a metric over seeds, and its differences to the first group with tests."""
+"""Compares groups in the terminal: each metric over seeds, with tests of the differences to the first group."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from gantrain.run_io.status import FINISHED
 NOT_FINITE, NOT_MEASURED = "not finite", "not measured"
 MOST_REASONS = 10
 MOST_ROWS = 30
-"""Groups that are printed; the page shows all."""
+"""Maximum number of groups to print; the page shows all."""
 
 Point = str | int
-"""Where in a run a metric is read: `last`, `best` or a generator step."""
+"""The measurement of a run that is compared: `last`, `best` or a generator step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A metric of one group at one point.
+    """A metric of a group at one point.
 
     Attributes:
-        group: its number.
-        point: where the metric is read.
+        group: number of the group.
+        point: the measurement that is compared.
         values: finite values by seed.
         steps: the steps at which they were measured.
         missing: why a seed has no value, by seed.
-        difference: to the first group; None for that group itself, and if either has no value.
+        difference: difference to the first group; None for the first group, or if either has no value.
         p_holm: its p-value, corrected for all comparisons of the metric.
     """
 
@@ -73,7 +73,7 @@ class Compared:
 
 
 def choose_metrics(table: RunTable, requested: Sequence[str] | None) -> list[str]:
-    """The metrics to compare, with their networks (`fid_ema`): the headline's, or those that were requested.
+    """The metrics to compare, with their networks (`fid_ema`): those requested, or the headline metric.
 
     Raises:
         ConfigError: no run measured a requested metric.
@@ -87,7 +87,7 @@ def choose_metrics(table: RunTable, requested: Sequence[str] | None) -> list[str
         found = [metric for metric in measured if word in (metric, base_of(metric), "all")]
         if not found:
             known = ", ".join(dict.fromkeys([*map(base_of, measured), *measured]))
-            raise ConfigError(f"metrics={word}: no run measured it; choose from [{known}]")
+            raise ConfigError(f"metrics={word} was not measured by any run; choose from [{known}]")
         chosen |= dict.fromkeys(found)
     return list(chosen)
 
@@ -98,7 +98,7 @@ def compare(table: RunTable, metric: str, step: Point) -> list[Compared]:
     Args:
         table: the runs.
         metric: with its network, e.g. `fid_ema`.
-        step: `last` compares the end and the best of each run, `best` only that, a number what was measured there.
+        step: `last` compares the last and the best values, `best` only the best, a number the values at that step.
     """
     if differing_protocols(table, metric):
         return []
@@ -106,7 +106,7 @@ def compare(table: RunTable, metric: str, step: Point) -> list[Compared]:
     points: list[Point] = [LAST, BEST] if step == LAST and directed else [step if directed or step != BEST else LAST]
     of_points = [[_read(table, metric, point, k) for k in range(len(table.groups))] for point in points]
     if len(of_points) == 2 and [row.values for row in of_points[0]] == [row.values for row in of_points[1]]:
-        del of_points[1]  # the same comparisons, which must not be corrected for twice
+        del of_points[1]  # identical comparisons must not be corrected for twice
     rows = []
     for baseline, *others in of_points:
         rows.append(baseline)
@@ -121,7 +121,7 @@ def compare(table: RunTable, metric: str, step: Point) -> list[Compared]:
 
 
 def differing_protocols(table: RunTable, metric: str) -> dict[str, dict[str, list[int]]]:
-    """The parts of a metric's protocol that differ, with the groups that have each value; {} if it compares."""
+    """The parts of a metric's protocol that differ, with the groups that have each value; {} if none differ."""
     rows = table.metrics[table.metrics["metric"] == metric].join(table.runs["group"], on="run")
     groups = {text: sorted(of_text["group"].unique()) for text, of_text in rows.groupby("protocol", sort=False)}
     protocols = {text: json.loads(text) for text in groups}
@@ -233,12 +233,12 @@ def _protocol_words(table: RunTable, metric: str) -> str:
 
 
 def notes(table: RunTable, compared: dict[str, list[Compared]]) -> Iterator[str]:
-    """What a reader of the comparison has to know: the test, missing values with their reasons, and repeated seeds."""
+    """Notes on the comparison: the test, missing values with reasons, and repeated seeds."""
     rows = [(metric, row) for metric, of_metric in compared.items() for row in of_metric]
     if any(row.p_holm is not None for _, row in rows):
         yield (
             "Differences are to group 1, by Welch's t-test over seeds. p (Holm) is corrected for all comparisons of a "
-            f"metric; up to {LEVEL:g} a group is called better or worse. Intervals are not corrected."
+            f"metric; groups with p up to {LEVEL:g} are called better or worse. Intervals are not corrected."
         )
     single = [str(k + 1) for k, group in enumerate(table.groups) if len(group.replicates) == 1]
     if single and len(table.groups) > 1:
@@ -250,8 +250,8 @@ def notes(table: RunTable, compared: dict[str, list[Compared]]) -> Iterator[str]
         ]
         if counts.nunique() > 1 and any(row.point == BEST for row in compared[metric]):
             yield (
-                f"The best {named(metric)} is chosen from {counts.min()} to {counts.max()} measurements per run; more "
-                "measurements give a better best."
+                f"The best {named(metric)} is the best of {counts.min()} to {counts.max()} measurements per run; more "
+                "measurements favor a run."
             )
     reasons: dict[tuple[int, str], set[int]] = {}
     for metric, row in rows:
@@ -265,7 +265,7 @@ def notes(table: RunTable, compared: dict[str, list[Compared]]) -> Iterator[str]
     if len(reasons) > MOST_REASONS:
         yield f"and {len(reasons) - MOST_REASONS} more such notes"
     if reasons:
-        yield "A mean over the remaining seeds favors a group that loses its worst ones."
+        yield "A mean over the remaining seeds favors groups whose worst seeds are missing."
     for k, group in enumerate(table.groups):
         if repeated := len(group.runs) - len(group.replicates):
-            yield f"{k + 1}: {counted(repeated, 'run')} with a repeated seed; one run per seed counts."
+            yield f"{k + 1}: {counted(repeated, 'run')} with a repeated seed; only one run per seed counts."

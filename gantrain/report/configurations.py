@@ -1,4 +1,4 @@
-"""Configurations as differences from what all runs share, and the commands that repeat the runs."""
+"""Configurations as differences from the shared keys, and commands that repeat the runs."""
 
 import re
 import shlex
@@ -15,11 +15,11 @@ from gantrain.run_io.run_reader import RunRecord
 
 PROGRAM = ("python", "-m", "gantrain")
 LEFT_OUT, LEFT_OUT_SECTIONS = ("resume", "name"), ("sweep.", "paper.", "hydra.")
-"""Keys and sections that are not needed to repeat a run."""
+"""Keys and sections that are irrelevant for repeating a run."""
 
 
 def make_configurations(table: RunTable) -> Section:
-    """What all runs share, the differences between groups, and a command per run."""
+    """The keys that all runs share, the differences between groups, and a command per run."""
     labels = short_labels(table.groups)
     html = render(
         "configurations.html.j2",
@@ -65,7 +65,7 @@ def hydra_word(value: Any) -> str:
         return repr(value)
     if isinstance(value, str) and not re.fullmatch(r"[\w/.:+-]+", value):
         quoted = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), value)
-        return f"'{quoted}'"  # a backslash needs no escape except before a quote
+        return f"'{quoted}'"  # backslashes are escaped only before a quote
     return as_word(value)
 
 

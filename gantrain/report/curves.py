@@ -1,4 +1,4 @@
-"""Metrics and scalars during training, a line per group: over steps, real images or training seconds."""
+"""Curves of metrics and scalars, one per group, over steps, real images or training seconds."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SCALARS = {
 """Scalars of metrics.jsonl that are drawn if any run has them."""
 COSTS = {"images": "cost/images", "seconds": "cost/seconds"}
 MOST_SHOWN, SHOWN_OF_MORE = 12, 8
-"""Groups drawn at first; of more than MOST_SHOWN only the best ones."""
+"""Number of groups visible initially; of more groups, the best are visible."""
 FEWEST_POINTS, ALL_POINTS = 60, 60_000
 """With hundreds of runs each curve has fewer points, to keep the page small."""
 
 
 def make_curves(table: RunTable) -> Section | None:
-    """The metrics in one chart with a menu, the scalars in small ones; None without rows."""
+    """One chart of metrics with a menu, and small charts of scalars; None without rows."""
     runs = table.records
     metrics = sorted(table.metrics["metric"].unique(), key=lambda metric: base_of(metric) != table.headline)
     scalars = [name for name in SCALARS if any(run.series(name) for run in runs)]
@@ -70,14 +70,14 @@ def make_curves(table: RunTable) -> Section | None:
 
 
 class _Grids:
-    """Steps with the images and seconds at each; every grid is stored once, since a run's scalars share theirs."""
+    """Grids of steps with the images and seconds at each step; equal grids are stored once."""
 
     def __init__(self) -> None:
         self.found: list[dict[str, list[float | None]]] = []
         self._places: dict[tuple[Any, ...], int] = {}
 
     def place(self, runs: Sequence[RunRecord], steps: Sequence[float]) -> int:
-        """The grid's number; images and seconds are means over the runs that have come that far."""
+        """Index of the grid; images and seconds are means over the runs that reached each step."""
         key = (*(str(run.folder) for run in runs), *steps)
         if key not in self._places:
             grid: dict[str, list[float | None]] = {"steps": [_rounded(step, 7) for step in steps]}
@@ -95,14 +95,14 @@ def _mean_costs(series: Sequence[Series], steps: Sequence[float]) -> list[float 
         return [None] * len(steps)
     costs = np.array([cost_at(one, steps) for one in series])
     reached = np.array([one[-1][0] for one in series])[:, None] >= np.asarray(steps)
-    reached |= ~reached.any(axis=0)  # beyond all runs: extrapolated from all
+    reached |= ~reached.any(axis=0)  # extrapolated from all runs if none reached the step
     return [_rounded(value, 6) for value in np.average(costs, axis=0, weights=reached)]
 
 
 def _curves(
     table: RunTable, series_of: Callable[[RunRecord], Series], grids: _Grids, most: int, digits: int
 ) -> list[dict[str, Any]]:
-    """For each group that has the scalar: mean, standard deviation and count, and each seed's own curve."""
+    """For each group with the scalar: mean, standard deviation and count, and the curve of each seed."""
     found = []
     for place, group in enumerate(table.groups):
         having = [(run, series) for run in group.replicates if (series := series_of(run))]

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIRST, FINAL = ["folder", "state", "seed"], ["images", "seconds", "findings", "reason"]
-"""The first and the last columns, by which a table written by a report is recognized."""
+"""The first and last columns, which identify a table written by a report."""
 
 
 def export_frame(table: RunTable) -> pd.DataFrame:
     """folder, state, seed, the varied keys, METRIC/best, /best_step and /last of each metric, and `FINAL`.
 
-    A key whose values are lists or of several types becomes text.
+    Keys whose values are lists or have several types become text.
     """
     frame = table.runs[[*FIRST, *table.varied]].copy()
     for key in table.varied:

@@ -8,14 +8,14 @@ from gantrain.run_io.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNIN
 
 MEANING = {
     FAILED: "ended by an error",
-    BROKEN: "the process is gone, as after a kill; resume= continues from the last checkpoint",
+    BROKEN: "the process is gone, e.g. killed; resume= continues from the last checkpoint",
     STOPPED: "ended by the doctor (doctor.stop)",
     PRUNED: "ended by the sweep in favor of better runs",
     SKIPPED: "not started, because the pair does not exist (sweep.invalid_pairs=skip)",
     INTERRUPTED: "interrupted from the keyboard; resume= continues from the last checkpoint",
     RUNNING: "still running: its last values are not final",
 }
-"""The states of unfinished runs, the worst first."""
+"""States of unfinished runs, the worst first."""
 
 
 def make_failures(table: RunTable) -> Section:

@@ -1,4 +1,4 @@
-"""How metrics and numbers are written on the page, in charts and in the terminal."""
+"""Formatting of metrics and numbers on the page, in charts and in the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gantrain.metrics.registry import lower_is_better, value_specs
 
 ROUNDING = 1e-12
-"""Values that agree to this share of their size are taken to be equal."""
+"""Relative difference below which values count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,14 @@ class SeedMean:
 
     @classmethod
     def of(cls, mean: float, std: float, count: int) -> SeedMean:
-        """From pandas' numbers: NaN is None, and a deviation of rounding alone is 0."""
+        """Converts pandas' numbers: NaN to None, and deviations within rounding to 0."""
         if math.isnan(std):
             return cls(float(mean), None, int(count))
         return cls(float(mean), 0.0 if std <= ROUNDING * abs(mean) else float(std), int(count))
 
 
 def measures_diversity(name: str) -> bool:
-    """Whether a metric is about how varied samples are, rather than how good each one is."""
+    """Whether a metric measures the diversity of samples rather than their quality."""
     spec = value_specs().get(name)
     return spec is not None and spec.diversity
 
@@ -51,7 +51,7 @@ def named(metric: str) -> str:
 
 
 def direction(name: str) -> str:
-    """Which way a metric is better, in words."""
+    """Text that says whether lower or higher is better."""
     return {True: "lower is better", False: "higher is better", None: "descriptive only"}[lower_is_better(name)]
 
 
@@ -65,7 +65,7 @@ def number(value: float | None, digits: int = 4, sign: str = "-") -> str:
 
 
 def uncertain(value: float, scale: float | None, sign: str = "-") -> str:
-    """With as many decimals as the second digit of its uncertainty `scale`; four digits without one."""
+    """Rounded to the second digit of its uncertainty `scale`; to four digits without one."""
     if not scale or not 1e-6 < scale < 1e6:
         return number(value, sign=sign)
     decimals = max(0, 1 - math.floor(math.log10(scale)))
@@ -73,7 +73,7 @@ def uncertain(value: float, scale: float | None, sign: str = "-") -> str:
 
 
 def mean_and_std(found: SeedMean | None) -> str:
-    """`23.41 ± 0.52`; the value without a deviation for one seed, a dash for None."""
+    """`23.41 ± 0.52`; only the value for one seed, a dash for None."""
     if found is None:
         return "–"
     if found.std is None:

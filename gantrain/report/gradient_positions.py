@@ -24,13 +24,13 @@ class GradientPosition:
 
     Attributes:
         moment: one of `MOMENTS`.
-        steps: of each seed, the step of its row of scalars.
-        each: of each seed, the mean over the samples of log r as the discriminator estimates it, or of v.
+        steps: for each seed, the step of the row of scalars.
+        each: for each seed, the mean over samples of the discriminator's log r, or of v.
         mean: of `each`.
         std: standard deviation over the samples, averaged over seeds; None if it was not logged.
         slope: dL_G/dv of one sample at `mean`.
-        measured: mean |dL_G/dv| over a batch, by the diagnostics nearest to these steps within a tenth of the logged
-            range, averaged over the seeds that have any; None without.
+        measured: mean |dL_G/dv| over a batch from the diagnostics nearest to these steps, within a tenth of the logged
+            range, averaged over seeds; None without diagnostics.
     """
 
     moment: str
@@ -62,7 +62,7 @@ def slopes_at(objective: Objective, x: Sequence[float]) -> list[float]:
 
 
 def gradient_positions(runs: Sequence[RunRecord], objective: Objective) -> list[GradientPosition]:
-    """At the first, the middle and the last row of scalars of each run; [] if no run logged any."""
+    """Positions at the first, middle and last row of scalars of each run; [] if no run logged scalars."""
     name = "log_ratio/fake" if objective.has_log_ratio else "logit/fake"
     logged = [(run, series) for run in runs if (series := run.series(name))]
     found = []

@@ -12,7 +12,7 @@ from PIL import Image
 
 BUDGET = 8_000_000
 FEWEST = 5
-"""With fewer moments than these the images are compressed more."""
+"""With fewer moments than this, images are compressed more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Coding:
 
 
 CODINGS = (Coding(85), Coding(75), Coding(50), Coding(75, 0.5), Coding(50, 0.25))
-"""From the finest; the first with at least FEWEST moments in the budget is used."""
+"""From high to low quality; the first with at least FEWEST moments within the budget is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class GridSequence:
     """The grids that fit the budget.
 
     Attributes:
-        moments: steps of training, ascending; always with the last one.
+        moments: training steps, ascending, including the last one.
         steps: for each run and moment, the step of the run's nearest grid; () for a run without grids or one that did
             not fit.
         images: for each run, its images by step.
-        coding: how they are compressed.
-        bytes: of all data URIs together.
+        coding: their compression.
+        bytes: total size of the data URIs.
     """
 
     moments: tuple[int, ...]
@@ -59,8 +59,8 @@ class GridSequence:
 def fit_grids(grids: Sequence[Mapping[int, Path]], budget: int = BUDGET) -> GridSequence:
     """As many evenly spaced moments of all runs as fit the budget.
 
-    If not even the last moments fit, the last runs have no images. Unreadable files, such as one that is being written,
-    are left out.
+    If even the final images do not fit, the last runs have none. Unreadable files, such as unfinished ones, are
+    left out.
 
     Args:
         grids: for each run, its images by step.

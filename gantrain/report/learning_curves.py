@@ -35,7 +35,7 @@ def learning_curves(runs: Sequence[Series], most_points: int = MOST_POINTS) -> t
 
 
 def cost_at(series: Series, steps: Sequence[float]) -> list[float]:
-    """A growing cost at these steps, linear between its rows, 0 at step 0, and at the mean rate beyond the last row."""
+    """Interpolates a cumulative cost at steps: linear between rows, 0 at step 0, at the mean rate after the last."""
     import numpy as np
 
     known, costs = np.array([(0, 0.0), *series]).T

@@ -28,8 +28,8 @@ class Section:
         key: its anchor.
         title: its heading.
         html: escaped markup.
-        css: style besides the page's own.
-        js: script besides the page's own.
+        css: additional style.
+        js: additional script.
     """
 
     key: str
@@ -56,7 +56,7 @@ def embedded(figure: go.Figure, height: int) -> Markup:
 
 
 def as_json(content: Any) -> Markup:
-    """JSON for a <script> element, which no text in it can close."""
+    """JSON for a <script> element; escaped so that no text can close it."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))
 

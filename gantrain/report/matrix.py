@@ -1,4 +1,4 @@
-"""Generator by discriminator: the metrics of every pair, the pairs that do not exist, and those that were not run."""
+"""Matrix of generators and discriminators: metrics of each pair, pairs that do not exist, and pairs not run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gantrain.run_io.status import FINISHED
 
 PAIR_KEYS = ("loss.disc", "loss.gen", "loss.alpha_disc", "loss.alpha_gen")
 SCALE = "Blues"
-"""Plotly's color scale, from light (the worst) to dark (the best)."""
+"""Plotly's color scale, from light (worst) to dark (best)."""
 DARK_FROM = 0.55
 """Position in the scale from which white text is more legible than black."""
 
@@ -39,7 +39,7 @@ Pair = tuple[Side, Side]
 
 @dataclass(frozen=True, slots=True)
 class Shade:
-    """A metric in a cell: its text and colors, and the number of seeds in words."""
+    """A metric in a cell: its text and colors, and the number of seeds as text."""
 
     text: str
     count: str
@@ -54,9 +54,9 @@ class PairCell:
     Attributes:
         kind: `run`, `refused` for a pair that does not exist, or `absent` for one that was not run.
         group: the group's number; None unless the pair was run.
-        trouble: how many runs did not finish, in words.
-        reason: why they did not, or why the pair does not exist.
-        metrics: as `fid best` and `fid last`, over the runs that finished.
+        trouble: number of unfinished runs, as text.
+        reason: why they did not finish, or why the pair does not exist.
+        metrics: keys such as `fid best` and `fid last`; means over finished runs.
     """
 
     kind: str
@@ -161,7 +161,7 @@ def _cell(gen: Side, disc: Side, like: RunRecord, place: int | None, groups: Seq
 
 
 def _shade(table: RunTable, matrices: Sequence[Matrix], name: str, which: str) -> tuple[str, str] | None:
-    """Writes a metric into every cell that has it; the worst and best value as text, None without any."""
+    """Adds a metric to every cell that has it; returns the worst and best values as text, None without values."""
     lower = lower_is_better(name)
     finished = {place for place, group in enumerate(table.groups) if any(r.state == FINISHED for r in group.replicates)}
     means = {k: found for k, found in table.over_seeds(name, which).items() if k in finished}

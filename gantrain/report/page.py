@@ -32,10 +32,10 @@ SECTIONS: tuple[Callable[[RunTable], Section | None], ...] = (
     make_protocols,
     make_configurations,
 )
-"""The page's sections in their order; one without content gives None."""
+"""Functions that make the page's sections, in order; they return None without content."""
 
 GENERATOR = "gantrain report"
-"""The page's `generator`, by which an earlier report is recognized."""
+"""The page's `generator`, which identifies earlier reports."""
 MOST_VALUES = 12
 
 
@@ -68,7 +68,7 @@ def make_page(table: RunTable, title: str, command: str) -> str:
 
 
 def facts(table: RunTable) -> dict[str, str]:
-    """When, where and with which versions the runs were made; several values where they differ."""
+    """Date, machine and versions of the runs; several values if they differ."""
     runs = table.records
     starts = [start for run in runs for start in run.starts]
     times = sorted(str(start["time"]) for start in starts if start.get("time"))
@@ -89,7 +89,7 @@ def facts(table: RunTable) -> dict[str, str]:
 
 
 def _varied(table: RunTable) -> list[tuple[str, list[str], int]]:
-    """Each varied key and the seeds: the values, numbers in ascending order, and how many more there are."""
+    """Each varied key and the seeds: their sorted values, and the number of values left out."""
     known = [group for group in table.groups if group.runs[0].config] or table.groups
     keys = {key: [group.values[key] for group in known] for key in table.varied}
     keys["seed"] = sorted(set(table.runs["seed"]))

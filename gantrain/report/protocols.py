@@ -1,4 +1,4 @@
-"""The protocols under which each metric was measured; values compare only where they are equal."""
+"""The protocols of each metric; values are comparable only if they are equal."""
 
 import json
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ Protocol = dict[str, Any]
 
 
 def disagreements(protocols: Sequence[Protocol]) -> list[str]:
-    """The keys in which protocols differ, an absent key counted as a value of its own."""
+    """The keys in which protocols differ; an absent key counts as a value."""
     keys = dict.fromkeys(key for protocol in protocols for key in protocol)
     return [key for key in keys if len({json.dumps(protocol.get(key)) for protocol in protocols}) > 1]
 
 
 def make_protocols(table: RunTable) -> Section | None:
-    """A row per protocol of each metric, with a warning where a metric has several; None without metrics."""
+    """One row per protocol of each metric, with a warning if a metric has several; None without metrics."""
     primary = table.metrics[table.metrics["primary"]]
     metrics = []
     for name in table.metric_names:

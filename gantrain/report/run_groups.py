@@ -1,4 +1,4 @@
-"""Runs that are equal but for their seeds, and which configuration keys make them differ."""
+"""Groups of runs that differ only in their seeds, and the keys that distinguish groups."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from gantrain.run_io.run_reader import RunRecord
 
 NOT_VARIED = ("seed", "name", "device", "resume", "data.root", "metrics.inception_weights")
 NOT_VARIED_SECTIONS = ("sweep", "paper", "log")
-"""Keys and sections in which runs of one group may differ."""
+"""Keys and sections that may differ within a group."""
 ORDERS = ("loss.alpha_disc", "loss.alpha_gen")
-"""Null for every objective without an order; labels leave them out then."""
+"""Null for objectives without an order, and then omitted from labels."""
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs whose configurations are equal but for the seed.
+    """Runs whose configurations differ only in the seed.
 
     Attributes:
-        values: of each varied key; None where the configuration is missing.
+        values: value of each varied key; None if the configuration is missing.
         runs: ordered by seed.
-        replicates: one run per seed: the finished one, else the one with most steps, else the latest. A repeated seed
-            is not an independent sample.
+        replicates: one run per seed: a finished one, else the one with the most steps, else the latest, since runs with
+            the same seed are not independent samples.
     """
 
     values: dict[str, Any]
@@ -34,7 +34,7 @@ class RunGroup:
 
     @property
     def label(self) -> str:
-        """The varied keys as `key=value`; without any, the run's name less its seed."""
+        """The varied keys as `key=value`; without varied keys, the run's name without its seed."""
         first = self.runs[0]
         shown = {key: value for key, value in self.values.items() if key not in ORDERS or value is not None}
         words = [f"{key}={as_word(value)}" for key, value in (shown or self.values).items()]
@@ -49,14 +49,14 @@ class RunGroup:
 
 
 def common_config(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The keys that have one value in all runs that have a configuration."""
+    """The keys that have the same value in all runs with a configuration."""
     known = [run for run in records if run.config]
     keys = dict.fromkeys(key for run in known for key in run.config)
     return {key: value_of(known[0], key) for key in keys if len({canonical(value_of(run, key)) for run in known}) == 1}
 
 
 def is_varied(key: str) -> bool:
-    """Whether runs that differ in this key are of different groups."""
+    """Whether runs that differ in this key belong to different groups."""
     return key not in NOT_VARIED and key.partition(".")[0] not in NOT_VARIED_SECTIONS
 
 
@@ -72,7 +72,7 @@ def value_of(run: RunRecord, key: str) -> Any:
 
 
 def seed_of(run: RunRecord) -> int:
-    """The run's seed; without a configuration the one on its command line, or 0."""
+    """The run's seed; without a configuration, from its command line, or 0."""
     requested = dict(word.partition("=")[::2] for word in run.overrides).get("seed", "")
     seed = run.config.get("seed", int(requested) if requested.isdecimal() else None)
     return seed if isinstance(seed, int) else 0

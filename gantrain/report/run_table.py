@@ -1,4 +1,4 @@
-"""Runs as pandas tables, a row per run and a row per measurement, grouped by the keys that were varied."""
+"""Runs as pandas tables, with one row per run and per measurement, grouped by the varied keys."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class RunTable:
 
     Attributes:
         groups: in the order of their first runs.
-        runs: a row per run, ordered by group and seed: group, seed, folder, state, done (generator steps), images,
-            seconds, findings, reason, replicate (bool, see `RunGroup`), averaged (bool: enters means, that is a
-            finished replicate, or any replicate of a group in which none has finished), and the varied keys.
-        metrics: a row per measurement, with `METRIC_COLUMNS`: run is the row in `runs`, metric includes the network
-            (`fid_ema`), name does not, primary marks the network that decides what is best, protocol is JSON.
+        runs: one row per run, ordered by group and seed: group, seed, folder, state, done (generator steps), images,
+            seconds, findings, reason, replicate (bool, see `RunGroup`), averaged (bool: included in means: a
+            finished replicate, or any replicate if none in its group has finished), and the varied keys.
+        metrics: one row per measurement, with `METRIC_COLUMNS`: run is the row in `runs`, metric includes the network
+            (`fid_ema`), name does not, primary marks the network that decides the best checkpoint, protocol is JSON.
     """
 
     groups: tuple[RunGroup, ...]
@@ -60,7 +60,7 @@ class RunTable:
 
     @functools.cached_property
     def reached(self) -> pd.DataFrame:
-        """A row per run and metric: best, best_step, last, last_step, count of measurements, and the run's columns.
+        """One row per run and metric: best, best_step, last, last_step, count of measurements, and the run's columns.
 
         best is NaN for a metric without a direction; last is NaN if the last measurement was not finite.
         """
@@ -102,12 +102,12 @@ class RunTable:
 
     @functools.cached_property
     def metric_names(self) -> list[str]:
-        """Every metric that was measured: those of quality, then those of diversity."""
+        """All measured metrics: first those of quality, then those of diversity."""
         return sorted(self.metrics["name"].unique(), key=measures_diversity)
 
     @functools.cached_property
     def headline(self) -> str | None:
-        """The metric that decides which group is best: the one by which the runs chose their best checkpoint."""
+        """The metric that decides which group is best: the one that selected the best checkpoints."""
         chosen = [run.status.best.get("name") for run in self.records]
         directed = (
             name for name in (*chosen, *self.metrics["name"].unique()) if name and lower_is_better(name) is not None
@@ -123,7 +123,7 @@ class RunTable:
 
     @functools.cached_property
     def ranking(self) -> list[int]:
-        """Groups from the best by the headline metric; in their own order if its protocols differ."""
+        """Groups sorted by the headline metric, the best first; unsorted if its protocols differ."""
         name = self.headline
         if name is None or name in self.incomparable:
             return list(range(len(self.groups)))
@@ -133,7 +133,7 @@ class RunTable:
 
 
 def group_runs(records: Sequence[RunRecord]) -> RunTable:
-    """Groups runs that are equal but for their seeds; runs without a configuration by their command-line overrides."""
+    """Groups runs that differ only in their seeds; runs without a configuration are grouped by their overrides."""
     import pandas as pd
 
     need_root = {spec.name for spec in DATASETS if spec.needs_root}
@@ -207,7 +207,7 @@ def training_seconds(run: RunRecord) -> float | None:
 
 
 def folder_names(records: Sequence[RunRecord]) -> list[str]:
-    """Each run's folder relative to the folder that contains all, so that moving that one changes nothing."""
+    """Each run's folder relative to the common parent, which does not change when the parent is moved."""
     folders = [run.folder.resolve() for run in records]
     base = os.path.commonpath([folder.parent for folder in folders])
     return [Path(os.path.relpath(folder, base)).as_posix() for folder in folders]
@@ -239,5 +239,5 @@ def _measurements(place: int, run: RunRecord) -> list[tuple[Any, ...]]:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six digits, since machines differ in the last ones."""
+    """Floats rounded to six digits, since machines differ in the last digits."""
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -15,9 +15,9 @@ from gantrain.run_io.run_reader import BROKEN, RunRecord
 from gantrain.run_io.status import FAILED, FINISHED, INTERRUPTED, PRUNED, RUNNING, SKIPPED, STOPPED
 
 MOST_COLUMNS = 6
-"""More groups than these wrap, and show one seed at a time."""
+"""With more groups, images wrap and one seed is shown at a time."""
 SMALL = 160
-"""Images narrower than this, in pixels, are enlarged in place."""
+"""Images narrower than this many pixels are enlarged."""
 LATENT_KEYS = ("model.latent_dim", "model.prior", "log.grid_images", "cond.name", "data.name")
 """Keys besides the seed on which the z of the grids depend."""
 ENDS = {
@@ -37,10 +37,10 @@ class WallPlace:
     """A run's place on the wall.
 
     Attributes:
-        row: heading of its row; '' where the images wrap.
+        row: heading of its row; '' if the images wrap.
         column: heading of its column.
-        name: shown where there are no headings: the group and the seed.
-        seed: by which it is chosen; None without a choice of seeds.
+        name: group and seed, shown if there are no headings.
+        seed: its seed; None if seeds cannot be chosen.
         run: None if the combination was not run.
     """
 
@@ -57,10 +57,10 @@ class WallPlan:
 
     Attributes:
         places: row by row.
-        rows: their headings; none if the images wrap.
+        rows: headings of rows; empty if the images wrap.
         columns: their headings.
-        seeds: to choose from; none if all are shown.
-        seed: the one shown first.
+        seeds: seeds to choose from; empty if all are shown.
+        seed: the seed shown first.
         words: a sentence about the arrangement.
     """
 
@@ -106,7 +106,7 @@ def make_sample_wall(table: RunTable, budget: int = BUDGET) -> Section | None:
 
 
 def plan_wall(groups: Sequence[RunGroup]) -> WallPlan:
-    """Two keys as rows and columns if at least half of the cells exist; else seeds by groups; else images that wrap."""
+    """Two keys as rows and columns if at least half of the cells exist; else seeds by groups; else wrapped images."""
     seeds = tuple(sorted({seed for group in groups for seed in group.seeds}))
     first = max(seeds, key=lambda seed: (sum(seed in group.seeds for group in groups), -seeds.index(seed)))
     choice = seeds if len(seeds) > 1 else ()
@@ -142,7 +142,7 @@ def plan_wall(groups: Sequence[RunGroup]) -> WallPlan:
 
 
 def latents_note(runs: Sequence[RunRecord]) -> str:
-    """Which grids show the same z."""
+    """A sentence that says which grids show the same z."""
     points = all(map(_draws_points, runs))
     words = f"{'The points are' if points else 'The same place of a grid is'} of the same z in every image"
     if len({run.config.get("seed") for run in runs}) > 1:
@@ -166,7 +166,7 @@ def _run_of(group: RunGroup | None, seed: int) -> RunRecord | None:
 
 
 def _real(runs: Sequence[RunRecord]) -> Encoded | None:
-    """Training examples, if all runs have the same."""
+    """Training examples, if they are the same in all runs."""
     if len({(run.config.get("data.name"), run.config.get("data.root")) for run in runs}) > 1:
         return None
     images = (run.folder / SAMPLES / "real.png" for run in runs)
@@ -205,7 +205,7 @@ def _cell(place: WallPlace, grids: GridSequence, steps: Sequence[int], images: M
 
 
 def _note(run: RunRecord, step: int, moment: int, last_moment: int) -> tuple[str, bool]:
-    """A note on an image, and whether its run had ended early by then."""
+    """A note on an image, and whether its run had ended before."""
     of_end = step == max(run.grids) and (moment > step or moment == last_moment)
     if of_end and run.state != FINISHED:
         reached = max(step, run.status.step, *(row["step"] for row in run.rows))

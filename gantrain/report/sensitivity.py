@@ -1,4 +1,4 @@
-"""The headline metric against each number that was varied: the best value of each run, a chart per key."""
+"""Charts of the headline metric against each varied number: the best value of each run, one chart per key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FEWEST_VALUES = 3
 DECADE, FACTOR = 10.0, 3.0
-"""Ratios of the largest to the smallest value from which the key's and the metric's axis are logarithmic."""
+"""Ratios of largest to smallest value above which the axes of the key and the metric are logarithmic."""
 HEIGHT = 360
 INK, GRID = "#1c2733", "#e8ecf0"
 
@@ -41,7 +41,7 @@ def make_sensitivity(table: RunTable) -> Section | None:
         several=len(keys) > 1,
         unfinished=bool((rows.loc[rows["replicate"], "state"] != FINISHED).any()),
     )
-    title = f"{title_of(name)} against the numbers that were varied"
+    title = f"{title_of(name)} against the varied numbers"
     return Section("sensitivity", title, html, source("sensitivity.css"))
 
 

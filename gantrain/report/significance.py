@@ -1,6 +1,6 @@
-"""Whether two groups differ by more than their seeds do: Welch's t-test with Holm's correction.
+"""Tests of differences between groups over seeds: Welch's t-test with Holm's correction.
 
-Seeds are taken to be independent. Groups with equal seeds share the first weights, the order of the data and z, so a
+Seeds are assumed to be independent. Groups with equal seeds share the first weights, the order of the data and z, so a
 paired test would be allowed; but it has half the degrees of freedom (4 instead of 8 for five seeds), which pays off
 only for a correlation above 0.3. Over the 56 groups of docs/results/runs-digits.jsonl (five seeds, 800 steps and more)
 the correlation is 0.00 on average for the modes and -0.01 for their KL; over the 16 of runs-points.jsonl 0.10 for KL
@@ -47,7 +47,7 @@ def welch(values: Sequence[float], baseline: Sequence[float]) -> Difference:
     from scipy import stats
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # about one sample without variation, which the test allows
+        warnings.simplefilter("ignore", RuntimeWarning)  # about samples without variation, which the test allows
         found = stats.ttest_ind(values, baseline, equal_var=False)
         interval = found.confidence_interval(1 - LEVEL)
     return Difference(value, (float(interval.low), float(interval.high)), float(found.pvalue), float(found.df), above)

@@ -1,4 +1,4 @@
-"""How each group is drawn and named wherever it appears on the page."""
+"""Style and label of each group, the same everywhere on the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

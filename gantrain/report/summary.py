@@ -1,4 +1,4 @@
-"""Which group was best, on which seeds, and by how much."""
+"""The best group, the seeds on which it is best, and the differences to others."""
 
 import math
 from collections import Counter
@@ -20,11 +20,11 @@ from gantrain.report.styles import line_of, short_labels
 from gantrain.run_io.status import FINISHED
 
 SHOWN = 25
-"""Groups in the table; the others are folded below it."""
+"""Number of groups in the table; the others are folded below it."""
 NAMED = 6
-"""Most groups that a sentence names."""
+"""Maximum number of groups named in a sentence."""
 LOG_FROM = 3.0
-"""Ratio of the largest to the smallest value from which the scale is logarithmic."""
+"""Ratio of largest to smallest value above which the scale is logarithmic."""
 
 
 def make_summary(table: RunTable) -> Section:
@@ -78,7 +78,7 @@ def make_summary(table: RunTable) -> Section:
 
 
 class _Scale:
-    """Where a value is on the scale, in percent; logarithmic where values differ by large factors."""
+    """Maps values to positions in percent; logarithmic if values differ by large factors."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self.low, self.high = min(values, default=0.0), max(values, default=1.0)
@@ -90,7 +90,7 @@ class _Scale:
 
 
 def sentences_of(table: RunTable, name: str, order: Sequence[int]) -> list[str]:
-    """What can be said of the best group against the others.
+    """Sentences that compare the best group with the others.
 
     Args:
         table: the runs.
@@ -139,7 +139,7 @@ def _tested(p_values: dict[int, float | None], labels: Sequence[str]) -> str:
     """Which groups the best one differs from significantly."""
     known = {k: p for k, p in p_values.items() if p is not None}
     if not known:
-        return "No difference can be tested: that takes two or more seeds per group, and some variation over them."
+        return "Differences cannot be tested: this needs at least two seeds per group, with different values."
     corrected = dict(zip(known, holm(list(known.values())), strict=True))
     better = [labels[k] for k, p in corrected.items() if p <= LEVEL]
     close = [labels[k] for k, p in corrected.items() if p > LEVEL]
@@ -147,7 +147,7 @@ def _tested(p_values: dict[int, float | None], labels: Sequence[str]) -> str:
     words = [f"it is better than {_some(better)}"] * bool(better)
     words += [f"it does not differ significantly from {_some(close)}"] * bool(close)
     untested = len(p_values) - len(known)
-    rest = f"; {counted(untested, 'other')} cannot be tested, for lack of seeds" if untested else ""
+    rest = f"; {counted(untested, 'other')} cannot be tested (too few seeds)" if untested else ""
     return f"By Welch's t-test over seeds{correction}, {', and '.join(words)}{rest}."
 
 

@@ -1,4 +1,4 @@
-"""The table of results: a row per group, with means over seeds, or a row per run."""
+"""The table of results, with one row per group (means over seeds) or one per run."""
 
 from collections import Counter
 from collections.abc import Sequence

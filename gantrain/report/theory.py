@@ -1,4 +1,4 @@
-"""Each group's theoretical gradient weight, where its generated samples were on it, and the measured weight."""
+"""Theoretical gradient weight of each group, the positions of its generated samples, and the measured weight."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_PANELS = 30
 POINTS = 201
 LEAST_REACH, MOST_REACH = 8.0, 24.0
-"""Half the width of the axis of log r or v; samples further out are drawn at its edge."""
+"""Half the range of the axis of log r or v; samples outside are drawn at its edge."""
 LOWEST, HIGHEST = -6, 4
 """Limits of the axis of weights, in decades."""
 HEIGHT = 330
@@ -46,13 +46,13 @@ class TheoryPanel:
 
     @property
     def axis(self) -> str:
-        """What the weight is drawn over."""
+        """Variable of the horizontal axis."""
         return "log r" if self.objective.has_log_ratio else "v"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all panels share: half the width of each axis by its name, and the range of weights in decades."""
+    """Properties shared by all panels: half the range of each axis by name, and the range of weights in decades."""
 
     reach: dict[str, float]
     low: int
@@ -60,7 +60,7 @@ class Frame:
 
 
 def make_theory(table: RunTable) -> Section | None:
-    """A panel per group; None if no group has an existing objective and logged scalars."""
+    """One panel per group; None if no group has a valid objective and logged scalars."""
     panels = []
     for group in table.groups:
         try:
@@ -92,7 +92,7 @@ def make_theory(table: RunTable) -> Section | None:
         several=any(len(panel.group.replicates) > 1 for panel in shown),
         left_out=len(panels) - len(shown),
     )
-    return Section("theory", "Theory and runs: where the gradient went", html, source("theory.css"))
+    return Section("theory", "Theory and runs: the generator's gradient", html, source("theory.css"))
 
 
 def frame_of(panels: Sequence[TheoryPanel]) -> Frame:
@@ -152,7 +152,7 @@ def draw_weight(panel: TheoryPanel, frame: Frame) -> go.Figure:
 
 
 def draw_measured(panel: TheoryPanel, frame: Frame) -> go.Figure | None:
-    """The mean |dL_G/dv| that the diagnostics measured, over steps, a line per seed; None without diagnostics."""
+    """The mean |dL_G/dv| that the diagnostics measured, over steps, one line per seed; None without diagnostics."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -250,7 +250,7 @@ def _add_position(figure: go.Figure, position: GradientPosition, axis: str, reac
 
 
 def _finish(figure: go.Figure, frame: Frame) -> None:
-    """What both charts share: the band of vanishing weights, and the layout."""
+    """Adds the band of vanishing weights, and sets the layout."""
     figure.add_hrect(
         y0=10 ** (frame.low - 0.15),
         y1=SATURATED,

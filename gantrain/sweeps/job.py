@@ -131,8 +131,8 @@ def _check_same_job(folder: Path, composed: DictConfig) -> None:
     ]
     if differ:
         raise ConfigError(
-            f"{str(folder)!r} holds a run of other values ({'; '.join(differ)}): the sweep's values have changed since "
-            "it started; a search needs a seed to be resumed, see hydra.sweeper.sampler.seed"
+            f"{str(folder)!r} contains a run with other values ({'; '.join(differ)}): the sweep's values have changed "
+            "since it started; a search needs a seed to be resumed, see hydra.sweeper.sampler.seed"
         )
 
 

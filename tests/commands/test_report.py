@@ -129,7 +129,7 @@ def test_the_terminal_compares_with_the_first_runs_group(sweep: Path, capsys: py
     [
         (["step=half"], "step='half' must be last, best or a number"),
         (["step=15"], r"step=15: no run measured anything at this step; choose last, best or one of \[10, 20\]"),
-        (["metrics=kid"], r"metrics=kid: no run measured it; choose from \[modes, modes_ema\]"),
+        (["metrics=kid"], r"metrics=kid was not measured by any run; choose from \[modes, modes_ema\]"),
         (["steps=10"], "did you mean step"),
     ],
 )

@@ -65,5 +65,5 @@ def test_missing_logs_are_reported_and_the_run_continues(run: Path, caplog: pyte
     (run / METRICS).unlink()
     with caplog.at_level(logging.WARNING):
         resume(run, schedule__steps=7)
-    assert "is missing: the rows up to step 6 are lost" in caplog.text
+    assert "is missing: its rows up to step 6 are lost" in caplog.text
     assert [row["step"] for row in read_rows(run / METRICS) if row["kind"] == "train"] == [7]

@@ -1,4 +1,4 @@
-"""The metric against the numbers that were varied: what is drawn equals what the runs measured."""
+"""The metric against the varied numbers: what is drawn equals what the runs measured."""
 
 import json
 import re

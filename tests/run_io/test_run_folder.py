@@ -167,7 +167,7 @@ def test_a_slow_run_on_a_cpu_warns_after_its_first_steps(
                 clock[0] += 7
         assert bar.training_seconds() == pytest.approx(20 * 100 * seconds)
         assert bar.images_per_second(20) == pytest.approx(64 / (100 * seconds))
-    assert ("this CPU; smaller things to try: experiment=demo" in caplog.text) == warns
+    assert ("this CPU; try a smaller run: experiment=demo" in caplog.text) == warns
     assert ("step 20/40  " in caplog.text) == warns, "a line every 15 seconds without a terminal"
 
 

@@ -159,9 +159,9 @@ def test_a_search_in_the_wrong_direction_is_refused(command: Any) -> None:
 
 
 def test_runs_that_measure_at_the_end_only_are_refused_on_the_device_that_they_take() -> None:
-    with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures only at the end here"):
+    with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures only at the end"):
         make_pruner(asked("metrics.names=[fid]", "metrics.every_steps=null"), Path())
-    with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures only at the end here"):
+    with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures only at the end"):
         make_pruner(asked("metrics.every_steps=100"), Path())
     assert make_pruner(asked("metrics.every_steps=null"), Path()) is not None
 

@@ -123,7 +123,7 @@ def test_damaged_files_of_a_job(ended: tuple[Path, Path], command: Any) -> None:
     (second / JOB).write_text(job.replace('"seed": 1', '"seed": 5'))
     code, text = command("sweep.resume=s")
     assert code == 1
-    assert "001-seed=1' holds a run of other values (seed=5, now 1)" in text
+    assert "001-seed=1' contains a run with other values (seed=5, now 1)" in text
     (second / JOB).unlink()
     code, text = command("sweep.resume=s")
     assert code == 1
