@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gantrain.config import ConfigError, option
-from gantrain.system.atomic_io import PART, UnusableFolderError
+from gantrain.system.atomic_io import PART, UnusableFolderError, replace_text
 from gantrain.theory import (
     best_gaussians,
     divergence_curves,
@@ -116,9 +116,7 @@ def _draw(options: Options, folder: Path) -> None:
                 path.replace(folder / path.name)
         drawn.append(figure)
         print(f"{folder / figure.name}.png  {time.perf_counter() - start:.1f} s", flush=True)
-    part_page = folder / f".{PAGE}{PART}"
-    part_page.write_text(as_html(drawn, shlex.join(["python", "-m", "gantrain", *sys.argv[1:]])), encoding="utf-8")
-    part_page.replace(folder / PAGE)
+    replace_text(folder / PAGE, as_html(drawn, shlex.join(["python", "-m", "gantrain", *sys.argv[1:]])))
     print(folder / PAGE)
 
 

@@ -30,12 +30,12 @@ class Pair:
     objective: Objective
 
 
-def all_pairs(orders: tuple[float, ...] = ORDERS) -> Iterator[Pair]:
+def all_pairs() -> Iterator[Pair]:
     """Every pair and rule that `make_objective` permits; for each discriminator the divergences come last."""
-    for disc, alpha_disc in _with_orders(discriminator_names(), orders):
+    for disc, alpha_disc in _with_orders(discriminator_names()):
         gens = sorted(generators_for(disc), key=lambda gen: (gen in divergence_names(), gen == "alt"))
         for rule in RULES:
-            for gen, alpha_gen in _with_orders(tuple(gens), orders):
+            for gen, alpha_gen in _with_orders(tuple(gens)):
                 try:
                     objective = make_objective(disc, gen, rule=rule, alpha_disc=alpha_disc, alpha_gen=alpha_gen)
                 except ObjectiveError:
@@ -88,9 +88,9 @@ def slope_of(values: Tensor, x: Tensor) -> Tensor:
     return torch.autograd.grad(values.sum(), x)[0]
 
 
-def _with_orders(names: tuple[str, ...], orders: tuple[float, ...]) -> Iterator[tuple[str, float | None]]:
+def _with_orders(names: tuple[str, ...]) -> Iterator[tuple[str, float | None]]:
     for name in names:
-        yield from ((name, order) for order in (orders if name == "alpha" else (None,)))
+        yield from ((name, order) for order in (ORDERS if name == "alpha" else (None,)))
 
 
 def _generator_loss(objective: Objective, v: Tensor) -> Tensor:

@@ -40,12 +40,12 @@ def style(name: str) -> dict[str, Any]:
     return {"color": color, "linestyle": line, "label": name, "linewidth": 1.5}
 
 
-def asinh_axis(axes: Any, *, linear_within: float = 1.0, every: int = 1) -> None:
-    """A y-axis with a tick every so many decades on both sides of zero, linear around zero."""
+def asinh_axis(axes: Any) -> None:
+    """A y-axis with a tick at every power of ten on both sides of zero, linear within ±1."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    axes.set_yscale("asinh", linear_width=linear_within)
-    powers = [10.0**k for k in range(round(math.log10(linear_within)), 13, every)]
+    axes.set_yscale("asinh", linear_width=1.0)
+    powers = [10.0**k for k in range(13)]
     axes.yaxis.set_major_locator(FixedLocator([-power for power in reversed(powers)] + [0.0, *powers]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))

@@ -35,9 +35,9 @@ def accept(count: int, seed: int = 0, **arguments: float | None) -> Accepted:
 def test_with_the_true_ratio_and_no_shift_what_is_accepted_has_the_target_density() -> None:
     count = 8_000
     found = accept(count, percentile=None)
-    x, beside = (part.numpy() for part in found.samples)
+    x, doubled = (part.numpy() for part in found.samples)
     assert len(x) == len(found.log_ratio) == count
-    assert np.array_equal(beside, 2 * x)
+    assert np.array_equal(doubled, 2 * x)
     assert abs(x.mean() - 1) < 4 * 0.5 / math.sqrt(count)
     assert abs(x.var() - 0.25) < 4 * 0.25 * math.sqrt(2 / count)
     assert stats.kstest(x, Q.cdf).pvalue > 0.01
@@ -84,24 +84,18 @@ def batches(*log_ratios: list[float]) -> Accepted:
     return rejection_sample(draw, 2_000, source, percentile=None, burn_in=1, max_draws=10_000)
 
 
-def test_a_larger_ratio_than_the_burn_ins_becomes_m() -> None:
-    found = batches([0.0], [math.log(4.0), 0.0])
-    often, seldom = (float((found.samples[0] == k).sum()) for k in range(2))
+def test_m_follows_larger_ratios_and_a_ratio_of_0_is_never_accepted() -> None:
+    found = batches([0.0], [math.log(4.0), 0.0, -math.inf])
+    often, seldom, never = (float((found.samples[0] == k).sum()) for k in range(3))
     assert seldom / often == pytest.approx(0.25, abs=0.05)
+    assert never == 0
     assert batches([0.0], [0.0, -1e-3]).rate > 0.99
 
 
-def test_what_has_no_ratio_is_never_accepted() -> None:
-    assert bool((batches([0.0], [0.0, -math.inf]).samples[0] == 0).all())
-
-
-@pytest.mark.parametrize("burn_in", [[-math.inf, -math.inf], [0.0, math.inf]])
-def test_without_a_finite_maximum_nothing_is_chosen(burn_in: list[float]) -> None:
-    with pytest.raises(RejectionError, match="rejection=false"):
-        batches(burn_in, [0.0])
-
-
-def test_work_is_bounded_and_the_way_out_named() -> None:
+def test_refusals() -> None:
+    for burn_in in ([-math.inf, -math.inf], [0.0, math.inf]):
+        with pytest.raises(RejectionError, match="rejection=false"):
+            batches(burn_in, [0.0])
     with pytest.raises(RejectionError, match=r"only \d+ of 10000 draws were accepted, but 2000"):
         batches([0.0], [-9.0] * 100)
     with pytest.raises(RejectionError, match="lower percentile=99"):

@@ -90,10 +90,6 @@ def test_a_registered_divergence_is_in_every_theory_figure(
     assert len(styles) == len(DIVERGENCES)
 
 
-def test_it_is_gone_again() -> None:
-    assert "le_cam" not in divergence_names()
-
-
 def test_the_grid_sweeps_every_objective() -> None:
     text = (REPOSITORY / "configs" / "experiment" / "grid_divergences.yaml").read_text(encoding="utf-8")
     swept = yaml.safe_load(text)["hydra"]["sweeper"]["params"]

@@ -225,12 +225,8 @@ def test_losses_in_float32_match_float64_wherever_representable(disc: str, param
 
 @pytest.mark.parametrize("disc", [d for d in RATIO_DISCRIMINATORS if d != "pearson"])
 def test_losses_are_finite_under_bf16_autocast_at_extreme_logits(disc: str) -> None:
-    v = torch.tensor([-80.0, -40.0, 0.0, 20.0, 39.0])
+    logits = torch.tensor([-80.0, -40.0, 0.0, 20.0, 39.0], dtype=torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        layer = torch.nn.Linear(1, 1, bias=False)
-        torch.nn.init.ones_(layer.weight)
-        logits = layer(v[:, None])[:, 0]
-        assert logits.dtype == torch.bfloat16
         for gen in ("alt", "minimax", "kl", "rkl", "js", "gan", "jeffreys"):
             objective = make(disc, gen, **({"alpha_disc": 0.5} if disc == "alpha" else {}))
             losses = (objective.discriminator_loss(logits, logits), objective.generator_loss(logits))
