@@ -193,23 +193,23 @@ KEYS_NAMES_PAIRS_AND_RANGES = {
 
 
 @pytest.mark.parametrize("kind", KEYS_NAMES_PAIRS_AND_RANGES)
-def test_refused_before_anything_is_made(kind: str, command: Command, tmp_path: Path) -> None:
+def test_refused_before_anything_is_created(kind: str, command: Command, tmp_path: Path) -> None:
     words, expected = KEYS_NAMES_PAIRS_AND_RANGES[kind]
     refused(command(*words), *expected)
     assert not list(tmp_path.iterdir()), "nothing may be left behind"
 
 
-def test_a_device_that_is_not_there(command: Command) -> None:
+def test_a_missing_device_is_refused(command: Command) -> None:
     refused(command(*TINY, "device=cuda:63"), "device='cuda:63'", "device=cpu")
 
 
-def test_a_refusal_in_the_users_own_empty_folder_leaves_it(command: Command, tmp_path: Path) -> None:
+def test_a_refused_run_keeps_the_users_empty_folder(command: Command, tmp_path: Path) -> None:
     refused(command(*TINY, "device=cuda:63", "hydra.run.dir=."), "device='cuda:63'")
     assert tmp_path.is_dir()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_images_that_is_not_there(command: Command, tmp_path: Path) -> None:
+def test_a_missing_image_folder_is_refused(command: Command, tmp_path: Path) -> None:
     refused(command("data=folder", "data.root=nowhere", "metrics=none"), "data.root='nowhere'", "is not a folder")
     (tmp_path / "empty").mkdir()
     refused(command("data=folder", "data.root=empty", "metrics=none"), "contains 0 images", ".png")
@@ -220,7 +220,7 @@ def test_a_folder_of_images_that_is_not_there(command: Command, tmp_path: Path) 
     assert not list((tmp_path / "outputs").rglob("*.yaml"))
 
 
-def test_inception_weights_that_are_not(command: Command, tmp_path: Path) -> None:
+def test_files_that_are_not_inception_weights_are_refused(command: Command, tmp_path: Path) -> None:
     words = ["data=digits", "metrics.names=[fid]"]
     refused(command(*words, "metrics.inception_weights=gone.pth"), "metrics.inception_weights='gone.pth'", "ways out")
     (tmp_path / "text.pth").write_text("not weights")
@@ -237,7 +237,7 @@ def test_an_inception_score_without_a_classifier(command: Command, inception_fil
     refused(command(*words), "inception_score", "needs the Inception's classifier", ".pth")
 
 
-def test_an_output_folder_that_holds_a_run(command: Command, tmp_path: Path) -> None:
+def test_an_output_folder_that_contains_a_run_is_refused(command: Command, tmp_path: Path) -> None:
     builders.run(compose(*TINY), tmp_path / "run")
     refused(command(*TINY, "hydra.run.dir=run"), "is not empty", "resume=")
 
@@ -290,18 +290,20 @@ def test_files_of_the_users_are_not_touched(command: Command, tmp_path: Path) ->
     assert {p.name: p.read_text() for p in mine.iterdir()} == {"error.txt": "my own"}
 
 
-def test_more_reference_images_than_there_are(command: Command, inception_file: Path) -> None:
+def test_too_many_reference_images_are_refused(command: Command, inception_file: Path) -> None:
     words = ["data=digits", "metrics.names=[fid]", "metrics.reference_samples=25001", "device=cpu"]
     refused(command(*words, f"metrics.inception_weights={inception_file}"), "digits-train has 25000 images")
 
 
-def test_a_cache_that_cannot_be_made(command: Command, monkeypatch: pytest.MonkeyPatch, inception_file: Path) -> None:
+def test_a_cache_folder_that_cannot_be_created(
+    command: Command, monkeypatch: pytest.MonkeyPatch, inception_file: Path
+) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", "/proc/cache")
     words = ["data=digits", "metrics.names=[fid]", f"metrics.inception_weights={inception_file}"]
     refused(command(*words), "/proc/cache", "GANTRAIN_CACHE")
 
 
-def test_a_bad_job_of_a_sweep_leaves_its_reason_and_the_rest_goes_on(command: Command, tmp_path: Path) -> None:
+def test_a_failed_job_of_a_sweep_records_its_reason_and_the_others_continue(command: Command, tmp_path: Path) -> None:
     code, text = command("-m", *TINY, "loss.disc=gan,hinge", "loss.gen=kl", "hydra.sweep.dir=sweep")
     assert code == 1
     assert "Traceback" not in text

@@ -87,7 +87,7 @@ def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) 
     assert builders.run(made, tmp_path / "run").step == 2
 
 
-def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come_from() -> None:
+def test_all_papers_have_an_experiment_that_names_its_source() -> None:
     assert set(EXPERIMENTS) == LITERATURE | {"demo", "seeds", "grid_divergences"}
     for name in LITERATURE:
         paper = compose(f"experiment={name}").paper
@@ -109,12 +109,12 @@ def test_the_experiments_of_the_literature_are_all_there_and_say_where_they_come
         ("ucla_notes", {"loss.label_smoothing": 0.1, "tricks.history": 1024, "model.g_dropout": 0.5}),
     ],
 )
-def test_what_experiments_set(name: str, expected: dict[str, object]) -> None:
+def test_settings_of_experiments(name: str, expected: dict[str, object]) -> None:
     flat = config.flatten(to_dict(compose(f"experiment={name}")))
     assert {key: flat[key] for key in expected} == expected
 
 
-def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
+def test_default_protocols_on_cpu_and_gpu() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     images = compose()
     assert builders.measuring_protocol(images, cpu) == builders.Protocol(("fid", "kid"), 1024, 1024, 0, 100)
@@ -127,7 +127,7 @@ def test_affordable_measuring_on_a_cpu_and_the_full_protocol_on_a_gpu() -> None:
         assert builders.measuring_protocol(chosen, device) == builders.Protocol(("fid", "kid"), 2000, 3000, 7, 30)
 
 
-def test_what_is_known_to_go_wrong_is_said() -> None:
+def test_configurations_known_to_fail_give_warnings() -> None:
     def warnings(*overrides: str) -> str:
         return " ".join(builders.warnings_for(compose("data=digits", *overrides)))
 
@@ -241,7 +241,7 @@ def test_reference_batches_are_drawn_from_the_data_and_the_prior() -> None:
         assert not torch.equal(states[0][key], states[2][key])
 
 
-def test_devices_have_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_have_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
     assert builders.make_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -88,7 +88,7 @@ def test_every_key_has_a_line_of_help() -> None:
         assert len(text) > 10, key
 
 
-def test_sources_name_no_one_size_fits_all_module() -> None:
+def test_no_module_has_a_catch_all_name() -> None:
     assert not [p for p in PACKAGE.rglob("*.py") if p.stem in ("utils", "misc", "helpers")]
 
 

@@ -1,1 +1,1 @@
-"""Figures that the theory predicts, computed from the same objective records that training uses."""
+"""Figures of theoretical predictions, computed from the objective records that training uses."""

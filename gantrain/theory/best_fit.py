@@ -10,9 +10,9 @@ from gantrain.theory.mixture import Mixture
 from gantrain.theory.quadrature import divergence
 
 TIE = 1e-7
-"""Values this close (relative above 1) count as equal: rounding decides between them in a symmetric mixture."""
+"""Values this close (relative above 1) count as equal, since rounding differs between equal minima."""
 SAME = 1e-4
-"""Searches that end this close in μ and log σ found the same minimum."""
+"""Searches that end this close in μ and log σ count as the same minimum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ def best_gaussians(record: Divergence, mixture: Mixture, near: tuple[Fit, ...] =
     Args:
         record: the divergence.
         mixture: q.
-        near: more starts, such as the minima of a similar divergence; among equal minima the nearest to the first of
-            these comes first.
+        near: additional starts, such as the minima of a similar divergence; of equal minima, the nearest to the first
+            of these comes first.
 
     Returns:
-        At least one unless the divergence is infinite around every start. The first is the global minimum, as far as
-        these starts can find it.
+        At least one unless the divergence is infinite around every start. The first is the global minimum if one of
+        the starts leads to it.
     """
     starts = [(mixture.mean, mixture.std), *zip(mixture.means, mixture.stds, strict=True)]
     starts += [(fit.mean, fit.std) for fit in near]
@@ -50,7 +50,7 @@ def best_gaussians(record: Divergence, mixture: Mixture, near: tuple[Fit, ...] =
 
 
 def _in_order(found: list[Fit], before: Fit | None, mixture: Mixture) -> list[Fit]:
-    """By value; equal best ones by distance to `before`, without it the widest first, then the leftmost."""
+    """Sorted by value; equal best fits by distance to `before`, or without it the widest first, then the leftmost."""
     ordered = sorted(found, key=lambda fit: fit.value)
     tied = [fit for fit in ordered if fit.value - ordered[0].value <= TIE * max(1.0, abs(ordered[0].value))]
 

@@ -16,12 +16,12 @@ Point = tuple[float, float]
 RULES = ("exact", "poole")
 LONGEST = 1e4
 AT_REST = 1e-7
-"""The largest component of the gradient at which descent counts as at rest."""
+"""Descent stops when the largest component of the gradient is below this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of the (μ, σ) plane that the figure shows; a path that reaches its edge has left."""
+    """The part of the (μ, σ) plane that the figure shows; paths end at its edge."""
 
     means: tuple[float, float]
     stds: tuple[float, float]
@@ -37,7 +37,7 @@ def window_of(mixture: Mixture) -> Window:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """A path, and whether it left the window (otherwise it came to rest)."""
+    """A path, and whether it left the window instead of converging."""
 
     path: Path
     left: bool
@@ -49,7 +49,7 @@ class Descent:
 
 
 def descend(record: Divergence, rule: str, mixture: Mixture, start: Point, window: Window) -> Descent:
-    """Follows the negative gradient of a rule in (μ/s, log σ), s the mixture's std, until it rests or leaves.
+    """Follows the negative gradient of a rule in (μ/s, log σ), s the mixture's std, until it converges or leaves.
 
     As for a generator, q/p is held fixed as a function of the sample. With `poole` the field is not the gradient of
     any function, so nothing needs to decrease along the path.

@@ -15,9 +15,9 @@ ALPHAS = {label("alpha", order): order for order in (-1.0, -0.5, 0.0, 0.5, 1.0, 
 REACH = 6.0
 """The largest |log r| of the curves."""
 FAR = 12.0
-"""The |v| at which D is sure, in the table of ends."""
+"""The |v| at which D counts as sure, in the table of ends."""
 CEILING = 300.0
-"""Of the drawn values; the tables have all."""
+"""Limit of the drawn values; the tables have all."""
 
 
 def divergences() -> dict[str, Divergence]:
@@ -26,7 +26,7 @@ def divergences() -> dict[str, Divergence]:
 
 
 def generators() -> dict[tuple[str, str], Objective]:
-    """minimax, alt, and every divergence by both rules, with `disc=gan`, where v = log r; by (name, rule)."""
+    """minimax, alt, and every divergence with both rules, with `disc=gan`, where v = log r; by (name, rule)."""
     found = {(gen, ""): make_objective("gan", gen) for gen in ("minimax", "alt")}
     for rule in ("poole", "exact"):
         for name, record in DIVERGENCES.items():

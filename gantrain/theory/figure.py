@@ -1,4 +1,4 @@
-"""A figure of the theory with its caption, source and numbers, its files, and the page that shows several."""
+"""A theory figure with caption, source and data, its files, and the page that shows several figures."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ _STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class TheoryFigure:
-    """One figure, computed but not yet drawn.
+    """A figure that has been computed but not yet drawn.
 
     Attributes:
-        name: of its files, e.g. `1-divergences`.
+        name: stem of its files, e.g. `1-divergences`.
         title: one line.
         caption: what the figure shows, in sentences, with the symbols explained.
         source: paper with equation or figure.
-        tables: the numbers behind the figure: NAME.csv for the key '', NAME-KEY.csv for others.
+        tables: the data of the figure: NAME.csv for the key '', NAME-KEY.csv for others.
         draw: draws into the matplotlib Figure it is given.
-        size: in inches.
+        size: width and height in inches.
     """
 
     name: str

@@ -13,7 +13,7 @@ from gantrain.theory.slopes import all_pairs, generator_slopes, logits_at
 REACH, POINTS = 12.0, 97
 """The largest |log r|, and the columns of a map."""
 DECADES = 5.0
-"""The color scale ends at 10 to this power, and to minus this power."""
+"""The color scale covers powers of ten from minus this to this."""
 COLUMNS = 4
 
 
@@ -123,7 +123,7 @@ def _draw_map(axis: Any, slopes: Any, colors: Any) -> None:
         interpolation="nearest",
     )
     for row, positive in enumerate(slopes > 0):
-        if positive.any():  # from its first point to the right end: no loss has it the other way round
+        if positive.any():  # from the first positive point to the right end, for every loss
             first = -REACH + 2 * half * int(positive.argmax()) - half
             box = Rectangle((first, row - 0.5), REACH + half - first, 1, fill=False, linewidth=0, hatch="////")
             axis.add_patch(box)

@@ -13,7 +13,7 @@ from gantrain.theory.style import asinh_axis, style
 REACH = 7.0
 """The largest |log r|."""
 CEILING = 30.0
-"""Of the drawn weights; the table has all values."""
+"""Limit of the drawn weights; the table has all values."""
 BOUNDED = 1.3
 """Discriminators with weights up to this are drawn together."""
 
@@ -31,7 +31,7 @@ def weights(d: Tensor) -> Table:
     """Columns example, disc, gen, rule, d, v, weight.
 
     The weight of an example is w in the gradient step w·∇v of its loss: -dL/dv of a real and of a generated example,
-    dL_D/dv of a fake one, so that it is positive if the step goes the way that its side wants. Real and fake examples
+    dL_D/dv of a fake one, so that it is positive if the step goes in the intended direction. Real and fake examples
     have no gen. Generated examples are given for disc=gan and the discriminators outside the f-family.
     """
     pairs = {pair.disc: pair for pair in all_pairs()}
@@ -97,7 +97,7 @@ def _draw(picture: Any, numbers: Table) -> None:
                 axis.set_ylim(0, CEILING)
     for column, wanted in ((0, ""), (2, "poole"), (4, "exact")):
         chosen = (example == "generated") & (rule == wanted)
-        # `linear` has the same weights with each of its discriminators: the last one stands for all.
+        # `linear` has the same weights with each of its discriminators: only the last one is drawn.
         curves = {name: chosen & (gen == name) for name in dict.fromkeys(gen[chosen].tolist())}
         curves = {name: rows & (disc == disc[rows][-1]) for name, rows in curves.items()}
         title = f"generated, disc=gan, rule={wanted}: −dL_G/dv" if wanted else "generated examples: −dL_G/dv"

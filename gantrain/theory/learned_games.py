@@ -21,7 +21,7 @@ FIRST_D_STEPS = 300
 D_STEPS = 4
 STEPS = 600
 AVERAGED = 0.4
-"""The last share of training, over which (μ, σ) is averaged."""
+"""Final share of training over which (μ, σ) is averaged."""
 D_LR, G_LR = (5e-3, 5e-4), (3e-2, 2e-3)
 """First and last learning rate."""
 
@@ -92,7 +92,7 @@ def play(
         seeds: of the random numbers.
         mixture: the data.
         start: the generator's first (μ, σ).
-        window: the games that leave it are stopped.
+        window: games that leave it are stopped.
 
     Returns:
         A game for every (name, rule, seed).

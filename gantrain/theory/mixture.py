@@ -27,7 +27,7 @@ class Mixture:
             the smallest.
 
     Raises:
-        MixtureError: one of these rules is broken.
+        MixtureError: a rule is violated.
     """
 
     weights: tuple[float, ...]

@@ -26,11 +26,11 @@ It is not registered: in training, `alt` means -E_p[g(v)] for any f-divergence d
 
 
 class DivergenceNameError(GantrainError):
-    """An unknown divergence, or one that the figure cannot show; the message lists those that it can."""
+    """An unknown divergence, or one that the figure cannot show; the message lists the choices."""
 
 
 def names() -> tuple[str, ...]:
-    """Every name of `divergence_named` but the orders of `alpha`."""
+    """Every name that `divergence_named` accepts, except the orders of `alpha`."""
     return (*DIVERGENCES, ALT.name)
 
 

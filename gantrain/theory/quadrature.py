@@ -17,7 +17,7 @@ REACH = 20.0
 LARGEST_X = 300.0
 """The largest log r that is exponentiated; float64 holds e^709."""
 UNRESOLVED = 1e-8
-"""A share of the integral above this at either end means that it has not converged."""
+"""If the share of the integral at either end is above this, it has not converged."""
 LARGEST = 1e30
 """A divergence above this counts as infinite."""
 

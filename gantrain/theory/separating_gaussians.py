@@ -38,7 +38,7 @@ def wasserstein(distance: float) -> float:
     x, q, p = _densities(distance)
     objective = GENERATORS["wasserstein"]
     v, at_zero = _critic(objective, x, distance), torch.zeros((), dtype=x.dtype)
-    # The loss of each example by itself, to be weighted by its density; the other logit, 0, adds nothing.
+    # The loss of each single example, to be weighted by its density; the other logit, 0, adds nothing.
     on_real = torch.func.vmap(lambda one: objective.discriminator_loss(one, at_zero))(v)
     on_fake = torch.func.vmap(lambda one: objective.discriminator_loss(at_zero, one))(v)
     return -_integral(q * on_real + p * on_fake, x)

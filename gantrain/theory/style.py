@@ -1,4 +1,4 @@
-"""One color and line style for each objective in all figures, from the color-blind-safe palette of Okabe and Ito."""
+"""Color and line style of each objective in all figures, from the color-blind-safe palette of Okabe and Ito."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ _BY_POSITION: tuple[tuple[str, Any], ...] = (
     *((BLUE, "-"), (SKY, _DASHED), (VERMILION, "-"), (GREEN, "-"), (ORANGE, "-"), (VERMILION, _DASHED)),
     *((GREEN, _DASHED), (PURPLE, "-"), (GREY, "-"), (SKY, "-"), (PURPLE, _DASHED), (GREY, _DASHED), (BLUE, _DOTTED)),
 )
-"""Styles of the divergences in the order of their records; the first one follows the last."""
+"""Styles of the divergences in the order of their records; they repeat after the last."""
 
 _OTHERS: dict[str, tuple[str, Any]] = {
     "alpha=-0.5": (GREEN, _DOTTED),

@@ -1,4 +1,4 @@
-"""Figure 3: where each generator rule leads, with the true ratio and with a learned discriminator."""
+"""Figure 3: paths of each generator rule, with the true ratio and with a learned discriminator."""
 
 import math
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class DivergencePaths:
 
 
 def names_with_paths() -> tuple[str, ...]:
-    """The divergences that have both rules."""
+    """Names of the divergences with both rules."""
     return tuple(name for name in all_names() if divergence_named(name).exact_integrand is not None)
 
 
@@ -73,7 +73,7 @@ def check_names(names: tuple[str, ...]) -> None:
 
 
 def starts_of(mixture: Mixture) -> tuple[Point, ...]:
-    """(μ, σ) between the outermost components and on the lightest one (beside it, if these coincide).
+    """(μ, σ) between the outermost components, and at the lightest one (next to it, if these coincide).
 
     σ is that of the widest component, where every power divergence is finite.
     """

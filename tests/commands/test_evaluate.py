@@ -49,7 +49,9 @@ def values_in(path: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_run_is_measured_from_its_checkpoint(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_measured_from_its_checkpoint(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = (f"run={trained}", *DIGITS, CHEAP, "bootstrap=20")
     evaluate_words(*words)
     out = capsys.readouterr().out
@@ -97,7 +99,7 @@ def test_several_seeds_give_mean_and_standard_deviation(
     assert "std of 3 seeds" in capsys.readouterr().out
 
 
-def test_auto_computes_all_that_is_possible_for_a_folder(
+def test_auto_computes_all_metrics_possible_for_a_folder(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reference of two classes, and no Inception weights."""

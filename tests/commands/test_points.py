@@ -63,7 +63,7 @@ def test_points_are_evaluated_before_and_after_rejection(ring: Path, tmp_path: P
     assert found["kl"]["value"] != found["kl_rejection"]["value"]
 
 
-def test_a_checkpoint_instead_of_its_folder_is_refused(ring: Path) -> None:
+def test_a_checkpoint_file_given_as_run_folder_is_refused(ring: Path) -> None:
     with pytest.raises(CheckpointError, match="is a file; give the run's folder"):
         load_run(ring / "last.pt")
 

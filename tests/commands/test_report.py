@@ -38,9 +38,9 @@ def test_a_report_is_rewritten_while_runs_continue(sweep: Path, capsys: pytest.C
     run(Options(folders=[str(sweep)]))
     again = (sweep / "runs.csv").read_text()
     assert len(again.splitlines()) == len(first.splitlines()) + 1 == 4
-    told = capsys.readouterr().out
-    assert "3 runs in 1 group: 2 finished, 1 failed" in told
-    assert [line for line in told.splitlines() if line.startswith(str(sweep))] == [
+    shown = capsys.readouterr().out
+    assert "3 runs in 1 group: 2 finished, 1 failed" in shown
+    assert [line for line in shown.splitlines() if line.startswith(str(sweep))] == [
         str(sweep / name) for name in ("report.html", "runs.csv", "runs.parquet")
     ]
 
@@ -101,7 +101,7 @@ def test_without_pyarrow_the_rest_is_written(
     assert "pip install 'gantrain[parquet]'" in capsys.readouterr().out
 
 
-def test_pages_of_other_names_have_tables_of_their_own(sweep: Path, tmp_path: Path) -> None:
+def test_tables_are_named_after_the_page(sweep: Path, tmp_path: Path) -> None:
     one, other = sorted(str(folder) for folder in sweep.iterdir())[:2]
     for name, folder in (("a", one), ("b", other)):
         run(Options(folders=[folder], out=str(tmp_path / f"{name}.html")))
@@ -117,11 +117,11 @@ def test_the_terminal_compares_with_the_first_runs_group(sweep: Path, capsys: py
         write_run(sweep / f"kl{seed}", "loss.gen=kl", f"seed={seed}", steps=20, every=10, measured=measured, grids=0)  # type: ignore[arg-type]
     runs = [str(folder) for folder in (*sorted(sweep.glob("kl*")), *sorted(sweep.glob("*alt*")), sweep / "kl0")]
     run(Options(folders=runs, out=str(sweep / "report.html"), metrics=["modes"]))
-    told = capsys.readouterr().out
-    assert "4 runs in 2 groups: 4 finished" in told  # a folder that is given twice counts once
-    assert re.search(r"1  loss.gen=kl +80.50 ± 0.71 +2 *\n", told)
-    assert re.search(r"2  loss.gen=alt +102 ± 0 +2 +\+21.5", told)
-    assert "FID" not in told
+    shown = capsys.readouterr().out
+    assert "4 runs in 2 groups: 4 finished" in shown  # a folder that is given twice counts once
+    assert re.search(r"1  loss.gen=kl +80.50 ± 0.71 +2 *\n", shown)
+    assert re.search(r"2  loss.gen=alt +102 ± 0 +2 +\+21.5", shown)
+    assert "FID" not in shown
 
 
 @pytest.mark.parametrize(

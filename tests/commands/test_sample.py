@@ -135,7 +135,7 @@ def test_a_grid_has_a_row_per_class_with_the_same_z_ranked_within_rows(labeled: 
         assert np.array_equal(ranked[row], rows[row][order])
 
 
-def test_class_is_a_name_or_a_number_and_else_drawn_uniformly(labeled: Path, tmp_path: Path, draw: Draw) -> None:
+def test_class_is_a_name_or_a_number_and_by_default_drawn_uniformly(labeled: Path, tmp_path: Path, draw: Draw) -> None:
     by_name = arrays(draw(labeled, "class=007", "n=6", f"out={tmp_path}/a.npz"))
     assert by_name["labels"].tolist() == [3] * 6  # names take precedence over numbers
     assert arrays(draw(labeled, "class=2", "n=2", f"out={tmp_path}/b.npz"))["labels"].tolist() == [2, 2]
@@ -294,7 +294,7 @@ def test_mp4_without_ffmpeg_is_refused(
         draw(plain, "walk=1", f"out={tmp_path}/a.mp4")
 
 
-def test_equal_options_draw_equal_files_and_overwrite_none(labeled: Path, tmp_path: Path, draw: Draw) -> None:
+def test_equal_options_give_equal_files_and_overwrite_nothing(labeled: Path, tmp_path: Path, draw: Draw) -> None:
     first = draw(labeled, "class=007", "n=5", "network=raw")
     assert draw(labeled, "class=3", "n=5", "network=raw", f"out={tmp_path}/a.png").read_bytes() == first.read_bytes()
     with pytest.raises(ConfigError, match="will not be overwritten"):

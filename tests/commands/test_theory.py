@@ -96,7 +96,7 @@ def test_bad_options_are_refused(words: list[str], message: str) -> None:
     parse_words(Options, "theory", ["divergences=tv,alpha:0.3", "figures=2"])
 
 
-def test_default_folder_is_new_for_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_run_gets_a_new_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(Options(figures=[4]))
     (page,) = tmp_path.glob("outputs/*/*-theory/index.html")

@@ -91,7 +91,7 @@ def test_a_narrow_terminal_keeps_state_share_and_metric(sweep: Path) -> None:
     assert "images/s" not in lines[1]
 
 
-def test_a_low_terminal_leaves_out_the_runs_that_ended_first(tmp_path: Path) -> None:
+def test_a_small_terminal_hides_the_runs_that_ended_first(tmp_path: Path) -> None:
     for number in range(20):
         write(tmp_path / f"{number:03d}", **({"state": "finished", "time": 1000.0 + number} if number != 7 else {}))
     lines = shown(tmp_path, height=12)

@@ -92,7 +92,7 @@ def test_a_damaged_file_is_refused_before_it_is_unpickled(published: Path, damag
     assert {path: path.read_bytes() for path in file.parent.iterdir()} == others  # no canary, nothing deleted
 
 
-def test_without_files_and_network_the_error_names_ways_out(tmp_path: Path, no_network: None) -> None:
+def test_without_files_and_network_the_error_says_what_to_do(tmp_path: Path, no_network: None) -> None:
     with pytest.raises(DataError) as caught:
         prepare_cifar10(tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -58,7 +58,7 @@ def test_points_follow_their_density(name: str) -> None:
     assert float(train.points.abs().max()) < density.extent
 
 
-def test_the_rings_and_grids_places() -> None:
+def test_ring_and_grid_means() -> None:
     assert torch.allclose(ring().means.norm(dim=1), torch.tensor(2.0, dtype=torch.float64))
     assert ring().mode_weights.tolist() == [0.125] * 8
     assert sorted(map(tuple, grid().means.tolist())) == [(x, y) for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)]

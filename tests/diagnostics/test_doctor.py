@@ -80,7 +80,7 @@ def test_each_condition_is_reported_beyond_its_threshold_only(
     assert names([bearable] * 12) == []
 
 
-def test_nothing_is_reported_of_a_healthy_run_or_without_values() -> None:
+def test_nothing_is_reported_for_a_healthy_run_or_without_values() -> None:
     assert names([{}] * 30) == []
     doctor = Doctor()
     assert [f for k in range(30) for f in doctor.observe(50 * k, {})] == []

@@ -57,7 +57,7 @@ def test_effective_share_is_kishs() -> None:
 
 
 @pytest.mark.parametrize("disc", [*discriminator_names(), "smoothed"])
-def test_no_discriminator_has_a_smaller_loss_where_q_is_p(disc: str) -> None:
+def test_the_reference_loss_is_the_minimum_at_equal_densities(disc: str) -> None:
     options: dict[str, Any] = {"disc": disc}
     if disc == "alpha":
         options["alpha_disc"] = 0.5
@@ -128,7 +128,7 @@ def test_swings_count_sure_steps_only() -> None:
     assert swings(torch.zeros(2, 4), torch.zeros(2, 4)) == (0, 0)
 
 
-def test_overfitting_is_the_place_of_held_out_between_the_ends() -> None:
+def test_overfitting_is_the_relative_position_of_held_out_logits() -> None:
     trained, held_out, generated = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 0.0]), torch.tensor([-2.0, -4.0])
     assert overfitting(trained, held_out, generated) == pytest.approx(3.5 / 7)
     assert overfitting(trained, trained, generated) == 0

@@ -42,7 +42,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_run_resumes_from_the_checkpoint_before(
+def test_a_run_resumes_from_the_previous_checkpoint(
     name: str, short: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = tmp_path / "run"
@@ -61,7 +61,7 @@ def test_a_run_resumes_from_the_checkpoint_before(
         assert (run / "last.pt.damaged").read_bytes() == damaged
 
 
-def test_where_both_are_damaged_the_error_names_the_way_out(short: Path, tmp_path: Path) -> None:
+def test_if_both_checkpoints_are_damaged_the_error_says_what_to_do(short: Path, tmp_path: Path) -> None:
     shutil.copytree(short, tmp_path / "run")
     for name in (LAST, PREVIOUS):
         truncate(tmp_path / "run" / name, 1)

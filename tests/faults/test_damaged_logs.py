@@ -55,7 +55,7 @@ def test_damaged_lines_are_named_and_the_file_is_set_aside(run: Path, caplog: py
 
 
 @pytest.mark.parametrize("line", BAD_LINES)
-def test_a_damaged_last_line_is_taken_for_a_cut_off_write(line: str, tmp_path: Path) -> None:
+def test_a_damaged_last_line_counts_as_an_interrupted_write(line: str, tmp_path: Path) -> None:
     path = tmp_path / METRICS
     path.write_text('{"step": 1, "kind": "train"}\n' + line + "\n")
     assert len(read_rows(path)) == 1

@@ -197,7 +197,7 @@ def start(place: Path) -> None:
     ],
     ids=lambda value: value[:20],
 )
-def test_strange_words_are_refused(word: str, text: str) -> None:
+def test_malformed_words_are_refused(word: str, text: str) -> None:
     assert text in (refusal(lambda: trained([word])) or "")
 
 
@@ -239,7 +239,7 @@ def test_a_long_error_keeps_its_beginning_and_end() -> None:
 
 
 @pytest.mark.parametrize("tree", [{"optimizer": {"lr_g": 10**400}}, {"data": {"stds": [10**400]}}])
-def test_a_saved_number_that_no_float_holds(tree: dict[str, Any]) -> None:
+def test_a_stored_number_beyond_float_range_is_refused(tree: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="larger than"):
         from_dict(tree)
 
@@ -284,11 +284,11 @@ def test_a_damaged_file_of_a_run_is_named(file: str, content: str, tmp_path: Pat
     ],
     ids=lambda value: value[:40],
 )
-def test_a_status_of_another_form_is_ignored(content: str, tmp_path: Path) -> None:
+def test_a_malformed_status_is_ignored(content: str, tmp_path: Path) -> None:
     assert read_status(folder_with(tmp_path, **{STATUS: content})) is None
 
 
-def test_a_number_that_no_process_has_is_not_alive() -> None:
+def test_a_process_id_without_a_process_is_not_alive() -> None:
     assert not Status(state="running", host=socket.gethostname(), pid=2**62).is_alive
 
 

@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda value: value.name if isinstance(value, Scenario) else "+".join(value),
 )
-def test_a_disturbed_run_ends_like_an_undisturbed_one(
+def test_a_run_with_faults_ends_like_one_without(
     scenario: Scenario, kinds: tuple[str, ...], undisturbed: Path, tmp_path: Path
 ) -> None:
     if reasons := [reason for kind in kinds if (reason := unavailable(kind))]:
@@ -78,7 +78,7 @@ def test_a_disturbed_run_ends_like_an_undisturbed_one(
         ("event", "other scalars in TensorBoard"),
     ],
 )
-def test_a_loss_is_seen(loss: str, message: str, finished: Path, tmp_path: Path) -> None:
+def test_lost_data_is_detected(loss: str, message: str, finished: Path, tmp_path: Path) -> None:
     run, grid = tmp_path / "run", tmp_path / "run" / "samples" / "0000050.png"
     shutil.copytree(finished, run)
     compare_runs(run, finished, BRIEF)
@@ -105,7 +105,7 @@ def test_a_loss_is_seen(loss: str, message: str, finished: Path, tmp_path: Path)
         compare_runs(run, finished, BRIEF)
 
 
-def test_a_plan_has_every_kind_and_the_number_of_faults() -> None:
+def test_a_plan_has_every_kind_of_fault_and_their_number() -> None:
     trials = make_plan(ON_CPU, 110, seed=0)
     planned = [kind for _, kinds in trials for kind in kinds]
     assert 100 <= len(planned) <= 120

@@ -48,7 +48,7 @@ def growth(samples: list[dict[str, int | None]], after: int, until: int) -> dict
 
 
 @pytest.mark.slow
-def test_a_process_does_not_grow_and_a_leak_is_seen(tmp_path: Path) -> None:
+def test_a_process_does_not_grow_and_leaks_are_detected(tmp_path: Path) -> None:
     """In the last quarter 1 kB and an object per step, and a few files and threads, are kept on purpose."""
     steps = 1200
     samples = train(tmp_path / "run", steps, leaks_from=3 * steps // 4)

@@ -132,7 +132,7 @@ def test_the_default_run_fits_into_two_gigabytes() -> None:
 
 
 @pytest.mark.slow
-def test_memory_on_the_device_does_not_grow_and_a_leak_is_seen(tmp_path: Path) -> None:
+def test_device_memory_does_not_grow_and_leaks_are_detected(tmp_path: Path) -> None:
     """In the last quarter of the run 1 kB per step is kept on purpose."""
     steps = 1200
     samples = train(tmp_path / "run", steps, leaks_from=3 * steps // 4, device="cuda")

@@ -32,7 +32,7 @@ def accept(count: int, seed: int = 0, **arguments: float | None) -> Accepted:
     return rejection_sample(draw, count, source, **arguments)  # type: ignore[arg-type]
 
 
-def test_with_the_true_ratio_and_no_shift_what_is_accepted_has_the_target_density() -> None:
+def test_exact_rejection_gives_the_target_density() -> None:
     count = 8_000
     found = accept(count, percentile=None)
     x, doubled = (part.numpy() for part in found.samples)

@@ -203,7 +203,7 @@ def share_of(x: Tensor, rank: int, parts: int) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("parts", "affine"), [(1, True), (2, True), (1, False)])
-def test_two_processes_normalize_like_one(tmp_path: Path, parts: int, affine: bool) -> None:
+def test_two_processes_normalize_like_one_process(tmp_path: Path, parts: int, affine: bool) -> None:
     _, peer = peers(affine=affine)
     # A mean far from 0 shows whether squares are taken around it.
     x, ahead = torch.randn(8, 4, 3, 3) + 10 * torch.arange(8.0).view(8, 1, 1, 1) + 50, torch.randn(8, 4, 3, 3)

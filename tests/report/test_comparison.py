@@ -93,7 +93,7 @@ def test_directions() -> None:
         assert list(compared(distances, "train_distance_ema", step)) == ["last"]
 
 
-def test_a_best_that_is_the_last_is_not_tested_twice() -> None:
+def test_a_best_value_equal_to_the_last_is_not_tested_twice() -> None:
     rising = [*over_seeds("alt", {10: 4.0, 20: 5.0}, {20: 6.0}), *over_seeds("kl", {20: 7.0}, {10: 9.0, 20: 9.0})]
     found = compared(rising)
     assert list(found) == ["last"]
@@ -165,7 +165,9 @@ def test_without_seeds_or_variation_nothing_is_tested() -> None:
         ({"within": 0.1 + 0.2}, {"within": 0.3}, []),
     ],
 )
-def test_what_makes_another_protocol(first: dict[str, object], second: dict[str, object], differs: list[str]) -> None:
+def test_differences_that_make_another_protocol(
+    first: dict[str, object], second: dict[str, object], differs: list[str]
+) -> None:
     runs = [*over_seeds("alt", {20: 1.0}, protocol=first), *over_seeds("kl", {20: 1.0}, protocol=second)]
     assert list(differing_protocols(group_runs(runs), "modes_ema")) == differs
 

@@ -62,7 +62,7 @@ def test_as_many_moments_as_fit_the_budget(noisy: dict[int, Path]) -> None:
     assert 20 * sum(sizes) > budget
 
 
-def test_more_runs_have_coarser_images_or_none(noisy: dict[int, Path]) -> None:
+def test_with_more_runs_images_are_coarser_or_missing(noisy: dict[int, Path]) -> None:
     assert fit_grids([noisy], 8_000_000).coding == CODINGS[0]
     many = fit_grids([noisy] * 200, 3_000_000)
     assert many.coding != CODINGS[0]

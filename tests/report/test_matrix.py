@@ -169,5 +169,5 @@ def test_refused_jobs_failed_pairs_and_lost_configurations() -> None:
     assert "it was lost" not in section.html
 
 
-def test_a_single_pair_is_no_matrix() -> None:
+def test_a_single_pair_has_no_matrix() -> None:
     assert make_matrix(group_runs([trained(model__width=width) for width in (4, 5)])) is None

@@ -48,7 +48,7 @@ def from_the_file(sweep: Path, gen: str, seed: int, name: str) -> list[float]:
     return [row["value"] for row in rows if row["kind"] == "metric" and row["name"] == name]
 
 
-def test_the_tables_means_equal_those_of_the_files(sweep: Path, page: str) -> None:
+def test_table_means_equal_those_of_the_files(sweep: Path, page: str) -> None:
     tables = Tables(page)
     found = {row["group"][0].strip(): row for row in tables.rows["by-group"]}
     assert set(found) == set(GENS)
@@ -76,7 +76,7 @@ def test_the_tables_means_equal_those_of_the_files(sweep: Path, page: str) -> No
     assert found["rkl"]["states"][0] == "1 pruned, 2 finished"
 
 
-def test_rows_of_runs_equal_the_files(sweep: Path, page: str) -> None:
+def test_table_rows_equal_the_files(sweep: Path, page: str) -> None:
     rows = Tables(page).rows["by-run"]
     assert len(rows) == len(GENS) * len(SEEDS)
     for row in rows:
@@ -107,7 +107,7 @@ def test_the_curves_equal_what_was_measured(sweep: Path, page: str) -> None:
     assert set(data["titles"]) >= {"loss/discriminator", "D/real", "D/generated", "log_ratio/fake", "recall_ema"}
 
 
-def test_the_summary_names_the_best_group_and_tests_it(sweep: Path, page: str) -> None:
+def test_the_summary_names_and_tests_the_best_group(sweep: Path, page: str) -> None:
     """By SciPy's own Welch test, over the seeds that finished."""
     lead = re.search(r'<p class="lead">(.*?)</p>', page, re.DOTALL)
     assert lead is not None

@@ -96,5 +96,5 @@ def test_two_numbers_have_two_charts_without_lines() -> None:
         ],
     ],
 )
-def test_without_numbers_or_a_comparable_metric_there_is_no_section(runs: list[RunRecord]) -> None:
+def test_no_section_without_numbers_or_a_comparable_metric(runs: list[RunRecord]) -> None:
     assert make_sensitivity(group_runs(runs)) is None

@@ -23,7 +23,7 @@ def answer(**fids: tuple[float, ...]) -> str:
     return html.unescape(lead[1])
 
 
-def test_a_gap_of_two_standard_errors_is_no_proof_with_two_seeds() -> None:
+def test_two_standard_errors_are_not_significant_with_two_seeds() -> None:
     """3 ± 0.8 is beyond two standard errors, and p is 0.06 all the same."""
     alt, kl = (30.0, 31.0), (33.2, 34.5)
     gap, error = 33.85 - 30.5, ((0.5 + 1.3**2 / 2) / 2) ** 0.5

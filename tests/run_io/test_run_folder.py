@@ -129,7 +129,7 @@ def test_resuming_removes_temporary_files_of_the_run_only(tmp_path: Path) -> Non
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_a_disk_without_room_for_the_checkpoints_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_for_checkpoints_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage, asked = Usage(10**12, 0, 4_000_000), []
 
     def disk_usage(path: Path) -> Usage:
@@ -145,7 +145,7 @@ def test_a_disk_without_room_for_the_checkpoints_is_refused(tmp_path: Path, monk
     check_free_space(tmp_path, 10**15, 4)
 
 
-def test_a_run_without_room_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_disk_space_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 1000))
     words = ("data=ring", "model=mlp", "model.width=8", "metrics=none", "schedule.steps=2", "device=cpu")
     with pytest.raises(RunFolderError, match="0 MB free"):

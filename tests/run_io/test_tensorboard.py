@@ -1,4 +1,4 @@
-"""What TensorBoard is told, read back from the event files: no chart without curves, rows that compare, ends."""
+"""TensorBoard's content, read back from the event files: charts with curves, comparable rows, ends of runs."""
 
 import json
 import re
@@ -85,9 +85,9 @@ def test_every_chart_has_curves_in_the_run_that_names_it(words: tuple[str, ...],
     assert len({chart.title for chart in charts}) == len(charts)
     named = [pattern for chart in charts for pattern in chart.multiline.tag]
     assert not any(re.match(pattern, missing) for pattern in named)
-    told = {"loss/discriminator", "loss/generator", "gradient_norm/generator"}
-    told |= {tag for tag in written if tag.startswith("metric/") and lower_is_better(_figure(tag)) is not None}
-    assert all(any(re.match(pattern, tag) for pattern in named) for tag in told), told
+    directed = {"loss/discriminator", "loss/generator", "gradient_norm/generator"}
+    directed |= {tag for tag in written if tag.startswith("metric/") and lower_is_better(_figure(tag)) is not None}
+    assert all(any(re.match(pattern, tag) for pattern in named) for tag in directed), directed
 
 
 def _figure(tag: str) -> str:
@@ -164,7 +164,7 @@ def test_runs_of_a_sweep_have_the_same_columns_with_what_varies_first(tmp_path: 
     assert not {"name", "device", "resume", "data.root"} & set(rows[0])
 
 
-def test_a_row_has_the_last_and_the_best_of_each_figure_while_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_row_has_the_last_and_best_value_of_each_metric_during_the_run(tmp_path: Path) -> None:
     live = write_sweep(tmp_path / "sweep")[2]
     shown = [info.name.tag for info in hparams_in(live, metadata.EXPERIMENT_TAG).metric_infos]
     assert shown[:4] == ["metric/modes_ema", "best/modes_ema", "metric/modes_kl_ema", "best/modes_kl_ema"]
@@ -174,7 +174,7 @@ def test_a_row_has_the_last_and_the_best_of_each_figure_while_the_run_goes_on(tm
     assert metadata.SESSION_END_INFO_TAG not in tags_in_order(live)
 
 
-def test_a_run_by_itself_shows_what_differs_from_the_defaults(tmp_path: Path) -> None:
+def test_a_single_run_shows_what_differs_from_the_defaults(tmp_path: Path) -> None:
     open_folder(tmp_path / "run", compose(*TINY, "optimizer.beta1_g=0.25")).close()
     infos = hparams_in(tmp_path / "run", metadata.EXPERIMENT_TAG).hparam_infos
     names = {info.name for info in infos}
@@ -183,7 +183,7 @@ def test_a_run_by_itself_shows_what_differs_from_the_defaults(tmp_path: Path) ->
     assert sum(info.differs for info in infos) == 5  # as many as TensorBoard shows at first
 
 
-def test_ends_and_reasons_are_told_and_taken_back_when_the_run_goes_on(tmp_path: Path) -> None:
+def test_ends_and_reasons_are_written_and_removed_on_resume(tmp_path: Path) -> None:
     finished, failed, _ = write_sweep(tmp_path / "sweep")
     status = [hparams_in(run, metadata.SESSION_END_INFO_TAG).status for run in (finished, failed)]
     assert status == [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE]
@@ -209,7 +209,7 @@ def test_ends_and_reasons_are_told_and_taken_back_when_the_run_goes_on(tmp_path:
     ]
 
 
-def test_the_account_says_what_was_run(tmp_path: Path) -> None:
+def test_the_account_describes_the_run(tmp_path: Path) -> None:
     run = write_sweep(tmp_path / "sweep")[1]
     (event,) = events_of(run).Tensors("run/text_summary")
     text = event.tensor_proto.string_val[0].decode()
@@ -222,7 +222,7 @@ def test_the_account_says_what_was_run(tmp_path: Path) -> None:
     assert "loss.gen=kl optimizer=ttur" in text.partition("python -m gantrain")[2].splitlines()[0]
 
 
-def test_a_run_that_fails_says_so_in_tensorboard(tmp_path: Path) -> None:
+def test_tensorboard_shows_that_a_run_failed(tmp_path: Path) -> None:
     config = compose(*TINY, "loss.disc=pearson", "loss.gen=kl", "optimizer.lr_d=1", "schedule.steps=30")
     with pytest.raises(NotFiniteError):
         builders.run(config, tmp_path / "run")
@@ -231,7 +231,7 @@ def test_a_run_that_fails_says_so_in_tensorboard(tmp_path: Path) -> None:
     assert re.search(r"failed at step \d+: .*is not finite", reason.tensor_proto.string_val[0].decode())
 
 
-def test_a_run_stopped_by_the_doctor_is_no_success(tmp_path: Path) -> None:
+def test_a_run_stopped_by_the_doctor_is_not_a_success(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", {}, "cpu")
     folder.end(STOPPED, 5, "crushed_generator at step 5")
     folder.close()

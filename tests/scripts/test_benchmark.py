@@ -210,7 +210,7 @@ def test_ratios_are_taken_round_by_round(count: int) -> None:
     assert paired_ratio(list(baseline), list(own)) == pytest.approx(expected)
 
 
-def test_contestants_take_turns_and_one_that_fails_leaves_the_others() -> None:
+def test_contestants_alternate_and_a_failure_affects_only_one() -> None:
     turns: list[str] = []
 
     def fail(stack: Any) -> Any:

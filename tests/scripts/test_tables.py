@@ -82,12 +82,12 @@ def test_finished_runs_are_means_and_spreads_in_the_table(results: Path) -> None
     assert text.endswith("after\n")
 
 
-def test_a_table_without_runs_is_one_sentence(results: Path) -> None:
+def test_a_table_without_runs_is_a_sentence(results: Path) -> None:
     assert tables.as_markdown("tiny", "digits") == "Not measured yet: `python -m scripts.tables tiny`."
 
 
 @pytest.mark.slow
-def test_no_run_is_repeated_and_an_unfinished_one_is_resumed(results: Path) -> None:
+def test_finished_runs_are_kept_and_unfinished_ones_resumed(results: Path) -> None:
     assert len(tables.run_missing(["tiny"], "digits", (0,), 2, minutes=0.0)) == 2
     key = tables.key_of(TINY_TABLE, "digits", ("loss.gen=kl",), 0)
     interrupt_at(tables.folder_of(key, "digits"), 5, *key.split(), "log.checkpoint_every_steps=2")

@@ -46,7 +46,7 @@ LAUNCHERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAUNCHERS)
-def test_four_jobs_give_what_one_process_gives(name: str, tmp_path: Path) -> None:
+def test_four_jobs_equal_those_of_one_process(name: str, tmp_path: Path) -> None:
     package, words = LAUNCHERS[name]
     if importlib.util.find_spec(f"hydra_plugins.{package}") is None:
         pytest.skip(f"no {package} is installed: pip install 'gantrain[{package.split('_')[1]}]', slurm for submitit")

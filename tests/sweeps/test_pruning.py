@@ -49,7 +49,7 @@ def finished(tmp_path: Path) -> Path:
         (("sweep.prune_from=0.51",), 10.0, True),
     ],
 )
-def test_a_run_goes_on_among_the_best_of_those_that_finished(
+def test_a_run_among_the_best_finished_runs_continues(
     finished: Path, words: tuple[str, ...], value: float, goes_on: bool
 ) -> None:
     prune = make_pruner(asked(*words), finished)
@@ -84,7 +84,7 @@ def test_lower_is_better_for_a_divergence(tmp_path: Path) -> None:
     assert prune(50, {"modes_kl_ema": 3.0 / 50}) is None
 
 
-def test_unfinished_runs_are_no_measure(finished: Path) -> None:
+def test_pruning_ignores_unfinished_runs(finished: Path) -> None:
     for place in range(1, 6):
         status = finished.parent / f"{place:03d}" / "status.json"
         status.write_text(json.dumps({**json.loads(status.read_text()), "state": "pruned"}))
@@ -93,7 +93,7 @@ def test_unfinished_runs_are_no_measure(finished: Path) -> None:
     assert prune(50, {"modes_ema": 0.0}) is None
 
 
-def test_what_cannot_be_pruned_or_read_is_refused() -> None:
+def test_invalid_pruning_and_sweep_objectives_are_refused() -> None:
     with pytest.raises(ConfigError, match="measures only at the end"):
         make_pruner(asked("metrics.every_steps=0"), Path())
     with pytest.raises(ConfigError, match=r"sweep.objective='fid' is not measured .*choose one of \[modes, modes_kl\]"):
@@ -103,7 +103,7 @@ def test_what_cannot_be_pruned_or_read_is_refused() -> None:
     assert make_pruner(compose(*TINY), Path()) is None
 
 
-def test_the_figure_that_is_read() -> None:
+def test_the_value_that_is_read() -> None:
     assert result_key(compose(*TINY)) == "modes_ema"
     assert result_key(compose("data=ring")) == "kl_ema"
     assert result_key(compose("metrics.names=[kid,fid]", "metrics.networks=[raw,ema]")) == "kid_raw"
@@ -112,7 +112,7 @@ def test_the_figure_that_is_read() -> None:
 
 
 @pytest.mark.slow
-def test_a_search_finds_the_best_of_its_grid_prunes_and_is_taken_up(tmp_path: Path, command: Any) -> None:
+def test_a_search_finds_the_best_value_prunes_and_resumes(tmp_path: Path, command: Any) -> None:
     words = [
         *("data=ring", "model.width=16", "schedule.steps=150", "metrics.every_steps=25", "metrics.samples=100"),
         *(
@@ -158,7 +158,7 @@ def test_a_search_in_the_wrong_direction_is_refused(command: Any) -> None:
     assert "hydra.sweeper.direction=minimize is wrong for sweep.objective=modes; use maximize" in text
 
 
-def test_runs_that_measure_at_the_end_only_are_refused_on_the_device_that_they_take() -> None:
+def test_pruning_is_refused_if_the_run_measures_only_at_the_end() -> None:
     with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures only at the end"):
         make_pruner(asked("metrics.names=[fid]", "metrics.every_steps=null"), Path())
     with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures only at the end"):
@@ -178,12 +178,12 @@ def test_runs_that_are_being_written_are_not_read(finished: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["alt", "kl"])
-def test_a_search_may_begin_with_a_pair_that_does_not_exist(first: str) -> None:
+def test_a_search_may_start_with_an_invalid_pair(first: str) -> None:
     words = [*TINY, "hydra/sweeper=optuna", "loss.disc=hinge", f"loss.gen=choice({first},linear)"]
     assert "hydra.sweeper.direction=maximize" in plan(*words).overrides
 
 
-def test_a_kept_trial_is_read_anew(tmp_path: Path, command: Any) -> None:
+def test_the_metric_of_a_kept_trial_is_read_again(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
     assert command("-m", *words, "seed=choice(3)", "optimizer.lr_g=interval(1e-5,1e-3)")[0] == 0
     folders = find_runs([tmp_path / "s"])

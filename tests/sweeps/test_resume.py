@@ -171,7 +171,7 @@ def test_retry_continues_failed_and_stopped_runs(ended: tuple[Path, Path], comma
         assert read_run(ended[1]).state == after
 
 
-def test_a_second_process_is_kept_out(ended: tuple[Path, Path], command: Any) -> None:
+def test_a_second_process_is_refused(ended: tuple[Path, Path], command: Any) -> None:
     holder = (
         "import sys, time; from filelock import FileLock\n"
         "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
@@ -189,7 +189,7 @@ def test_a_second_process_is_kept_out(ended: tuple[Path, Path], command: Any) ->
     assert read_run(ended[0]).state == "finished", "a locked run is not marked"
 
 
-def test_what_a_resume_may_not_change(ended: tuple[Path, Path], command: Any, tmp_path: Path) -> None:
+def test_changes_that_resume_refuses(ended: tuple[Path, Path], command: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     for words, refusal in (
         (["sweep.resume=s", "loss.gen=kl"], "loss.gen=kl cannot be changed on sweep.resume"),

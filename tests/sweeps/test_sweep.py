@@ -47,7 +47,7 @@ def wait_for_rows(folder: Path, count: int, process: subprocess.Popen[str]) -> N
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_twice_gives_the_runs_of_single_starts(tmp_path: Path) -> None:
+def test_a_sweep_killed_twice_gives_the_same_runs(tmp_path: Path) -> None:
     words = [*TINY, "schedule.steps=60", "log.every_steps=1", "log.checkpoint_every_steps=7", "metrics.every_steps=30"]
     swept = ["loss.gen=alt,rkl", "seed=0,1"]
     names = [

@@ -103,7 +103,7 @@ FOLDERS = (
 )
 
 
-def test_a_folder_that_holds_something_is_refused(tmp_path: Path, command: Any) -> None:
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path, command: Any) -> None:
     for name, file, refusal in FOLDERS:
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text("{}")

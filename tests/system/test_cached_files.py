@@ -217,7 +217,7 @@ def test_concurrent_writers_never_leave_half_an_entry(cache: Path, caplog: pytes
 
 
 @pytest.mark.parametrize("word", ["x" * 300, "two\nlines", "\udcff", "a/b", "ä" * 150])
-def test_words_that_no_file_name_may_contain(cache: Path, word: str) -> None:
+def test_words_that_are_invalid_in_file_names(cache: Path, word: str) -> None:
     path, other = cached_path("what", word, "1"), cached_path("what", word, "2")
     assert path != other
     assert path.parent == cache

@@ -109,7 +109,7 @@ def test_the_sign_is_relative_to_the_boundary_of_the_objective() -> None:
 
 
 @pytest.mark.parametrize("target", [None, 0.6])
-def test_only_an_adaptive_probability_moves_and_is_logged(target: float | None) -> None:
+def test_only_an_adaptive_probability_changes_and_is_logged(target: float | None) -> None:
     augment, notes = make(("color",), p=0.5, target=target), {}
     for _ in range(40):
         augment.after_discriminator_update(torch.full((10,), 3.0), notes.__setitem__)

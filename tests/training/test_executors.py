@@ -196,7 +196,7 @@ def test_joined_batch_norm_would_be_another_algorithm() -> None:
     assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) < 0.95
 
 
-def test_spectral_norm_once_a_step_iterates_once() -> None:
+def test_spectral_norm_per_step_iterates_once() -> None:
     seen = []
     for words in (("model.sn_schedule=per_step",), ()):
         train_step = make_trainer("schedule.d_steps=3", *words).train_step
@@ -213,7 +213,7 @@ def test_spectral_norm_once_a_step_iterates_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["dcgan", "sngan", "resnet"])
-def test_channels_last_trains_alike(name: str) -> None:
+def test_channels_last_trains_the_same(name: str) -> None:
     words = (f"model={name}", "model.width=4", "model.d_width=4", "data.flip=false", "optimizer.lr_g=1e-5")
     plain, last = make_trainer(*words, "channels_last=false"), make_trainer(*words, "channels_last=true")
     assert plain.train_step.batches.batch(0)[0].is_contiguous()
@@ -237,7 +237,7 @@ def test_channels_last_trains_alike(name: str) -> None:
         (("model=poole", "channels_last=true", "joint_batch=true"), (True, True), (True, True)),
     ],
 )
-def test_layout_and_batches_by_themselves(
+def test_layout_and_batches_separately(
     words: tuple[str, ...], on_cpu: tuple[bool, bool], on_cuda: tuple[bool, bool]
 ) -> None:
     """Whether (channels_last, joint_batch) where a key is null: never where more than rounding would change."""
@@ -274,7 +274,7 @@ def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
-def test_a_compiled_run_goes_on_exactly(tmp_path: Path) -> None:
+def test_a_compiled_run_resumes_exactly(tmp_path: Path) -> None:
     words = ("loss=exact", "model.d_norm=batch", "model.d_dropout=0.2")
     whole, resumed = make_trainer(*words), make_trainer(*words, "seed=5")
     for trainer in (whole, resumed):

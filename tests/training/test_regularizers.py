@@ -230,7 +230,7 @@ class ZeroCenteredInterpolates(Regularizer):
         return {"gp0": self.gp0 * gradient.square().sum(dim=1).mean()}
 
 
-def test_a_regularizer_of_ones_own_is_added() -> None:
+def test_a_custom_regularizer_is_added() -> None:
     train_step, _, discriminator = make_train_step(lr=1e-9, regularizers=[ZeroCenteredInterpolates(gp0=3.0)])
     train_step.run()
     expected = 3 * float(discriminator.linear.weight.detach().square().sum())

@@ -100,7 +100,7 @@ def test_files_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert words in printed
 
 
-def test_best_checkpoint_holds_the_best_evaluation(tmp_path: Path) -> None:
+def test_best_checkpoint_is_that_of_the_best_evaluation(tmp_path: Path) -> None:
     run = train(tmp_path / "run", "metrics.every_steps=1")
     rows = [r for r in read_rows(run / "metrics.jsonl") if r["kind"] == "metric" and r["name"] == "modes"]
     best = max(rows, key=lambda row: row["value"])
@@ -234,7 +234,7 @@ def test_the_seed_determines_the_weights(tmp_path: Path) -> None:
     assert not torch.equal(trained_state(first)["generator"][weight], trained_state(other)["generator"][weight])
 
 
-def test_a_run_that_is_not_finite_names_step_side_and_objective(tmp_path: Path) -> None:
+def test_a_non_finite_loss_is_reported_with_step_side_and_objective(tmp_path: Path) -> None:
     with pytest.raises(NotFiniteError) as caught:
         train(
             tmp_path / "run",
@@ -259,7 +259,7 @@ def test_a_run_that_is_not_finite_names_step_side_and_objective(tmp_path: Path) 
     assert 0 < max(row["log_ratio/clipped"] for row in rows) <= 1
 
 
-def test_a_profile_changes_no_number_and_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_profiling_changes_no_result_and_writes_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = train(tmp_path / "plain", "schedule.steps=14", "metrics=none")
     profiled = train(tmp_path / "profiled", "schedule.steps=14", "metrics=none", "profile=true")
     (trace,) = (profiled / "profile").iterdir()

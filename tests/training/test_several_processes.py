@@ -94,7 +94,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
-def test_two_processes_compute_what_one_does(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
+def test_two_processes_compute_the_same_as_one(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
     wanted = steps_of(SHARED[name], SINGLE_PROCESS)
     for found in (result[name] for result in results):
         assert found.keys() == wanted.keys()

@@ -20,7 +20,7 @@ def train(folder: Path, *words: str) -> Path:
     return folder
 
 
-def test_what_a_run_on_points_leaves(tmp_path: Path) -> None:
+def test_files_of_a_run_on_points(tmp_path: Path) -> None:
     run = train(tmp_path / "run", "data=ring", "schedule.steps=4", "log.grids_every_steps=2", "metrics.every_steps=2")
     figures = {row["name"] for row in read_rows(run / "metrics.jsonl") if row["kind"] == "metric"}
     assert figures == {"modes", "high_quality", "modes_kl", "kl"}
@@ -40,7 +40,7 @@ def test_what_a_run_on_points_leaves(tmp_path: Path) -> None:
         ("data=ring", "loss.disc=hellinger", "loss.gen=tv", "regularizer=dragan", "precision=bf16"),
     ],
 )
-def test_what_concerns_no_images_works_on_points_and_resumes(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_techniques_independent_of_images_work_on_points_and_resume(tmp_path: Path, words: tuple[str, ...]) -> None:
     whole = train(tmp_path / "whole", *words, *CONSTANT, "schedule.steps=4")
     part = train(tmp_path / "part", *words, *CONSTANT, "schedule.steps=2")
     config, state = builders.resumed_config(part, {"schedule.steps": 4})

@@ -163,7 +163,7 @@ def test_the_buffer_holds_losses_norms_and_logits() -> None:
     assert buffer.count == 1
 
 
-def test_early_discriminator_steps_are_taken_and_recorded() -> None:
+def test_early_discriminator_steps_are_made_and_recorded() -> None:
     train_step, _, discriminator = make_train_step(d_steps=DiscriminatorSteps(1, early=3, until=1))
     train_step.run()
     train_step.run()

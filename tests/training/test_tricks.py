@@ -145,7 +145,7 @@ class Counting(Trick):
         return {"updates": self.updates}
 
 
-def test_a_trick_of_ones_own_is_called_logged_and_saved() -> None:
+def test_a_custom_trick_is_called_logged_and_saved() -> None:
     trick, restored = Counting(), Counting()
     train_step, *_ = make_train_step(tricks=[trick])
     for _ in range(3):
