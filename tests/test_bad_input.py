@@ -27,7 +27,7 @@ def refused(outcome: tuple[int, str], *words: str) -> None:
 
 KEYS_NAMES_PAIRS_AND_RANGES = {
     "a mistyped command": (["evaluat", "run=x"], ["unknown command 'evaluat'", "did you mean evaluate", "sample"]),
-    "a command that needs no word": (["train", "data=ring"], ["unknown command 'train'", "key=value only"]),
+    "a command that needs no word": (["train", "data=ring"], ["unknown command 'train'", "only key=value"]),
     "help of no command": (["evaluat", "--help"], ["unknown command 'evaluat'"]),
     "points for a network of images": (
         ["data=ring", "model=dcgan"],

@@ -73,7 +73,7 @@ def test_a_run_is_measured_from_its_checkpoint(
     assert {"color_js"} <= with_interval <= set(found) - {"modes"}  # samples of a single mode or color have none
     before = path.read_bytes()
     evaluate_words(*words)
-    assert path.read_bytes() == before, "nothing is overwritten"
+    assert path.read_bytes() == before, "the first file is unchanged"
     second = trained / "evaluation-step6-ema-seed0-2.json"
     assert values_in(second) == found, "the same seed gives the same values"
     evaluate_words(*words, "network=raw", "seed=1", f"out={tmp_path}/other.json")

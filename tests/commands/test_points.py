@@ -78,5 +78,5 @@ def test_evaluate_refuses_options_for_images_on_points(ring: Path) -> None:
             evaluate.run(evaluate.Options(run=str(ring), **words))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="rejection=True only applies with run="):
         evaluate.Options(images=str(ring), reference="digits", rejection=True)
-    with pytest.raises(ConfigError, match="percentile is read by rejection"):
+    with pytest.raises(ConfigError, match="percentile is only used by rejection"):
         evaluate.Options(run=str(ring), percentile=50.0)

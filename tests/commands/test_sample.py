@@ -236,7 +236,7 @@ def test_a_walk_is_a_gif_or_an_mp4(plain: Path, labeled: Path, tmp_path: Path, d
 def test_other_priors_walk_and_interpolate_but_cannot_be_truncated(prior: str, tmp_path: Path, draw: Draw) -> None:
     folder = save_run(tmp_path / "run", f"model.prior={prior}")
     for words in (["truncation=1"], ["truncation=1", "walk=1"]):
-        with pytest.raises(ConfigError, match=f"model.prior={prior}, which has none"):
+        with pytest.raises(ConfigError, match=f"but the run has model.prior={prior}"):
             draw(folder, *words)
     assert draw(folder, "walk=1", "n=1").is_file()
     assert draw(folder, "interpolate=3", "n=2").is_file()
@@ -253,7 +253,7 @@ def test_rank_and_rejection_need_a_discriminator_with_a_ratio(disc: str, tmp_pat
 
 REFUSED = {
     "interpolate=4 walk=2": "choose one of them",
-    "walk=2 rank=log_ratio": "rank chooses among independent samples, and walk",
+    "walk=2 rank=log_ratio": "rank chooses among independent samples, which walk",
     "interpolate=4 rejection=true": "rejection chooses among",
     "truncation=1 rejection=true": "use only one of them",
     "walk=2 out=a.png": "format='grid' is not one",

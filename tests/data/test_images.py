@@ -57,7 +57,7 @@ def test_state_continues_order_and_flips_exactly() -> None:
     resumed.load_state_dict(state)
     assert torch.equal(torch.stack([resumed.next()[0] for _ in range(10)]), wanted)
     assert resumed.epoch == batches.epoch
-    with pytest.raises(DataError, match="13 images and the data set now has 14"):
+    with pytest.raises(DataError, match="13 images, but the data set now has 14"):
         sampler(14, 5).load_state_dict(state)
 
 

@@ -193,7 +193,7 @@ def test_changes_that_resume_refuses(ended: tuple[Path, Path], command: Any, tmp
     (tmp_path / "mine").mkdir()
     for words, refusal in (
         (["sweep.resume=s", "loss.gen=kl"], "loss.gen=kl cannot be changed on sweep.resume"),
-        (["sweep.resume=nowhere"], "sweep.json in it cannot be read"),
+        (["sweep.resume=nowhere"], "its sweep.json cannot be read"),
         (["-m", *TWO], "contains a sweep and will not be overwritten"),
         (["resume=mine"], "last.pt' does not exist"),
     ):

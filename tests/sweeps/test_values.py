@@ -56,9 +56,9 @@ def test_values_of_a_key_are_not_composed_one_by_one(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("words", "refusal"),
     [
-        (("hydra.sweep.subdir=''",), "is not a folder directly in the sweep's"),
-        (("hydra.sweep.subdir=.",), "is not a folder directly in the sweep's"),
-        (("hydra.sweep.subdir=x/${hydra.job.num}",), "is not a folder directly in the sweep's"),
+        (("hydra.sweep.subdir=''",), "is not directly in the sweep's folder"),
+        (("hydra.sweep.subdir=.",), "is not directly in the sweep's folder"),
+        (("hydra.sweep.subdir=x/${hydra.job.num}",), "is not directly in the sweep's folder"),
         (("--cfg", "job"), "contradict each other"),
         (("resume=outputs",), "resume continues one run and cannot be part of a sweep"),
         (("--config-name=config",), "--config-dir instead"),
@@ -98,7 +98,7 @@ def test_a_job_without_the_metric_of_the_sweep_fails(tmp_path: Path, command: An
 
 FOLDERS = (
     ("run", "config.yaml", "contains a run"),
-    ("sweep", "sweep.json", "holds a sweep"),
+    ("sweep", "sweep.json", "contains a sweep"),
     ("mine", "a", "is not empty"),
 )
 

@@ -199,7 +199,7 @@ def test_dropout_differs_between_processes_and_resumes_exactly(
 
 
 WRONG = (
-    (("schedule.batch_size=9",), "schedule.batch_size=9 is that of all 2 processes together"),
+    (("schedule.batch_size=9",), "schedule.batch_size=9 is the total of 2 processes"),
     (("loss.gen=nothing",), "loss.gen"),
     (("-m", "seed=1,2"), "leave torchrun out"),
     (("experiment=seeds",), "leave torchrun out"),
