@@ -18,7 +18,7 @@ from gantrain.objectives import discriminator_names, divergence_names, generator
 from gantrain.training.augment import Augment
 from gantrain.training.regularizers import GradientNormPenalty, ZeroCenteredPenalty
 from gantrain.training.schedules import DiscriminatorSteps
-from gantrain.training.train_step import ClassLoss
+from gantrain.training.step_options import ClassLoss
 from gantrain.training.trainer import Trainer
 from gantrain.training.tricks import History, InstanceNoise, TopK
 from tests.conftest import REPOSITORY, compose

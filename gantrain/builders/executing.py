@@ -5,7 +5,7 @@ import torch
 from gantrain.config import Config
 from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.executors import CompiledExecutor, CudaGraphExecutor
-from gantrain.training.train_step import Executor, run_eager
+from gantrain.training.train_step import Executor, TrainStep
 
 
 def choose_executor(
@@ -28,7 +28,7 @@ def choose_executor(
         else:
             reason = f"executor={name} needs a CUDA device"
         name = "eager" if name == "graph" else "compiled"
-    executor: Executor = CompiledExecutor() if name.startswith("compiled") else run_eager
+    executor: Executor = CompiledExecutor() if name.startswith("compiled") else TrainStep.body
     return (CudaGraphExecutor(executor) if "graph" in name else executor), f"{name} ({reason})"
 
 

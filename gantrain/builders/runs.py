@@ -254,9 +254,9 @@ def _run(
     finally:
         folder.close()
     print(printable(report(config, folder, outcome, device)), flush=True)
-    if trainer.trace is not None:
-        print(f"  trace        {trainer.trace} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)")
-        print(f"               {trainer.traced_seconds:.1f} s of the training time", flush=True)
+    if trainer.profile is not None and trainer.profile.path is not None:
+        print(f"  trace        {trainer.profile.path} (ui.perfetto.dev, or TensorBoard with torch-tb-profiler)")
+        print(f"               {trainer.profile.seconds:.1f} s of the training time", flush=True)
     if outcome.stopped is not None:
         raise StoppedByDoctorError(
             f"the doctor found a {outcome.stopped} and doctor.stop=true ended the run; its evidence and advice are in "

@@ -23,7 +23,8 @@ from gantrain.training.ema import Ema
 from gantrain.training.optimizers import make_adam
 from gantrain.training.plan import Grid, Plan, Sampling
 from gantrain.training.schedules import DiscriminatorSteps, cosine_decay, linear_decay, no_decay
-from gantrain.training.train_step import ClassLoss, DataSources, Optimizers, StepOptions, TrainStep
+from gantrain.training.step_options import ClassLoss, DataSources, Optimizers, StepOptions
+from gantrain.training.train_step import TrainStep
 from gantrain.training.trainer import Trainer
 from gantrain.training.tricks import Trick, TrickSetup
 

@@ -270,12 +270,10 @@ def batch_std(local: Tensor, draws: torch.Generator) -> Tensor:
     processes = _processes(draws)
     if processes.world_size == 1:
         return local.std()
+    count = local.numel() * processes.world_size
     mean = processes.all_reduce_mean(local.mean())
-    return (
-        (processes.all_reduce_mean((local - mean).square().mean()) * (local.numel() * processes.world_size))
-        .div(local.numel() * processes.world_size - 1)
-        .sqrt()
-    )
+    variance = processes.all_reduce_mean((local - mean).square().mean()) * count / (count - 1)
+    return variance.sqrt()
 
 
 def _processes(draws: torch.Generator) -> Processes:

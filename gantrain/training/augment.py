@@ -137,17 +137,7 @@ class Augment(Trick):
         boundary: float = 0.0,
         speed_images: int = 500_000,
     ) -> None:
-        """Initializes p.
-
-        Args:
-            policy: names of `AUGMENTATIONS`, applied in this order.
-            p: the probability; the initial one if it is adaptive.
-            image_range: range of the images.
-            device: device of the images.
-            target: target of r; None for a constant p.
-            boundary: the logit between real and fake under the objective.
-            speed_images: real images in which p can go from 0 to 1.
-        """
+        """Applies the kinds of `policy` in this order, with probability p, which a `target` of r adapts."""
         self.image_range = image_range
         self._kinds = [AUGMENTATIONS[name] for name in policy]
         self._always = target is None and p == 1

@@ -64,12 +64,12 @@ class Diagnostics:
         trained: tuple[Tensor, Tensor],
         held_out: tuple[Tensor, Tensor] | None,
     ) -> None:
-        """Takes examples on the device of the training step.
+        """Takes examples as their data set holds them, with labels, on the device of the training step.
 
         Args:
             train_step: the step to diagnose.
             every: generator steps between two measurements.
-            trained: some training examples, as stored in the data set, and their labels.
+            trained: some training examples.
             held_out: real examples that D is never trained on; None for a data set without a test split.
         """
         self.train_step = train_step

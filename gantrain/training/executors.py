@@ -1,4 +1,4 @@
-"""Ways to run an iteration: compiled, or as a CUDA graph; `run_eager` runs it operation by operation.
+"""Ways to run an iteration: compiled, or as a CUDA graph; `TrainStep.body` itself runs it operation by operation.
 
 All run the same `TrainStep.body`. The host decides everything before it, and the body changes tensors in place, so
 that a checkpoint can be loaded while graphs exist.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.system.cuda_graphs import capture_graph, capture_stream, warm_up
-from gantrain.training.train_step import Executor, GraphKey, TrainStep, run_eager
+from gantrain.training.train_step import Executor, GraphKey, TrainStep
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class CudaGraphExecutor:
         failure: the reason if capturing failed, else None.
     """
 
-    def __init__(self, inner: Executor = run_eager) -> None:
+    def __init__(self, inner: Executor = TrainStep.body) -> None:
         """`inner` runs the body while it is warmed up and captured."""
         self.inner = inner
         self.failure: str | None = None

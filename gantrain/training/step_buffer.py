@@ -16,6 +16,7 @@ class StepBuffer:
     `close_row` then copies this to a row of a table.
 
     Attributes:
+        now: flat memory that every iteration writes, of which `logits_now` and `updates_now` are views.
         logits_now: (3, batch): v on real and on fake images in the last discriminator step, and on the generator
             step's fakes.
         updates_now: (k + 1, 2): loss and gradient norm of each update, the generator's last.
@@ -42,8 +43,8 @@ class StepBuffer:
         self._shapes = (3, batch_size), (d_steps + 1, 2), (MAX_NOTES,)
         width = sum(torch.Size(shape).numel() for shape in self._shapes)
         self._table = torch.zeros(capacity, width, device=device)
-        self._now = torch.zeros(width, device=device)
-        self.logits_now, self.updates_now, self._notes_now = self._parts(self._now)
+        self.now = torch.zeros(width, device=device)
+        self.logits_now, self.updates_now, self._notes_now = self._parts(self.now)
         self._places: dict[str, int] = {}
 
     @property
@@ -93,7 +94,7 @@ class StepBuffer:
     def close_row(self, d_steps: int) -> None:
         """Ends an iteration with that many discriminator updates."""
         assert self.count < self.capacity, "the buffer is full; clear it"
-        self._table[self.count].copy_(self._now)
+        self._table[self.count].copy_(self.now)
         self.made.append(d_steps)
         self.count += 1
 
@@ -101,10 +102,6 @@ class StepBuffer:
         """Drops all iterations."""
         self.count = 0
         self.made.clear()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensor that an iteration writes."""
-        return {"buffer": self._now}
 
     def first_bad_update(self) -> tuple[int, int, bool] | None:
         """The first update that was not finite, as (row, update, whether the loss was finite), or None.

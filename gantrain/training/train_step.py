@@ -6,9 +6,9 @@ the ways to run it.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,89 +16,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from gantrain.data import BatchSampler, restore_generator
+from gantrain.data import restore_generator
 from gantrain.networks import NetworkPair, in_parts, power_iterate, sample_latent, shared_spectral_norm
 from gantrain.objectives import Objective
-from gantrain.system.distributed import SINGLE_PROCESS, Processes
-from gantrain.training.ema import Ema
-from gantrain.training.optimizers import adam_tensors, load_adam, parameters_of, scale_learning_rate
+from gantrain.training.optimizers import adam_tensors, parameters_of, scale_learning_rate
 from gantrain.training.regularizers import DiscriminatorBatch, Regularizer
-from gantrain.training.schedules import DiscriminatorSteps
 from gantrain.training.step_buffer import StepBuffer
-from gantrain.training.tricks import Decision, Trick
-
-
-@dataclass(frozen=True, slots=True)
-class Optimizers:
-    """The optimizers and the EMA.
-
-    Attributes:
-        generator: Adam of `make_adam`.
-        discriminator: the same for the discriminator.
-        grad_clip_norm: largest norm of either network's gradient; 0: off.
-        ema: the generator's running average; None for no EMA.
-    """
-
-    generator: Optimizer
-    discriminator: Optimizer
-    grad_clip_norm: float = 0.0
-    ema: Ema | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DataSources:
-    """Sources of examples and random numbers, all on one device.
-
-    Attributes:
-        batches: real examples, with labels if the networks read them.
-        latents: generator for z and for the labels of fakes.
-        draws: generator for all other random numbers: augmentation, noise, penalties, history.
-    """
-
-    batches: BatchSampler
-    latents: torch.Generator
-    draws: torch.Generator
-
-
-@dataclass(frozen=True, slots=True)
-class ClassLoss:
-    """AC-GAN's classification loss, added to the loss of both networks (Odena et al. 2016, arXiv:1610.09585).
-
-    Attributes:
-        weight_d: its weight in the discriminator's loss.
-        weight_g: its weight in the generator's loss.
-    """
-
-    weight_d: float
-    weight_g: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepOptions:
-    """Options of a training step.
-
-    Attributes:
-        d_steps: discriminator steps before each generator step.
-        regularizers: constraints on the discriminator, in the order in which their penalties are added.
-        tricks: in the order in which they are applied.
-        class_loss: AC-GAN's loss; None without AC-GAN.
-        reuse_fakes: whether the generator step uses the fakes of the last discriminator step instead of new
-            ones.
-        bf16: whether the networks run under bfloat16 autocast.
-        joint: whether D processes real and fake images in one batch, with separate batch norm statistics for each half.
-        processes: those that train together, each with its rows of every batch.
-        buffer_size: largest number of iterations before the buffer is cleared.
-    """
-
-    d_steps: DiscriminatorSteps = DiscriminatorSteps(1)
-    regularizers: Sequence[Regularizer] = ()
-    tricks: Sequence[Trick] = ()
-    class_loss: ClassLoss | None = None
-    reuse_fakes: bool = False
-    bf16: bool = False
-    joint: bool = False
-    processes: Processes = SINGLE_PROCESS
-    buffer_size: int = 1
+from gantrain.training.step_options import DataSources, Optimizers, StepOptions
+from gantrain.training.tricks import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +41,8 @@ class GraphKey:
     capturable: bool = True
 
 
-class Executor(Protocol):
-    """A way to run `TrainStep.body`."""
-
-    def __call__(self, train_step: "TrainStep") -> None:
-        """Runs the body once, for `train_step.key`."""
-
-
-def run_eager(train_step: "TrainStep") -> None:
-    """Runs the body operation by operation, on CPUs and for debugging."""
-    train_step.body()
+Executor = Callable[["TrainStep"], None]
+"""Runs `TrainStep.body` once, for `TrainStep.key`; `TrainStep.body` itself is the eager executor."""
 
 
 class TrainStep:
@@ -140,15 +57,10 @@ class TrainStep:
         key: the host's decisions about the current iteration, set by `prepare`.
         executor: runs the body.
         buffer: losses, logits and other values of the last iterations, on the device.
-        generate: (z, labels) -> images.
-        discriminate_pair: (real, labels, fake, labels) -> logits and class scores of both, see `_discriminate_pair`.
-        discriminate_fakes: `discriminate` in the generator step.
-        d_loss: (real logits, fake logits) -> the objective's loss of the discriminator.
-        g_loss: (fake logits, real logits or None) -> the objective's loss of the generator.
     """
 
     COMPILABLE = ("generate", "discriminate_pair", "discriminate_fakes", "d_loss", "g_loss")
-    """Attributes that an executor may replace by compiled functions."""
+    """The functions of tensors that the body calls; an executor may replace them by compiled ones."""
 
     def __init__(
         self,
@@ -156,7 +68,7 @@ class TrainStep:
         objective: Objective,
         optimizers: Optimizers,
         data: DataSources,
-        options: StepOptions = StepOptions(),  # frozen
+        options: StepOptions,
     ) -> None:
         """Takes parts that are on one device."""
         self.networks = networks
@@ -179,12 +91,11 @@ class TrainStep:
         )
         self.step = self.d_updates = 0
         self.key = GraphKey((), tuple(None for _ in self.tricks))
-        self.executor: Executor = run_eager
-        self.generate: Callable[[Tensor, Tensor | None], Tensor] = self._generate
+        self.executor: Executor = TrainStep.body
+        self.generate = self._generate
         self.discriminate_pair = self._discriminate_pair
         self.discriminate_fakes = self.discriminate
-        self.d_loss = self._d_loss
-        self.g_loss = self._g_loss
+        self.d_loss, self.g_loss = objective.discriminator_loss, objective.generator_loss
         self._failed = torch.zeros((), device=self.device)
         for optimizer in (self.optimizer_g, self.optimizer_d):
             assert optimizer.defaults.get("fused"), "only fused optimizers read found_inf"
@@ -300,7 +211,7 @@ class TrainStep:
 
     def generator_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
         """The loss of the generator at logits (N,), as in the last iteration but without a class loss."""
-        return self._g_loss(*self.select_fakes(fake_logits, real_logits))
+        return self.objective.generator_loss(*self.select_fakes(fake_logits, real_logits))
 
     def discriminate(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Logits (N,) in float32, and class scores (N, classes) if there are labels."""
@@ -319,17 +230,17 @@ class TrainStep:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that the body changes, by name; they stay in place."""
-        named: list[tuple[str, Tensor]] = [("failed", self._failed), *self.buffer.tensors().items()]
         modules = {"generator": self.networks.generator, "discriminator": self.networks.discriminator}
         if self.ema is not None:
             modules["ema"] = self.ema.network
-        for name, module in modules.items():
-            named += [(f"{name}.{key}", value) for key, value in (*module.named_parameters(), *module.named_buffers())]
-        for name, optimizer in (("optimizer_g", self.optimizer_g), ("optimizer_d", self.optimizer_d)):
-            named += [(f"{name}.{key}", value) for key, value in adam_tensors(optimizer)]
-        for trick in self.tricks:
-            named += [(f"{trick.name}.{key}", value) for key, value in trick.tensors().items()]
-        return dict(named)
+        owners: list[tuple[str, Iterable[tuple[str, Tensor]]]] = [
+            *((name, (*module.named_parameters(), *module.named_buffers())) for name, module in modules.items()),
+            ("optimizer_g", adam_tensors(self.optimizer_g)),
+            ("optimizer_d", adam_tensors(self.optimizer_d)),
+            *((trick.name, trick.tensors().items()) for trick in self.tricks),
+        ]
+        tensors = {f"{owner}.{name}": tensor for owner, named in owners for name, tensor in named}
+        return {"failed": self._failed, "buffer": self.buffer.now} | tensors
 
     def generators(self) -> list[torch.Generator]:
         """The random generators that the body uses, besides the device's default one (dropout)."""
@@ -353,11 +264,6 @@ class TrainStep:
                 trick.load_state_dict(state[trick.name])
         exact = restore_generator(self.latents, state["latents"], seed=self.step)
         return restore_generator(self.draws, state["draws"], seed=self.step) and exact
-
-    def load_optimizers(self, of_generator: dict[str, Any], of_discriminator: dict[str, Any]) -> None:
-        """Restores moments and step counts in place; learning rates and betas stay those of the configuration."""
-        load_adam(self.optimizer_g, of_generator)
-        load_adam(self.optimizer_d, of_discriminator)
 
     def _update(self, loss: Tensor, optimizer: Optimizer, row: int) -> None:
         """One step of Adam, and its loss and gradient norm in that row of the buffer; nothing if not finite."""
@@ -445,12 +351,6 @@ class TrainStep:
         real_logits, fake_logits = logits.chunk(2)
         real_scores, fake_scores = (None, None) if scores is None else scores.chunk(2)
         return real_logits, real_scores, fake_logits, fake_scores
-
-    def _d_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return self.objective.discriminator_loss(real_logits, fake_logits)
-
-    def _g_loss(self, fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
-        return self.objective.generator_loss(fake_logits, real_logits=real_logits)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)

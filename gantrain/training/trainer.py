@@ -4,7 +4,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,18 +20,17 @@ from gantrain.run_io.scalars import pair_scalars
 from gantrain.run_io.status import FINISHED, PRUNED, RUNNING, STOPPED, Status
 from gantrain.system.distributed import Processes
 from gantrain.system.signals import StopRequested, handle_signals, pending_signal
-from gantrain.training.checkpoint import BEST, LAST, load_network, save_checkpoint
+from gantrain.training.checkpoint import BEST, LAST, save_checkpoint
 from gantrain.training.diagnostics import Diagnostics
 from gantrain.training.evaluation import evaluate
 from gantrain.training.nan_guard import check_finite
 from gantrain.training.optimizers import learning_rate
 from gantrain.training.plan import Grid, Outcome, Plan, Sampling
+from gantrain.training.state import load_training_state, training_state
 from gantrain.training.train_step import TrainStep
 
 Prune = Callable[[int, dict[str, float]], str | None]
 """(step of an evaluation, its metrics) -> the reason to end the run, or None."""
-RNG = ("rng_cpu", "rng_cuda")
-"""Keys of a checkpoint for the states of the default generators."""
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +51,7 @@ class Trainer:
         saved_step: step of last.pt.
         best: name, headline, value and step of the best evaluation by the first metric's headline; {} without one.
         metric_values: latest value of each metric, by name and network.
-        trace: path of the profiler's trace, once written.
-        traced_seconds: training time that the trace has taken.
+        profile: the profiler, if a trace was written.
     """
 
     def __init__(
@@ -77,14 +74,14 @@ class Trainer:
 
         Args:
             train_step: the step with networks, objective, optimizers and data.
-            plan: length of the run, and the intervals of everything else.
+            plan: length and intervals of the run.
             sampling: how images for metrics are generated.
-            metrics: metrics to evaluate, may be empty; the headline of the first one selects best.pt.
+            metrics: metrics to evaluate; the headline of the first one selects best.pt.
             grid: what the sample grids show.
             config: the nested configuration, for the checkpoint.
             classes: names of the data set's classes, for the checkpoint.
             learning_rate_factor: step -> factor on the initial learning rates.
-            diagnostics: diagnostics for the doctor; None for no doctor.
+            diagnostics: what the doctor reads; None for no doctor.
             stop_at_a_finding: whether the doctor's first finding ends the run.
             executor: description of how the step is executed.
             profiled: whether to write a profiler trace of some steps.
@@ -108,8 +105,7 @@ class Trainer:
         self.saved_step = 0
         self.best: dict[str, Any] = {}
         self.metric_values: dict[str, float] = {}
-        self.trace: Path | None = None
-        self.traced_seconds = 0.0
+        self.profile: Profile | None = None
         self._earlier_seconds = 0.0
         self._progress: Progress | None = None
 
@@ -150,24 +146,22 @@ class Trainer:
             first=self.step, steps=self.plan.steps, images=self.images_at, warn_slow=device.type == "cpu"
         )
         self._write_status(folder, RUNNING, now=True)
-        profile = None
         if self.profiled and steps_left and self.processes.is_main:
-            profile = Profile(folder.path, device, steps=steps_left)
+            self.profile = Profile(folder.path, device, steps=steps_left)
         with progress:
             if self.best:
                 value = self.metric_values.get(self.best["headline"], self.best["value"])
                 progress.show(**{self.best["name"]: f"{value:.4g}"})
             try:
                 with handle_signals():
-                    self._train(folder, progress, profile)
+                    self._train(folder, progress)
             except BaseException:
                 with contextlib.suppress(OSError):  # the disk may be full
                     self._write_status(folder, RUNNING, now=True)  # the caller writes the final state
                 raise
             finally:
-                if profile is not None:
-                    profile.close()
-                    self.trace, self.traced_seconds = profile.path, profile.seconds
+                if self.profile is not None:
+                    self.profile.close()
             seconds = progress.training_seconds()
         if self.grid.animated:
             folder.animate()
@@ -184,15 +178,15 @@ class Trainer:
             findings=list(self.doctor.reported),
         )
 
-    def _train(self, folder: RunFolder, progress: Progress, profile: Profile | None) -> None:
+    def _train(self, folder: RunFolder, progress: Progress) -> None:
         """Trains step by step until the last step, or until the doctor, `prune` or a signal ends the run."""
         train_step, plan = self.train_step, self.plan
         on_cpu = train_step.device.type == "cpu"
         while self.step < plan.steps:
             train_step.set_learning_rates(self.learning_rate_factor(self.step))
             train_step.run()
-            if profile is not None:
-                profile.step()
+            if self.profile is not None:
+                self.profile.step()
             draws, saves, logs = plan.draws(self.step), plan.saves(self.step), plan.logs(self.step)
             measures = bool(self.metrics) and plan.measures(self.step)
             if on_cpu or logs:  # on a GPU this waits for the device
@@ -229,32 +223,15 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """The complete state of the run."""
-        train_step = self.train_step
-        state = {
-            "step": self.step,
+        state = training_state(self.train_step) | {
             "config": self.config,
             "classes": list(self.classes),
-            "generator": train_step.networks.generator.state_dict(),
-            "discriminator": train_step.networks.discriminator.state_dict(),
-            "optimizer_g": train_step.optimizer_g.state_dict(),
-            "optimizer_d": train_step.optimizer_d.state_dict(),
-            "batches": train_step.batches.state_dict(),
-            "train_step": train_step.state_dict(),
-            "rng_cpu": torch.get_rng_state(),
             "best": self.best,
             "metric_values": self.metric_values,
             "seconds": self.seconds,
         }
         if self.diagnostics is not None:
-            state["diagnostics"] = self.diagnostics.state_dict()
-            state["doctor"] = self.doctor.state_dict()
-        if train_step.ema is not None:
-            state["ema"] = train_step.ema.network.state_dict()
-            state["ema_updates"] = train_step.ema.updates
-        if train_step.device.type == "cuda":
-            state["rng_cuda"] = torch.cuda.get_rng_state(train_step.device)
-        if self.processes.world_size > 1:  # each draws its own dropout
-            state["rng_of_ranks"] = self.processes.gather_objects({key: state[key] for key in RNG if key in state})
+            state |= {"diagnostics": self.diagnostics.state_dict(), "doctor": self.doctor.state_dict()}
         return state
 
     def checkpoint_bytes(self) -> int:
@@ -268,43 +245,12 @@ class Trainer:
         Raises:
             LookupError, RuntimeError, TypeError, ValueError: it belongs to another configuration.
         """
-        train_step = self.train_step
-        load_network(train_step.networks.generator, state["generator"], "the generator")
-        load_network(train_step.networks.discriminator, state["discriminator"], "the discriminator")
-        train_step.load_optimizers(state["optimizer_g"], state["optimizer_d"])
-        train_step.batches.load_state_dict(state["batches"])
-        if not train_step.load_state_dict(state["train_step"], step=state["step"]):
-            log.warning(
-                "the run was trained on another kind of device: it continues with the same networks and data order, "
-                "but with new random numbers for z, flips and dropout"
-            )
-        self._load_rng(state)
-        if train_step.ema is not None:
-            load_network(train_step.ema.network, state["ema"], "the EMA")
-            train_step.ema.updates = state["ema_updates"]
+        load_training_state(self.train_step, state, seed=self.config["seed"])
         if self.diagnostics is not None and "doctor" in state:
             self.diagnostics.load_state_dict(state["diagnostics"])
             self.doctor.load_state_dict(state["doctor"])
         self.best, self.metric_values = state["best"], state["metric_values"]
         self._earlier_seconds = state.get("seconds", 0.0)
-
-    def _load_rng(self, state: dict[str, Any]) -> None:
-        """Restores the default generators, which dropout uses, if the number of processes is the same."""
-        processes = self.processes
-        of_ranks = state.get("rng_of_ranks", [{key: state[key] for key in RNG if key in state}])
-        if len(of_ranks) != processes.world_size:
-            log.warning(
-                "the run was trained by %d processes and continues with %d: batches and networks are the same up to "
-                "rounding, dropout draws new random numbers",
-                len(of_ranks),
-                processes.world_size,
-            )
-            torch.manual_seed(processes.rank_seed(self.config["seed"], self.step))
-            return
-        own = of_ranks[processes.rank]
-        torch.set_rng_state(own["rng_cpu"])
-        if self.train_step.device.type == "cuda" and "rng_cuda" in own:
-            torch.cuda.set_rng_state(own["rng_cuda"], self.train_step.device)
 
     def sampling_network(self, name: str) -> nn.Module:
         """The generator called `ema` or `raw`."""
@@ -324,26 +270,22 @@ class Trainer:
         """Writes the scalars of the steps since the last call, and diagnostics where they are due."""
         buffer = self.train_step.buffer
         real, fake, generated = buffer.logits
+        d_updates, notes = sum(buffer.made), buffer.notes
         values = pair_scalars(
-            self.train_step.objective,
-            real,
-            fake,
-            generated,
-            buffer.updates,
-            d_updates=sum(buffer.made),
-            notes=buffer.notes,
+            self.train_step.objective, real, fake, generated, buffer.updates, d_updates=d_updates, notes=notes
         )
-        values["learning_rate/generator"] = learning_rate(self.train_step.optimizer_g)
-        values["learning_rate/discriminator"] = learning_rate(self.train_step.optimizer_d)
-        values["images_per_second"] = progress.images_per_second(self.step)
-        values["cost/images"] = self.images_at(self.step)
-        values["cost/seconds"] = self.seconds
+        values |= {
+            "learning_rate/generator": learning_rate(self.train_step.optimizer_g),
+            "learning_rate/discriminator": learning_rate(self.train_step.optimizer_d),
+            "images_per_second": progress.images_per_second(self.step),
+            "cost/images": self.images_at(self.step),
+            "cost/seconds": self.seconds,
+        }
         folder.scalars(self.step, values)
         self._write_status(folder, RUNNING)
-        if "D/real" in values:
-            progress.show(**{"D(x)": f"{values['D/real']:.2f}", "D(G(z))": f"{values['D/generated']:.2f}"})
-        else:
-            progress.show(**{"v(x)": f"{values['logit/real']:.2f}", "v(G(z))": f"{values['logit/generated']:.2f}"})
+        symbol, name = ("D", "D") if "D/real" in values else ("v", "logit")
+        for inputs, kind in (("x", "real"), ("G(z)", "generated")):
+            progress.show(**{f"{symbol}({inputs})": f"{values[f'{name}/{kind}']:.2f}"})
         if self.diagnostics is not None and self.diagnostics.is_due():
             self._diagnose(self.diagnostics, values, folder, progress)
             self.stopped = self.processes.broadcast(self.stopped)

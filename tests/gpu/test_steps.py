@@ -10,7 +10,7 @@ from gantrain.builders.device import arithmetic
 from gantrain.networks import in_parts, make_networks, power_iterate, shared_spectral_norm
 from gantrain.objectives import discriminator_names, generators_for, make_objective
 from gantrain.training.executors import CudaGraphExecutor
-from gantrain.training.train_step import TrainStep, run_eager
+from gantrain.training.train_step import TrainStep
 from gantrain.training.trainer import Trainer
 from tests.conftest import TINY, compose
 from tests.gpu.needs import NEEDS_GPU
@@ -168,7 +168,7 @@ def test_a_failed_capture_leaves_the_run_and_the_process_intact(caplog: pytest.L
             torch.ones(1, device=train_step.device).item()
 
     eager, broken, after = (trainer_of(*words) for _ in range(3))
-    eager.train_step.executor = run_eager
+    eager.train_step.executor = TrainStep.body
     broken.train_step.executor = failing = CudaGraphExecutor(reads_back)
     after.train_step.executor = working = CudaGraphExecutor()
     states = []

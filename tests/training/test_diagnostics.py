@@ -7,59 +7,51 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn.functional import cosine_similarity
 
 from gantrain import builders
-from gantrain.config import Config, ConfigError
+from gantrain.config import ConfigError
 from gantrain.data import ImageSet, to_range
-from gantrain.diagnostics.doctor import Doctor
+from gantrain.diagnostics.doctor import Doctor, Finding
 from gantrain.networks import NetworkPair
 from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.training.diagnostics import Diagnostics
-from gantrain.training.trainer import StoppedByDoctorError, Trainer
+from gantrain.training.trainer import StoppedByDoctorError
 from tests.conftest import TINY, compose
-from tests.same_runs import assert_same
+from tests.same_runs import assert_same, rows_without_times
+from tests.training.helpers import Operations, make_trainer
 from tests.training.test_runs import interrupt_at, resume, train, trained_state
 
 EVERY_2 = "log.diagnostics_every_steps=2"
-DEVICE = torch.device("cpu")
 
 
 def rows_of(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [row for row in read_rows(folder / "metrics.jsonl") if row["kind"] == kind]
 
 
-def trainer_of(*overrides: str) -> Trainer:
-    config = compose(*TINY, *overrides)
-    return builders.build_trainer(config, builders.load_data(config, "train"), [], DEVICE)
+def diagnostics_of(*overrides: str) -> Diagnostics:
+    diagnostics = make_trainer(*overrides).diagnostics
+    assert diagnostics is not None
+    return diagnostics
+
+
+VALUES = {
+    *("loss/discriminator_at_q=p", "generator_weight/mean", "generator_weight/effective_share"),
+    *("generator_weight/saturated", "discriminator/rank_accuracy", "discriminator/surely_right"),
+    *("discriminator/surely_wrong", "overfitting/r_t", "overfitting/r_v", "overfitting/logit_held_out"),
+    *("D/calibration_error", "D/distance_from_half", "similarity/spread", "similarity/nearest", "similarity/energy"),
+    *("generator_gradient/cosine", "diagnostics/share_of_time"),
+}
 
 
 def test_values_of_diagnostics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(tmp_path / "run", EVERY_2, "loss.gen=kl")
     rows = rows_of(run, "diagnostic")
     assert [row["step"] for row in rows] == [2, 4, 6]
-    for name in (
-        "loss/discriminator_at_q=p",
-        "generator_weight/mean",
-        "generator_weight/effective_share",
-        "generator_weight/saturated",
-        "discriminator/rank_accuracy",
-        "discriminator/surely_right",
-        "discriminator/surely_wrong",
-        "overfitting/r_t",
-        "overfitting/r_v",
-        "overfitting/logit_held_out",
-        "D/calibration_error",
-        "D/distance_from_half",
-        "similarity/spread",
-        "similarity/nearest",
-        "similarity/energy",
-        "generator_gradient/cosine",
-        "diagnostics/share_of_time",
-    ):
-        assert isinstance(rows[-1][name], float), name
+    assert {name for name, value in rows[-1].items() if isinstance(value, float)} >= VALUES
     assert sum(rows[-1]["reliability"]["counts"]) == 16  # log.every_steps is 1: one step of 8 real and 8 fake
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
@@ -74,8 +66,6 @@ def test_values_of_diagnostics(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: Path) -> None:
-    from PIL import Image
-
     folder = tmp_path / "images"
     folder.mkdir()
     for k in range(12):
@@ -83,8 +73,7 @@ def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: 
     words = ("data=folder", "data.flip=false", f"data.root={folder}", "metrics=none", "loss=wasserstein", EVERY_2)
     row = rows_of(train(tmp_path / "run", *words), "diagnostic")[-1]
     assert {"similarity/spread", "discriminator/rank_accuracy"} <= row.keys()
-    for name in ("overfitting/r_v", "overfitting/r_t", "overfitting/logit_held_out", "reliability"):
-        assert name not in row
+    assert not {"overfitting/r_v", "overfitting/r_t", "overfitting/logit_held_out", "reliability"} & row.keys()
     assert row["generator_weight/mean"] == 1  # a critic's generator weighs all alike
     assert "overfitting/r_t" in rows_of(train(tmp_path / "hinge", "loss=hinge", EVERY_2), "diagnostic")[-1]
 
@@ -101,60 +90,47 @@ def test_objectives_without_a_ratio_and_data_without_a_held_out_split(tmp_path: 
 def test_diagnostics_change_nothing_and_resuming_is_exact(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     words = (*overrides, "metrics=none", "log.checkpoint_every_steps=4", "schedule.steps=10")
     blind = train(tmp_path / "blind", *words, "log.diagnostics_every_steps=0")
-    # the checkpoint of step 4 holds the gradient that step 5 compares with
-    looks = train(tmp_path / "looks", *words, "log.diagnostics_every_steps=5")
+    words = (
+        *words,
+        "log.diagnostics_every_steps=5",
+    )  # step 4's checkpoint holds the gradient that step 5 compares with
+    looks = train(tmp_path / "looks", *words)
     states = [trained_state(folder) for folder in (blind, looks)]
     for part in ("generator", "discriminator", "optimizer_g", "optimizer_d", "batches", "train_step", "rng_cpu", "ema"):
         assert_same(states[0][part], states[1][part], part)
     assert rows_of(blind, "diagnostic") == []
-    interrupt_at(tmp_path / "part", 5, *words, "log.diagnostics_every_steps=5")
+    interrupt_at(tmp_path / "part", 5, *words)
     part = resume(tmp_path / "part")
     assert_same(trained_state(part), states[1])
-    timed = ("diagnostics/share_of_time",)
-    one, other = (
-        [{k: v for k, v in row.items() if k not in timed} for row in rows_of(folder, "diagnostic")]
-        for folder in (part, looks)
-    )
+    one, other = ([r for r in rows_without_times(run) if r["kind"] == "diagnostic"] for run in (part, looks))
     assert one == other
     assert [row["step"] for row in one] == [5, 10]
     assert all("generator_gradient/cosine" in row for row in one)
 
 
-def test_the_cosine_compares_two_steps_and_keeping_a_gradient_does_not_synchronize() -> None:
-    trainer = trainer_of("log.diagnostics_every_steps=3", "schedule.steps=30", "log.every_steps=3")
-    train_step, diagnostics = trainer.train_step, trainer.diagnostics
-    assert diagnostics is not None
-    seen: list[str] = []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            seen.append(str(func))
-            return func(*args, **(kwargs or {}))
-
-    gradients = []
-    for _ in range(3):
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_cosine_compares_the_last_two_steps_and_keeping_a_gradient_does_not_wait(every: int) -> None:
+    diagnostics = diagnostics_of(f"log.diagnostics_every_steps={every}", f"log.every_steps={every}")
+    train_step, operations, gradients = diagnostics.train_step, Operations(), []
+    for _ in range(2 * every):
         train_step.run()
         gradients.append([p.grad.clone() for p in train_step.networks.generator.parameters() if p.grad is not None])
-        if not diagnostics.is_due():
-            with Watch():
-                diagnostics.keep_gradient()
-    assert seen  # it was kept after step 2
-    assert not [name for name in seen if "_local_scalar_dense" in name or "nonzero" in name]
-    one, other = (torch.cat([g.flatten() for g in gradients[k]]) for k in (1, 2))
-    wanted = float(torch.nn.functional.cosine_similarity(one.double(), other.double(), dim=0))
-    assert diagnostics.measure().values["generator_gradient/cosine"] == pytest.approx(wanted, abs=1e-6)
-
-
-def test_diagnostics_at_every_step_compare_each_gradient_with_the_one_before(tmp_path: Path) -> None:
-    rows = rows_of(train(tmp_path / "run", "log.diagnostics_every_steps=1"), "diagnostic")
-    assert "generator_gradient/cosine" not in rows[0]
-    assert all(row["generator_gradient/cosine"] < 0.99999 for row in rows[1:])
+        if diagnostics.is_due():
+            values = diagnostics.measure().values
+            train_step.buffer.clear()
+        with operations:
+            diagnostics.keep_gradient()
+    assert operations.names
+    assert not operations.that_wait
+    one, other = (torch.cat([g.flatten() for g in of]).double() for of in gradients[-2:])
+    wanted = float(cosine_similarity(one, other, dim=0))
+    assert wanted < 0.99999
+    assert values["generator_gradient/cosine"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_held_out_images_are_discriminated_in_eval_mode() -> None:
-    trainer = trainer_of("model.d_norm=batch", "schedule.batch_size=16", "log.every_steps=2", EVERY_2)
-    train_step, diagnostics = trainer.train_step, trainer.diagnostics
-    assert diagnostics is not None
+    diagnostics = diagnostics_of("model.d_norm=batch", "schedule.batch_size=16", "log.every_steps=2", EVERY_2)
+    train_step = diagnostics.train_step
     assert diagnostics.held_out is not None
     train_step.run()
     train_step.run()
@@ -169,20 +145,14 @@ def test_held_out_images_are_discriminated_in_eval_mode() -> None:
         assert values[f"overfitting/logit_{name}"] == pytest.approx(float(network(batch).detach().mean()), rel=1e-5)
     assert len(diagnostics.held_out[0]) == len(diagnostics.trained[0]) == builders.DIAGNOSTIC_EXAMPLES
     for split, (chosen, _) in (("train", diagnostics.trained), ("test", diagnostics.held_out)):
-        whole = builders.load_data(compose(*TINY), split).examples
-        assert bool((whole == chosen[:1]).flatten(1).all(dim=1).any()), split
+        examples = builders.load_data(compose(*TINY), split).examples
+        assert bool((examples == chosen[:1]).flatten(1).all(dim=1).any()), split
 
 
 def test_diagnostics_of_points(tmp_path: Path) -> None:
-    words = (
-        "data=ring",
-        "device=cpu",
-        "schedule.steps=400",
-        "schedule.batch_size=64",
-        "model.width=16",
-        "metrics=none",
-    )
-    builders.run(compose(*words, "log.diagnostics_every_steps=100", "log.grids_every_steps=400"), tmp_path / "run")
+    words = ("data=ring", "device=cpu", "schedule.steps=400", "schedule.batch_size=64", "model.width=16")
+    often = ("metrics=none", "log.diagnostics_every_steps=100", "log.grids_every_steps=400")
+    builders.run(compose(*words, *often), tmp_path / "run")
     rows = rows_of(tmp_path / "run", "diagnostic")
     assert [row["step"] for row in rows] == [100, 200, 300, 400]
     assert {"similarity/energy", "overfitting/r_v", "D/calibration_error"} <= rows[-1].keys()
@@ -190,12 +160,9 @@ def test_diagnostics_of_points(tmp_path: Path) -> None:
 
 
 def test_the_interval_is_a_multiple_of_the_logging_interval_and_stopping_needs_one() -> None:
-    for asked, every, wanted in (("30", "20", 40), ("null", "40", 80), ("20", "20", 20), ("null", "7", 56)):
-        diagnostics = trainer_of(
-            f"log.diagnostics_every_steps={asked}", f"log.every_steps={every}", "schedule.steps=500"
-        ).diagnostics
-        assert diagnostics is not None
-        assert diagnostics.every == wanted
+    for interval, every, wanted in (("30", "20", 40), ("null", "40", 80), ("20", "20", 20), ("null", "7", 56)):
+        words = (f"log.diagnostics_every_steps={interval}", f"log.every_steps={every}", "schedule.steps=500")
+        assert diagnostics_of(*words).every == wanted
     with pytest.raises(ConfigError, match=r"doctor\.stop=true needs the doctor"):
         compose("doctor.stop=true", "log.diagnostics_every_steps=0")
     with pytest.raises(ConfigError, match=r"log\.diagnostics_every_steps=-1 must be between 0"):
@@ -204,18 +171,9 @@ def test_the_interval_is_a_multiple_of_the_logging_interval_and_stopping_needs_o
 
 # The runs below provoke one condition each. They are small: seconds on one core.
 SMALL = (
-    "data=digits",
-    "model.width=4",
-    "model.latent_dim=16",
-    "schedule.batch_size=16",
-    "schedule.ema_decay=0.9",
-    "metrics=none",
-    "log.every_steps=10",
-    "log.diagnostics_every_steps=30",
-    "log.grids_every_steps=1000",
-    "log.checkpoint_every_steps=1000",
-    "log.grid_images=4",
-    "device=cpu",
+    *("data=digits", "model.width=4", "model.latent_dim=16", "schedule.batch_size=16", "schedule.ema_decay=0.9"),
+    *("metrics=none", "log.every_steps=10", "log.diagnostics_every_steps=30", "log.grids_every_steps=1000"),
+    *("log.checkpoint_every_steps=1000", "log.grid_images=4", "device=cpu"),
 )
 PROVOKED = {
     "dead discriminator": ("schedule.steps=300", "optimizer.lr_d=1e-12"),
@@ -244,18 +202,12 @@ def test_a_run_that_provokes_the_condition(name: str, tmp_path: Path, caplog: py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("schedule.steps=480", "model.width=8", "optimizer.lr_g=5e-4", "optimizer.lr_d=5e-4"),
-        ("schedule.steps=450", "loss=exact", "loss.gen=kl", "optimizer.lr_g=5e-4", "optimizer.lr_d=5e-4"),
-    ],
-    ids=["demo", "exact-kl"],
-)
+@pytest.mark.parametrize("overrides", [("schedule.steps=480", "model.width=8"), ("loss=exact", "loss.gen=kl")])
 def test_a_healthy_run_has_no_findings(
     overrides: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert findings_of(tmp_path / "run", *overrides) == {}
+    words = ("schedule.steps=450", "optimizer.lr_g=5e-4", "optimizer.lr_d=5e-4", *overrides)
+    assert findings_of(tmp_path / "run", *words) == {}
     assert len(rows_of(tmp_path / "run", "diagnostic")) >= 15
     assert "doctor" not in caplog.text
 
@@ -266,90 +218,65 @@ def noise_images(count: int, seed: int) -> ImageSet:
     return ImageSet("noise", images, torch.zeros(count, dtype=torch.long), ("noise",))
 
 
-class Shift(nn.Module):
+class Function(nn.Module):
+    """A function of one learned tensor and the input."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], first: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(first)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.weight, x)
+
+
+def shift(first: float) -> nn.Module:
     """Uniform z as an image plus a learned shift; without a shift its distribution is that of `noise_images`."""
-
-    def __init__(self, first: float) -> None:
-        super().__init__()
-        self.shift = nn.Parameter(torch.tensor(first))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z.view(-1, 3, 32, 32) + self.shift / 3072**0.5
+    return Function(lambda w, z: z.view(-1, 3, 32, 32) + w / 3072**0.5, torch.tensor(first))
 
 
-class OneImage(nn.Module):
-    """One learned image plus `share` times z."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.image = nn.Parameter(torch.zeros(1, 3, 32, 32))
-        self.share = share
-
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.tanh(self.image + self.share * z.view(-1, 3, 32, 32))
-
-
-class Perceptron(nn.Module):
+def perceptron() -> nn.Module:
     """A hidden layer over all values of an image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3072, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)[:, 0]
-        return logits
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1), nn.Flatten(0))
 
 
-class Slope(nn.Module):
-    """A linear discriminator of the direction of `Shift`."""
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Replaces networks, and data if given, of the runs of a test."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(1.0))
+    def replace(make: Callable[[], tuple[nn.Module, nn.Module]], data: Callable[[str], ImageSet] | None = None) -> None:
+        monkeypatch.setattr(
+            "gantrain.builders.training.build_networks",
+            lambda config, classes: NetworkPair(*make(), (-1.0, 1.0), 3072, "uniform"),
+        )
+        for module in ("runs", "training") if data else ():
+            monkeypatch.setattr(f"gantrain.builders.{module}.load_data", lambda config, split: data(split))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.weight * images.flatten(1).mean(dim=1) * 3072**0.5
-
-
-def with_parts(
-    monkeypatch: pytest.MonkeyPatch, networks: Callable[[], NetworkPair], data: Callable[[str], ImageSet]
-) -> None:
-    def load(config: Config, split: str) -> ImageSet:
-        return data(split)
-
-    monkeypatch.setattr("gantrain.builders.training.build_networks", lambda config, classes: networks())
-    for module in ("runs", "training"):
-        monkeypatch.setattr(f"gantrain.builders.{module}.load_data", load)
+    return replace
 
 
 @pytest.mark.parametrize(("images", "reported"), [(32, ["overfit discriminator"]), (20_000, [])])
 def test_a_discriminator_that_can_only_memorize(
-    images: int, reported: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: int, reported: list[str], tmp_path: Path, use: Callable[..., None]
 ) -> None:
     """Real and generated images are the same noise: p = q except for the training images themselves."""
-
-    def networks() -> NetworkPair:
-        return NetworkPair(Shift(0.0), Perceptron(), (-1.0, 1.0), 3072, "uniform")
-
-    def data(split: str) -> ImageSet:
-        return noise_images(images, 0) if split == "train" else noise_images(2048, 1)
-
-    with_parts(monkeypatch, networks, data)
+    use(
+        lambda: (shift(0.0), perceptron()),
+        lambda split: noise_images(images, 0) if split == "train" else noise_images(2048, 1),
+    )
     found = findings_of(tmp_path / "run", "schedule.steps=300", "optimizer.lr_g=1e-6", "optimizer.lr_d=1e-3")
     assert list(found) == reported
-    if reported:
-        assert "r_v = " in found["overfit discriminator"]["evidence"]
+    assert all("r_v = " in row["evidence"] for row in found.values())
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_generator_that_ignores_z(share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_that_ignores_z(share: float, tmp_path: Path, use: Callable[..., None]) -> None:
     """A generator of a single image has collapsed by construction; with z added it has not."""
 
-    def networks() -> NetworkPair:
-        return NetworkPair(OneImage(share), Perceptron(), (-1.0, 1.0), 3072, "uniform")
+    def image(weight: Tensor, z: Tensor) -> Tensor:
+        return torch.tanh(weight + share * z.view(-1, 3, 32, 32))
 
-    monkeypatch.setattr("gantrain.builders.training.build_networks", lambda config, classes: networks())
+    use(lambda: (Function(image, torch.zeros(1, 3, 32, 32)), perceptron()))
     found = findings_of(tmp_path / "run", "schedule.steps=480", "optimizer.lr_g=1e-3", "optimizer.lr_d=1e-4")
     assert ("mode collapse" in found) == (share == 0)
     if share == 0:
@@ -357,24 +284,21 @@ def test_a_generator_that_ignores_z(share: float, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(("damping", "reported"), [("regularizer.r1=0", ["oscillation"]), ("regularizer.r1=100", [])])
-def test_a_game_that_oscillates(
-    damping: str, reported: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_game_that_oscillates(damping: str, reported: list[str], tmp_path: Path, use: Callable[..., None]) -> None:
     """Dirac-GAN: without a penalty it circles, with R1 it comes to rest (Mescheder et al. 2018)."""
 
-    def networks() -> NetworkPair:
-        return NetworkPair(Shift(3.0), Slope(), (-1.0, 1.0), 3072, "uniform")
+    def slope() -> nn.Module:
+        """A linear discriminator of the direction of `shift`."""
+        return Function(lambda w, x: w * x.flatten(1).mean(dim=1) * 3072**0.5, torch.tensor(1.0))
 
-    with_parts(monkeypatch, networks, lambda split: noise_images(2048, 0))
+    use(lambda: (shift(3.0), slope()), lambda split: noise_images(2048, 0))
     rates = ("optimizer.lr_g=0.1", "optimizer.lr_d=0.1", "optimizer.beta1_g=0", "optimizer.beta1_d=0")
     found = findings_of(tmp_path / "run", "schedule.steps=300", "loss=wasserstein", damping, *rates)
     assert list(found) == reported
 
 
-def find_once(self: Doctor, step: int, values: Any) -> Any:
+def find_once(self: Doctor, step: int, values: Any) -> list[Finding]:
     """A doctor that finds a dead discriminator at step 4, once."""
-    from gantrain.diagnostics.doctor import Finding
-
     if step < 4 or self.reported:
         return []
     self.reported.append("dead discriminator")
@@ -395,19 +319,11 @@ def test_the_doctor_can_stop_a_run_which_can_be_resumed(
     with pytest.raises(StoppedByDoctorError, match=r"a dead discriminator at step 4 and doctor\.stop=true"):
         train(tmp_path / "run", *words, "doctor.stop=true")
     printed = capsys.readouterr().out
-    assert "Stopped: 4 steps" in printed
-    assert "doctor       dead discriminator" in printed
-    assert "last.pt" in printed
+    assert all(text in printed for text in ("Stopped: 4 steps", "doctor       dead discriminator", "last.pt"))
     assert trained_state(tmp_path / "run")["step"] == 4
-    assert rows_of(tmp_path / "run", "doctor") == [
-        {
-            "step": 4,
-            "kind": "doctor",
-            "name": "dead discriminator",
-            "evidence": "In steps 1 to 4 it was dead.",
-            "advice": "Let it learn.",
-        }
-    ]
+    finding = {"evidence": "In steps 1 to 4 it was dead.", "advice": "Let it learn."}
+    row = {"step": 4, "kind": "doctor", "name": "dead discriminator", **finding}
+    assert rows_of(tmp_path / "run", "doctor") == [row]
     resumed = resume(tmp_path / "run", doctor__stop=False)
     assert_same(trained_state(resumed)["generator"], trained_state(whole)["generator"])
     assert [row["step"] for row in rows_of(resumed, "doctor")] == [4]
@@ -431,8 +347,8 @@ def test_a_stopped_run_fails_on_the_command_line(gantrain: Callable[..., Any], t
 
 
 def test_diagnostics_of_a_set_smaller_than_a_batch() -> None:
-    trainer = trainer_of("schedule.batch_size=16", "log.every_steps=1")
+    train_step = make_trainer("schedule.batch_size=16", "log.every_steps=1").train_step
     few = noise_images(5, 0).images, torch.zeros(5, dtype=torch.long)
-    trainer.train_step.run()
-    diagnostics = Diagnostics(trainer.train_step, every=1, trained=few, held_out=few)
+    train_step.run()
+    diagnostics = Diagnostics(train_step, every=1, trained=few, held_out=few)
     assert diagnostics.measure().values["overfitting/r_v"] == 0

@@ -1,21 +1,20 @@
 """Evaluation during training: it changes no number of the run, and best.pt and last.pt hold the right steps."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from gantrain import builders
 from gantrain.data import DataError
 from gantrain.metrics.metric import MetricValue
 from gantrain.metrics.modes import ModesMetric
 from gantrain.training.checkpoint import load_checkpoint
-from gantrain.training.train_step import TrainStep
 from tests.conftest import TINY, compose
 from tests.same_runs import assert_same, rows_without_times, shown
-from tests.training.test_runs import resume, train, trained_state
+from tests.training.test_runs import interrupt_at, resume, train, trained_state
 
 SELDOM = "log.checkpoint_every_steps=1000"
 
@@ -47,15 +46,12 @@ def test_a_run_interrupted_during_an_evaluation_resumes_exactly(
 ) -> None:
     words = (f"metrics.every_steps={every}", f"log.checkpoint_every_steps={kept}", "schedule.steps=12")
     undisturbed = train(tmp_path / "undisturbed", *words)
-    own = ModesMetric.measure
-    count = 0
+    own, calls = ModesMetric.measure, itertools.count(1)
 
-    def measure(metric: ModesMetric, images: Tensor, labels: Tensor | None) -> list[MetricValue]:
-        nonlocal count
-        count += 1
-        if count == 2:
+    def measure(*arguments: Any) -> list[MetricValue]:
+        if next(calls) == 2:
             raise KeyboardInterrupt
-        return own(metric, images, labels)
+        return own(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(ModesMetric, "measure", measure)
@@ -76,18 +72,9 @@ def test_last_checkpoint_holds_each_checkpoint_step_and_best_checkpoint_the_best
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Step 3 is the best; at step 6, which is not, a checkpoint is due."""
-    words = ("metrics.every_steps=3", "log.checkpoint_every_steps=6", "schedule.steps=12")
-    own_run, modes = TrainStep.run, iter((5.0, 4.0, 4.0, 4.0))
-
-    def run(train_step: TrainStep) -> None:
-        if train_step.step == 7:
-            raise KeyboardInterrupt
-        own_run(train_step)
-
+    modes = iter((5.0, 4.0))
     monkeypatch.setattr(ModesMetric, "measure", lambda *_: [MetricValue("modes", next(modes))])
-    monkeypatch.setattr(TrainStep, "run", run)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "run", *words)
+    interrupt_at(tmp_path / "run", 8, "metrics.every_steps=3", "log.checkpoint_every_steps=6", "schedule.steps=12")
     best, last = (load_checkpoint(tmp_path / "run" / name) for name in ("best.pt", "last.pt"))
     assert (best["step"], last["step"]) == (3, 6)
     assert (best["metric_values"], last["metric_values"]) == ({"modes_ema": 5.0}, {"modes_ema": 4.0})

@@ -17,10 +17,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gantrain import builders
-from gantrain.config import ConfigError, to_dict
+from gantrain.config import to_dict
 from gantrain.run_io.metrics_jsonl import RunFolderError, read_rows
 from gantrain.training.checkpoint import load_checkpoint
 from gantrain.training.nan_guard import NotFiniteError
+from gantrain.training.train_step import TrainStep
 from tests.conftest import TINY, compose, python_path
 from tests.same_runs import assert_same
 
@@ -43,46 +44,29 @@ def trained_state(folder: Path) -> dict[str, Any]:
     return state
 
 
+FILES = {"config.yaml", "run.json", "metrics.jsonl", "samples", "tensorboard", "status.json"}
+CHECKPOINTS = {"last.pt", "previous.pt", "best.pt"}
+SCALARS = {
+    *("loss/discriminator", "loss/generator", "D/real", "D/fake", "accuracy", "log_ratio/real", "log_ratio/fake_std"),
+    *("ratio/E_p[r]", "ratio/E_q[1/r]", "gradient_norm/discriminator", "gradient_norm/generator"),
+    *("learning_rate/generator", "images_per_second"),
+}
+
+
 def test_files_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = (*TINY, "loss.gen=kl", "metrics.networks=[ema,raw]", "metrics.every_steps=3")
-    run = train(tmp_path / "run", *words[len(TINY) :])
-    assert {p.name for p in run.iterdir()} == {
-        "config.yaml",
-        "run.json",
-        "metrics.jsonl",
-        "samples",
-        "tensorboard",
-        "status.json",
-        "last.pt",
-        "previous.pt",
-        "best.pt",
-    }
-    assert yaml.safe_load((run / "config.yaml").read_text()) == to_dict(compose(*words))
+    words = ("loss.gen=kl", "metrics.networks=[ema,raw]", "metrics.every_steps=3")
+    run = train(tmp_path / "run", *words)
+    assert {p.name for p in run.iterdir()} == FILES | CHECKPOINTS
+    assert yaml.safe_load((run / "config.yaml").read_text()) == to_dict(compose(*TINY, *words))
     start = json.loads((run / "run.json").read_text())[0]
     assert start["versions"]["torch"] == importlib.metadata.version("torch")
     assert start["device"] == "cpu"
     rows = read_rows(run / "metrics.jsonl")
     scalars = [row for row in rows if row["kind"] == "train"]
     assert [row["step"] for row in scalars] == [1, 2, 3, 4, 5, 6]
-    for name in (
-        "loss/discriminator",
-        "loss/generator",
-        "D/real",
-        "D/fake",
-        "accuracy",
-        "log_ratio/real",
-        "log_ratio/fake_std",
-        "ratio/E_p[r]",
-        "ratio/E_q[1/r]",
-        "gradient_norm/discriminator",
-        "gradient_norm/generator",
-        "learning_rate/generator",
-        "images_per_second",
-    ):
-        assert isinstance(scalars[-1][name], float), name
+    assert {name for name, value in scalars[-1].items() if isinstance(value, float)} >= SCALARS
     metrics = [(row["step"], row["name"], row["protocol"]["network"]) for row in rows if row["kind"] == "metric"]
-    wanted = [(s, n, w) for s in (3, 6) for w in ("ema", "raw") for n in ("modes", "modes_kl")]
-    assert metrics == wanted
+    assert metrics == [(s, n, w) for s in (3, 6) for w in ("ema", "raw") for n in ("modes", "modes_kl")]
     assert rows[-1]["protocol"]["samples"] == 50
     assert {p.name for p in (run / "samples").iterdir()} == {f"{k:07d}.png" for k in range(7)} | {"real.png"}
     with Image.open(run / "samples" / "0000006.png") as grid:
@@ -96,18 +80,8 @@ def test_files_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert events.Scalars("loss/generator")[3].value == pytest.approx(scalars[3]["loss/generator"], rel=1e-6)
     assert "_hparams_/session_start_info" in tags["tensors"] + list(events.summary_metadata)
     printed = capsys.readouterr().out
-    for words in ("modes_ema", "samples", "tensorboard --logdir", "metrics.jsonl", "last.pt", "peak memory", "GiB"):
-        assert words in printed
-
-
-def test_best_checkpoint_is_that_of_the_best_evaluation(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "metrics.every_steps=1")
-    rows = [r for r in read_rows(run / "metrics.jsonl") if r["kind"] == "metric" and r["name"] == "modes"]
-    best = max(rows, key=lambda row: row["value"])
-    state = load_checkpoint(run / "best.pt")
-    assert state["best"]["value"] == best["value"]
-    assert state["step"] == best["step"] == state["best"]["step"]
-    assert load_checkpoint(run / "last.pt")["best"] == state["best"]
+    for text in ("modes_ema", "samples", "tensorboard --logdir", "metrics.jsonl", "last.pt", "peak memory", "GiB"):
+        assert text in printed
 
 
 @pytest.mark.parametrize(
@@ -118,17 +92,9 @@ def test_best_checkpoint_is_that_of_the_best_evaluation(tmp_path: Path) -> None:
         ("model=poole", "model.width=2", "loss.disc=relativistic", "schedule.ema_decay=0", "metrics=none"),
         ("cond=acgan", "augment=ada", "augment.speed_images=200", "tricks.history=20", "tricks.instance_noise=0.1"),
         (
-            "cond=projection",
-            "cond.generator=embedding",
-            "model.g_norm=virtual",
-            "model.d_norm=virtual",
-            "model.virtual_reference=3",
-            "regularizer=r1",
-            "regularizer.interval=3",
-            "schedule.early_d_steps=2",
-            "schedule.early_until=3",
-            "data.dequantize=true",
-            "metrics=none",
+            *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
+            *("model.virtual_reference=3", "regularizer=r1", "regularizer.interval=3", "schedule.early_d_steps=2"),
+            *("schedule.early_until=3", "data.dequantize=true", "metrics=none"),
         ),
         ("schedule.lr_decay=linear", "precision=bf16", "model.prior=sphere", "loss.disc=jeffreys", "loss.gen=rkl"),
     ],
@@ -151,8 +117,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, overrides: tu
 
 def interrupt_at(folder: Path, step: int, *overrides: str) -> None:
     """A run in this process whose `step`th iteration raises, like a Ctrl-C."""
-    from gantrain.training.train_step import TrainStep
-
     original, count = TrainStep.run, 0
 
     def run(self: TrainStep) -> None:
@@ -171,52 +135,37 @@ def interrupt_at(folder: Path, step: int, *overrides: str) -> None:
 @pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     """SIGKILL of a real process at an arbitrary step, resumed by the command line."""
-    words = [*TINY, "schedule.steps=200", "log.every_steps=1", "log.checkpoint_every_steps=7", "metrics=none"]
-    words += ["log.grids_every_steps=100"]
-    command = [sys.executable, "-m", "gantrain"]
-    environment = {**os.environ, "PYTHONPATH": python_path()}
+    words = (*TINY, "schedule.steps=100", "log.checkpoint_every_steps=7", "metrics=none", "log.grids_every_steps=50")
 
     def start(*extra: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "log.txt").open("ab") as log:
-            return subprocess.Popen([*command, *extra], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+            command = [sys.executable, "-m", "gantrain", *extra]
+            environment = {**os.environ, "PYTHONPATH": python_path()}
+            return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
 
     whole = start(*words, "hydra.run.dir=whole")
     assert whole.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
     killed = start(*words, "hydra.run.dir=killed")
     log = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (log.is_file() and len(log.read_text().splitlines()) > 40) and time.monotonic() < deadline:
+    while not (log.is_file() and len(log.read_text().splitlines()) > 20) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
+    killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    reached = load_checkpoint(tmp_path / "killed" / "last.pt")["step"]
-    assert 0 < reached < 200
-    resumed = start("resume=killed")
-    assert resumed.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
+    assert 0 < load_checkpoint(tmp_path / "killed" / "last.pt")["step"] < 100
+    assert start("resume=killed").wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()
     states = [trained_state(tmp_path / name) for name in ("whole", "killed")]
     assert_same(*states)
-    assert states[0]["step"] == 200
+    assert states[0]["step"] == 100
 
 
 def test_a_finished_run_can_be_resumed_with_more_steps(tmp_path: Path) -> None:
-    whole = train(tmp_path / "whole", "schedule.steps=9", "log.every_steps=1")
-    short = train(tmp_path / "short", "schedule.steps=5", "log.every_steps=1")
-    with pytest.raises(ConfigError, match=r"has completed its 5 steps; set a larger schedule\.steps"):
-        resume(short)
+    whole = train(tmp_path / "whole", "schedule.steps=9")
+    short = train(tmp_path / "short", "schedule.steps=5")
     resume(short, schedule__steps=9)
     assert yaml.safe_load((short / "config.yaml").read_text())["schedule"]["steps"] == 9
     for part in ("generator", "discriminator", "ema", "optimizer_g", "batches", "train_step", "rng_cpu"):
         assert_same(trained_state(short)[part], trained_state(whole)[part], part)
-
-
-def test_resume_refuses_a_changed_configuration_and_names_the_keys(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "log.checkpoint_every_steps=2")
-    with pytest.raises(ConfigError) as caught:
-        resume(run, schedule__steps=20, loss__gen="kl", model__width=4, optimizer__lr_g=0.1)
-    message = str(caught.value)
-    assert "loss.gen: 'auto' in the run, 'kl' now" in message
-    assert "optimizer.lr_g" in message
-    assert "model.width" not in message.split("May change")[0]
 
 
 def test_nothing_of_another_run_is_overwritten(tmp_path: Path) -> None:
@@ -228,33 +177,21 @@ def test_nothing_of_another_run_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_the_seed_determines_the_weights(tmp_path: Path) -> None:
-    first, same, other = (train(tmp_path / n, f"seed={s}") for n, s in (("a", 1), ("b", 1), ("c", 2)))
-    assert_same(trained_state(first)["generator"], trained_state(same)["generator"])
-    weight = "4.weight"
-    assert not torch.equal(trained_state(first)["generator"][weight], trained_state(other)["generator"][weight])
+    runs = (train(tmp_path / name, f"seed={seed}") for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    first, same, other = (trained_state(run)["generator"] for run in runs)
+    assert_same(first, same)
+    assert not torch.equal(first["4.weight"], other["4.weight"])
 
 
 def test_a_non_finite_loss_is_reported_with_step_side_and_objective(tmp_path: Path) -> None:
-    with pytest.raises(NotFiniteError) as caught:
-        train(
-            tmp_path / "run",
-            "loss.disc=pearson",
-            "loss.gen=kl",
-            "optimizer.lr_d=0.05",
-            "schedule.steps=300",
-            "metrics=none",
-        )
-    message = str(caught.value)
-    assert message.startswith("step ")
-    assert "last.pt contains step" in message
-    assert "the generator's loss is not finite with disc=pearson gen=kl" in message
-    assert "loss.max_log_ratio=10" in message
+    words = ("loss.disc=pearson", "loss.gen=kl", "optimizer.lr_d=0.05", "metrics=none")
+    message = r"^step \d+: the generator's loss is not finite with disc=pearson gen=kl.*last.pt contains step.*"
+    with pytest.raises(NotFiniteError, match=message + r"loss\.max_log_ratio=10"):
+        train(tmp_path / "run", *words, "schedule.steps=300")
     state = load_checkpoint(tmp_path / "run" / "last.pt")
     assert all(bool(value.isfinite().all()) for value in state["generator"].values())
-    # the way out in the message works
-    bounded = ("loss.disc=pearson", "loss.gen=kl", "loss.max_log_ratio=0.5", "optimizer.lr_d=0.05", "metrics=none")
-    train(tmp_path / "bounded", *bounded, "schedule.steps=60")
-    rows = [row for row in read_rows(tmp_path / "bounded" / "metrics.jsonl") if row["kind"] == "train"]
+    bounded = train(tmp_path / "bounded", *words, "loss.max_log_ratio=0.5", "schedule.steps=60")
+    rows = [row for row in read_rows(bounded / "metrics.jsonl") if row["kind"] == "train"]
     assert len(rows) == 60
     assert 0 < max(row["log_ratio/clipped"] for row in rows) <= 1
 

@@ -1,5 +1,6 @@
 """Several processes train the network that one process would, to rounding, and leave what it would."""
 
+import functools
 import json
 import os
 import subprocess
@@ -12,17 +13,17 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.testing import assert_close
 
-from gantrain import builders
 from gantrain.config import ConfigError
 from gantrain.data import BatchSampler
 from gantrain.metrics.features import InceptionFeatures
 from gantrain.metrics.inception import find_inception_weights
-from gantrain.run_io.metrics_jsonl import read_rows
 from gantrain.system.distributed import SINGLE_PROCESS, Processes, batch_std, current_processes, rand, shared_generator
 from gantrain.training.checkpoint import load_checkpoint
 from tests.conftest import TINY, compose, python_path
-from tests.techniques import tiny
+from tests.same_runs import rows_without_times
+from tests.training.helpers import make_trainer
 
 PROCESSES = 2
 SHARED = {
@@ -58,10 +59,7 @@ SHARED = {
 
 def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tensor]:
     """Recorded values, networks and generator states after four steps."""
-    config = compose(*tiny(overrides), "metrics=none", "log.every_steps=6")
-    device = torch.device("cpu")
-    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], device, processes)
-    train_step = trainer.train_step
+    train_step = make_trainer(*overrides, processes=processes).train_step
     for _ in range(4):
         train_step.run()
     buffer = train_step.buffer
@@ -72,53 +70,60 @@ def steps_of(overrides: tuple[str, ...], processes: Processes) -> dict[str, Tens
     return {name: value.clone() for name, value in found.items()}
 
 
-def one_of_the_processes(rank: int, folder: Path) -> None:
-    """Writes the results of all of SHARED to a file."""
+def save_result(rank: int, folder: Path, function: Callable[[Processes], Any]) -> None:
+    """One of the processes: writes the function's result to a file."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
     try:
         assert current_processes() == Processes(rank, PROCESSES)
-        torch.save(
-            {name: steps_of(words, current_processes()) for name, words in SHARED.items()}, folder / f"{rank}.pt"
-        )
+        torch.save(function(current_processes()), folder / f"{rank}.pt")
     finally:
         dist.destroy_process_group()
+
+
+def in_two_processes(folder: Path, function: Callable[[Processes], Any]) -> list[Any]:
+    """The function's result in each process, by rank."""
+    torch.multiprocessing.spawn(save_result, (folder, function), nprocs=PROCESSES)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+
+
+def all_steps(processes: Processes) -> dict[str, dict[str, Tensor]]:
+    return {name: steps_of(words, processes) for name, words in SHARED.items()}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
     """Results by rank and by the names of SHARED, see `steps_of`."""
-    folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(one_of_the_processes, (folder,), nprocs=PROCESSES)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+    return in_two_processes(tmp_path_factory.mktemp("processes"), all_steps)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
 def test_two_processes_compute_the_same_as_one(name: str, results: list[dict[str, dict[str, Tensor]]]) -> None:
     wanted = steps_of(SHARED[name], SINGLE_PROCESS)
-    for found in (result[name] for result in results):
-        assert found.keys() == wanted.keys()
-        for key, value in wanted.items():
-            if value.dtype == torch.uint8:
-                assert torch.equal(found[key], value), f"{key}: generator states differ"
-            else:
-                # The gradient of a bias before batch norm is only rounding, of which Adam makes steps of lr = 2e-4. So
-                # is that of the last bias of a relativistic D, whose loss does not depend on a shift of all logits.
-                free = key.endswith(".bias") or (key == "logits" and "relativistic" in name)
-                apart = 2e-3 if free else 3e-4 if "." in key else 1e-4
-                torch.testing.assert_close(found[key], value, rtol=1e-3, atol=apart, equal_nan=True, msg=key)
     first, second = (result[name] for result in results)
-    for key, value in first.items():
-        torch.testing.assert_close(value, second[key], rtol=0, atol=0, equal_nan=True, msg=key)
+    assert_close(second, first, rtol=0, atol=0, equal_nan=True)
+    assert first.keys() == wanted.keys()
+    for key, value in wanted.items():
+        if value.dtype == torch.uint8:
+            assert torch.equal(first[key], value), f"{key}: generator states differ"
+        else:
+            # The gradient of a bias before batch norm is only rounding, of which Adam makes steps of lr = 2e-4. So
+            # is that of the last bias of a relativistic D, whose loss does not depend on a shift of all logits.
+            free = key.endswith(".bias") or (key == "logits" and "relativistic" in name)
+            apart = 2e-3 if free else 3e-4 if "." in key else 1e-4
+            assert_close(first[key], value, rtol=1e-3, atol=apart, equal_nan=True, msg=key)
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def torchrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `torchrun --nproc-per-node=2 -m gantrain …` in an empty folder."""
+def torchrun(tmp_path: Path) -> Command:
+    """Runs `torchrun --nproc-per-node=2 …`, by default `-m gantrain`, in an empty folder."""
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, program: tuple[str, ...] = ("-m", "gantrain")) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "-m", "gantrain", *words],
+            [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", *program, *words],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": python_path()},
             capture_output=True,
@@ -138,26 +143,21 @@ WORDS = (
 
 def assert_alike(one: Path, other: Path) -> None:
     """The same rows in the same order and the same networks, up to rounding."""
-    rows = [read_rows(folder / "metrics.jsonl") for folder in (one, other)]
-    assert [(row["step"], row["kind"]) for row in rows[0]] == [(row["step"], row["kind"]) for row in rows[1]]
-    timed = ("images_per_second", "cost/seconds", "diagnostics/share_of_time")
-    for wanted, found in zip(*rows, strict=True):
-        assert numbers(found, timed) == pytest.approx(numbers(wanted, timed), rel=1e-2, abs=1e-4, nan_ok=True)
+    for wanted, found in zip(rows_without_times(one), rows_without_times(other), strict=True):
+        assert (found["step"], found["kind"]) == (wanted["step"], wanted["kind"])
+        assert numbers(found) == pytest.approx(numbers(wanted), rel=1e-2, abs=1e-4, nan_ok=True)
     states = [load_checkpoint(folder / "last.pt") for folder in (one, other)]
     for name in ("generator", "discriminator", "ema"):
-        for key, value in states[0][name].items():
-            torch.testing.assert_close(states[1][name][key], value, rtol=1e-3, atol=3e-4, msg=key)
+        assert_close(states[1][name], states[0][name], rtol=1e-3, atol=3e-4)
 
 
-def numbers(row: dict[str, Any], timed: tuple[str, ...]) -> dict[str, float]:
-    return {key: value for key, value in row.items() if isinstance(value, int | float) and key not in timed}
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if isinstance(value, int | float)}
 
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_can_be_resumed_by_one_and_by_two(
-    torchrun: Callable[..., subprocess.CompletedProcess[str]],
-    gantrain: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
+    torchrun: Command, gantrain: Command, tmp_path: Path
 ) -> None:
     whole = gantrain(*WORDS, "hydra.run.dir=one", "schedule.steps=9", "log.grid_images=4")
     assert whole.returncode == 0, whole.stderr
@@ -184,9 +184,7 @@ def test_a_run_of_two_processes_can_be_resumed_by_one_and_by_two(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_dropout_differs_between_processes_and_resumes_exactly(
-    torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_dropout_differs_between_processes_and_resumes_exactly(torchrun: Command, tmp_path: Path) -> None:
     words = (*WORDS[:-1], "metrics=none", "model.d_dropout=0.3", "loss=exact")
     for name, steps in (("whole", 6), ("parts", 3)):
         begun = torchrun(*words, f"hydra.run.dir={name}", f"schedule.steps={steps}")
@@ -215,9 +213,7 @@ WRONG = (
     ("words", "said"),
     [pytest.param(*case, id=case[0][0], marks=() if case in WRONG[::7] else pytest.mark.exhaustive) for case in WRONG],
 )
-def test_an_error_is_reported_once(
-    words: tuple[str, ...], said: str, torchrun: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_an_error_is_reported_once(words: tuple[str, ...], said: str, torchrun: Command) -> None:
     in_all = said == "leave torchrun out"
     ended = torchrun(*(() if in_all else (*TINY, "metrics=none")), *words)
     assert ended.returncode != 0, words
@@ -228,9 +224,7 @@ def test_an_error_is_reported_once(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_a_stop_by_the_doctor_is_written_completely(
-    torchrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_a_stop_by_the_doctor_is_written_completely(torchrun: Command, tmp_path: Path) -> None:
     words = ("data=ring", "model.width=8", "metrics=none", "schedule.steps=400", "device=cpu", "doctor.stop=true")
     frozen = ("optimizer.lr_d=0.00001", "optimizer.lr_g=0.3", "log.diagnostics_every_steps=20", "log.every_steps=10")
     ended = torchrun(*words, *frozen, "hydra.run.dir=run")
@@ -244,7 +238,7 @@ def test_a_stop_by_the_doctor_is_written_completely(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_an_error_of_a_single_process_is_reported(tmp_path: Path) -> None:
+def test_an_error_of_a_single_process_is_reported(torchrun: Command, tmp_path: Path) -> None:
     (tmp_path / "start.py").write_text(
         "import os, sys\n"
         "import gantrain.builders.runs as runs\n"
@@ -255,43 +249,25 @@ def test_an_error_of_a_single_process_is_reported(tmp_path: Path) -> None:
         "from gantrain.cli import main\n"
         "main()\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "start.py", *TINY, "metrics=none"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": python_path()},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ended = torchrun(*TINY, "metrics=none", program=("start.py",))
     assert ended.returncode != 0
     assert "gantrain: error: process 1: no data on this machine" in ended.stderr, ended.stderr
 
 
-def features_of(folder: Path, processes: Processes) -> Tensor:
+def features_of(processes: Processes, weights: Path) -> Tensor:
     """Features of seven images, which two processes cannot share evenly."""
-    weights = find_inception_weights(str(folder / "weights"))
-    inception = InceptionFeatures(weights, batch_size=3, device=torch.device("cpu"), processes=processes)
+    found = find_inception_weights(str(weights))
+    inception = InceptionFeatures(found, batch_size=3, device=torch.device("cpu"), processes=processes)
     images = torch.randint(0, 256, (7, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     return inception.features(images)
-
-
-def one_that_measures(rank: int, folder: Path) -> None:
-    """Its part of the features, and all of them to a file."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
-    try:
-        torch.save(features_of(folder, current_processes()), folder / f"{rank}.pt")
-    finally:
-        dist.destroy_process_group()
 
 
 @pytest.mark.slow
 @pytest.mark.inception
 def test_processes_share_the_work_of_the_inception(tmp_path: Path, inception_file: Path) -> None:
-    (tmp_path / "weights").symlink_to(inception_file)
-    torch.multiprocessing.spawn(one_that_measures, (tmp_path,), nprocs=PROCESSES)
-    wanted = features_of(tmp_path, SINGLE_PROCESS)
-    for rank in range(PROCESSES):
-        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), wanted, rtol=1e-4, atol=1e-5)
+    wanted = features_of(SINGLE_PROCESS, inception_file)
+    for found in in_two_processes(tmp_path, functools.partial(features_of, weights=inception_file)):
+        assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_each_process_has_its_rows_of_the_random_numbers() -> None:
@@ -341,8 +317,7 @@ def test_loss_shares_sum_to_the_loss_and_keep_the_full_gradient() -> None:
 def test_synchronized_batch_norm_needs_batch_norm() -> None:
     with pytest.raises(ConfigError, match="sync_batch_norm"):
         compose("model.sync_batch_norm=true", "model.g_norm=layer")
-    config = compose(*TINY, "model.sync_batch_norm=true", "metrics=none")
-    trainer = builders.build_trainer(config, builders.load_data(config, "train"), [], torch.device("cpu"))
-    layers = [m for m in trainer.train_step.networks.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    networks = make_trainer("model.sync_batch_norm=true").train_step.networks
+    layers = [m for m in networks.generator.modules() if isinstance(m, nn.BatchNorm2d)]
     assert layers
     assert all(layer.process_group is None for layer in layers), "a single process needs no group"

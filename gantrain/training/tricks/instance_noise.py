@@ -48,13 +48,9 @@ class InstanceNoise(Trick):
         self.sigma, self.until = sigma, until
         self._now = torch.zeros((), device=device)
 
-    def at(self, step: int) -> float:
-        """The standard deviation after `step` generator steps."""
-        return self.sigma * max(0.0, 1 - step / self.until)
-
     def prepare(self, step: int, epoch: int) -> bool:
         """Sets the noise of the next iteration; returns whether there is any left."""
-        sigma = self.at(step)
+        sigma = self.sigma * max(0.0, 1 - step / self.until)
         self._now.fill_(sigma)
         return sigma > 0
 

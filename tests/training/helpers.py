@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on a CPU: the operations of one run of the body, repeated on the same tensors."""
+"""Tiny trainers, the operations that a step runs, and a stand-in for CUDA graphs on a CPU that repeats them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,39 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gantrain import builders
+from gantrain.system.distributed import SINGLE_PROCESS, Processes
 from gantrain.training.executors import CudaGraphExecutor, Snapshot
 from gantrain.training.train_step import TrainStep
+from gantrain.training.trainer import Trainer
+from tests.conftest import compose
+from tests.techniques import tiny
+
+WAITS = ("_local_scalar_dense", "nonzero", "equal.default", "item")
+
+
+def make_trainer(*overrides: str, steps: int = 40, processes: Processes = SINGLE_PROCESS) -> Trainer:
+    """A tiny trainer on the CPU that evaluates and logs only at the end, unless overridden."""
+    words = (f"schedule.steps={steps}", "metrics=none", f"log.every_steps={steps}")
+    config = compose(*tiny((*words, *overrides)))
+    return builders.build_trainer(config, builders.load_data(config, "train"), [], torch.device("cpu"), processes)
+
+
+class Operations(TorchDispatchMode):
+    """Records the names of all operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    @property
+    def that_wait(self) -> list[str]:
+        """Those that read a tensor on the host."""
+        return [name for name in self.names if any(wait in name for wait in WAITS)]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 class Tape(TorchDispatchMode):
