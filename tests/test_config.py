@@ -1,10 +1,12 @@
 """Configuration: what composes, what it means, and what a command line changes."""
 
+import functools
 import math
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,28 +73,30 @@ def test_every_file_of_every_group_composes(group: str, tmp_path: Path) -> None:
         assert from_dict(to_dict(made)) == made
 
 
+@functools.cache
+def experiment(name: str) -> dict[str, Any]:
+    return to_dict(compose(f"experiment={name}"))
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_builds_and_takes_two_steps(name: str, tmp_path: Path) -> None:
-    made = compose(
-        f"experiment={name}",
-        "data=digits",
-        "model.width=2",
-        "model.d_width=null",
-        "schedule.steps=2",
-        "schedule.batch_size=4",
-        "metrics=none",
-        "log.grid_images=4",
-        "device=cpu",
-    )
-    assert builders.run(made, tmp_path / "run").step == 2
+    tiny = {
+        "data": experiment("demo")["data"],
+        "model": {"width": 2, "d_width": None},
+        "schedule": {"steps": 2, "batch_size": 4},
+        "metrics": {"names": []},
+        "log": {"grid_images": 4},
+    }
+    tree = experiment(name) | {"device": "cpu"} | {key: experiment(name)[key] | tiny[key] for key in tiny}
+    assert builders.run(from_dict(tree), tmp_path / "run").step == 2
 
 
 def test_all_papers_have_an_experiment_that_names_its_source() -> None:
     assert set(EXPERIMENTS) == LITERATURE | {"demo", "seeds", "grid_divergences"}
     for name in LITERATURE:
-        paper = compose(f"experiment={name}").paper
-        assert paper.source, name
-        assert paper.published, name
+        paper = experiment(name)["paper"]
+        assert paper["source"], name
+        assert paper["published"], name
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_all_papers_have_an_experiment_that_names_its_source() -> None:
     ],
 )
 def test_settings_of_experiments(name: str, expected: dict[str, object]) -> None:
-    flat = config.flatten(to_dict(compose(f"experiment={name}")))
+    flat = config.flatten(experiment(name))
     assert {key: flat[key] for key in expected} == expected
 
 
@@ -194,13 +198,7 @@ def test_keys_reach_the_parts_that_they_name() -> None:
     (adaptive,) = made("augment=ada", "augment.speed_images=9", "loss=lsgan").train_step.tricks
     assert isinstance(adaptive, Augment)
     assert (float(adaptive.p), adaptive.target, adaptive.boundary, adaptive.speed_images) == (0.0, 0.6, 0.5, 9)
-    words = (
-        "augment=ada",
-        "tricks.instance_noise=0.3",
-        "tricks.history=4",
-        "tricks.top_k=0.5",
-        "tricks.top_k_decay=0.9",
-    )
+    words = ("augment=ada", "tricks.instance_noise=0.3", "tricks.history=4")
     more = ("tricks.top_k=0.5", "tricks.top_k_decay=0.9", "schedule.steps=100", "tricks.instance_noise_until=0.5")
     tricks = made(*words, *more, "model=poole").train_step.tricks
     augment, noise, top_k, history = tricks  # noise is added to what is augmented
@@ -261,13 +259,6 @@ def test_reference_images_are_a_random_choice_and_the_same_for_every_run() -> No
     assert [of_image[image.numpy().tobytes()] for image in chosen] == labels.tolist()
     with pytest.raises(ConfigError, match="has 5000 images"):
         builders.choose_reference(data, 5001)
-
-
-def test_learning_rate_and_range_checks_name_key_value_and_rule() -> None:
-    with pytest.raises(ConfigError, match=r"optimizer\.lr_g=nan must be in \(0, 1\]"):
-        compose("optimizer.lr_g=nan")
-    with pytest.raises(ConfigError, match=r"schedule\.batch_size=1 must be between 2"):
-        compose("schedule.batch_size=1")
 
 
 def test_help_shows_groups_keys_and_the_table_of_objectives(

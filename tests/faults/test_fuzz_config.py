@@ -134,6 +134,7 @@ def test_words_of_a_command(drawn: tuple[str, list[str]]) -> None:
 FILES = {
     RUN: ("time", "command", "versions", "step"),
     JOB: ("job", "config"),
+    str(OVERRIDES): ("seed=1",),
     STATUS: ("state", "step", "steps", "metric_values", "best", "findings", "reason", "host", "pid", "seconds"),
     CONFIG: ("seed", "name", "model", "schedule"),
     METRICS: ("step", "kind", "name", "protocol", "value", "loss/g"),
@@ -167,8 +168,7 @@ def test_files_of_a_run(tmp_path_factory: pytest.TempPathFactory, drawn: tuple[s
 
 def folder_with(place: Path, **contents: str) -> Path:
     run = place / "run"
-    run.mkdir()
-    (run / HYDRA).mkdir()
+    (run / HYDRA).mkdir(parents=True)
     for name, content in {CONFIG: "{}", **contents}.items():
         (run / name).write_text(content)
     return run

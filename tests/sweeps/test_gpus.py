@@ -44,13 +44,9 @@ def test_workers_share_gpus_evenly_and_reuse_those_of_killed_workers(tmp_path: P
     end(single)
     late, gpu = worker(tmp_path, "4,GPU-7f")
     assert gpu == freed
-    end(late, *(process for process, _ in workers if process is not single))
-
-
-def test_without_gpus_nothing_is_set(tmp_path: Path) -> None:
-    process, gpu = worker(tmp_path, "")
-    assert gpu == "unset"
-    end(process)
+    without, unset = worker(tmp_path, "")
+    assert unset == "unset"
+    end(late, without, *(process for process, _ in workers if process is not single))
 
 
 def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Sweeps through Hydra's launchers: jobs in worker processes of their own."""
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -81,5 +80,5 @@ def test_four_jobs_equal_those_of_one_process(name: str, tmp_path: Path) -> None
 
 
 def _asked(folder: Path) -> tuple[str, str, int]:
-    config = json.loads((folder / "job.json").read_text())["config"]
-    return config["loss"]["disc"], config["loss"]["gen"], config["seed"]
+    config = read_run(folder).config
+    return config["loss.disc"], config["loss.gen"], config["seed"]

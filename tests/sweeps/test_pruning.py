@@ -1,6 +1,7 @@
 """Runs that a sweep ends early, and searches by Optuna."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,35 @@ from gantrain.config import Config, ConfigError
 from gantrain.run_io.run_reader import find_runs, read_run
 from gantrain.sweeps.optimization import best_value, objective_of, result_key
 from gantrain.sweeps.pruning import make_pruner
+from gantrain.training.trainer import Prune
 from tests.conftest import TINY, compose, plan
 from tests.written_runs import write_run
 
 optuna = pytest.importorskip("optuna", reason="sweep.prune and hydra/sweeper=optuna need gantrain[optuna]")
 
 
+AUTO = "metrics.every_steps=null"
+
+
 def asked(*words: str) -> Config:
     return compose(*TINY, "schedule.steps=100", "metrics.every_steps=10", "sweep.prune=true", *words)
 
 
+def pruner(folder: Path, *words: str) -> Prune:
+    prune = make_pruner(asked(*words), folder)
+    assert prune is not None
+    return prune
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    """Five runs whose modes at step s are s·(1 … 5), and a sixth's folder."""
-    for place in range(1, 6):
-
-        def modes(step: int, slope: int = place) -> float:
-            return float(step * slope)
-
-        write_run(tmp_path / f"{place:03d}", f"seed={place}", steps=100, every=10, measured={"modes": modes}, job=place)
+    """Five runs whose modes at step s are s·(1 … 5), their modes_kl (1 … 5)/s, and a sixth's folder."""
+    for slope in range(1, 6):
+        measured: dict[str, Callable[[int], float]] = {
+            "modes": lambda step, slope=slope: float(step * slope),  # type: ignore[misc]
+            "modes_kl": lambda step, slope=slope: slope / step,  # type: ignore[misc]
+        }
+        write_run(tmp_path / f"{slope:03d}", f"seed={slope}", steps=100, every=10, measured=measured, job=slope)
     (tmp_path / "own").mkdir()
     (tmp_path / ".workers").mkdir()
     return tmp_path / "own"
@@ -52,50 +63,40 @@ def finished(tmp_path: Path) -> Path:
 def test_a_run_among_the_best_finished_runs_continues(
     finished: Path, words: tuple[str, ...], value: float, goes_on: bool
 ) -> None:
-    prune = make_pruner(asked(*words), finished)
-    assert prune is not None
-    found = prune(50, {"modes_ema": value, "modes_kl_ema": 1.0})
+    found = pruner(finished, *words)(50, {"modes_ema": value, "modes_kl_ema": 1.0})
     assert (found is None) == goes_on
     if found is not None:
         assert f"modes_ema, at best {value:.4g} until step 50" in found
         assert "the 5 finished runs" in found
 
 
-def test_an_earlier_best_counts(finished: Path) -> None:
-    prune = make_pruner(asked(), finished)
-    assert prune is not None
+def test_an_earlier_best_counts_and_lower_is_better_for_a_divergence(finished: Path) -> None:
+    prune = pruner(finished)
     assert prune(40, {"modes_ema": 160.0}) is None
     assert prune(50, {"modes_ema": 100.0}) is None, "its best so far is above the median of 150"
+    for value, goes_on in ((3.1, False), (3.0, True)):
+        found = pruner(finished, "sweep.objective=modes_kl")(50, {"modes_kl_ema": value / 50})
+        assert (found is None) == goes_on
 
 
-def test_lower_is_better_for_a_divergence(tmp_path: Path) -> None:
-    for place in range(1, 6):
-
-        def kl(step: int, slope: int = place) -> float:
-            return slope / step
-
-        write_run(tmp_path / f"{place:03d}", f"seed={place}", steps=100, every=10, measured={"modes_kl": kl}, job=place)
-    (tmp_path / "own").mkdir()
-    prune = make_pruner(asked("sweep.objective=modes_kl"), tmp_path / "own")
-    assert prune is not None
-    assert prune(50, {"modes_kl_ema": 3.1 / 50}) is not None
-    prune = make_pruner(asked("sweep.objective=modes_kl"), tmp_path / "own")
-    assert prune is not None
-    assert prune(50, {"modes_kl_ema": 3.0 / 50}) is None
-
-
-def test_pruning_ignores_unfinished_runs(finished: Path) -> None:
+def test_only_finished_runs_are_compared(finished: Path) -> None:
+    half = finished.parent / "006"
+    half.mkdir()
+    (half / "job.json").write_text("{}")
+    (half / "status.json").write_text(json.dumps({"state": "running"}))
+    (half / "config.yaml").write_text("model: {wid")
+    assert "5 finished runs" in (pruner(finished)(50, {"modes_ema": 1.0}) or "")
     for place in range(1, 6):
         status = finished.parent / f"{place:03d}" / "status.json"
         status.write_text(json.dumps({**json.loads(status.read_text()), "state": "pruned"}))
-    prune = make_pruner(asked(), finished)
-    assert prune is not None
-    assert prune(50, {"modes_ema": 0.0}) is None
+    assert pruner(finished)(50, {"modes_ema": 0.0}) is None
 
 
 def test_invalid_pruning_and_sweep_objectives_are_refused() -> None:
-    with pytest.raises(ConfigError, match="measures only at the end"):
-        make_pruner(asked("metrics.every_steps=0"), Path())
+    for words in (["metrics.every_steps=0"], ["metrics.every_steps=100"], ["metrics.names=[fid]", AUTO]):
+        with pytest.raises(ConfigError, match=r"metrics\.every_steps=\w+ measures only at the end"):
+            make_pruner(asked(*words), Path())
+    assert make_pruner(asked(AUTO), Path()) is not None, "digits are measured during training on a CPU too"
     with pytest.raises(ConfigError, match=r"sweep.objective='fid' is not measured .*choose one of \[modes, modes_kl\]"):
         objective_of(asked("sweep.objective=fid"))
     with pytest.raises(ConfigError, match=r"set metrics\.names, which is empty"):
@@ -156,25 +157,6 @@ def test_a_search_in_the_wrong_direction_is_refused(command: Any) -> None:
     code, text = command("-m", *words, "hydra.sweeper.direction=minimize")
     assert code == 2
     assert "hydra.sweeper.direction=minimize is wrong for sweep.objective=modes; use maximize" in text
-
-
-def test_pruning_is_refused_if_the_run_measures_only_at_the_end() -> None:
-    with pytest.raises(ConfigError, match=r"metrics\.every_steps=None measures only at the end"):
-        make_pruner(asked("metrics.names=[fid]", "metrics.every_steps=null"), Path())
-    with pytest.raises(ConfigError, match=r"metrics\.every_steps=100 measures only at the end"):
-        make_pruner(asked("metrics.every_steps=100"), Path())
-    assert make_pruner(asked("metrics.every_steps=null"), Path()) is not None
-
-
-def test_runs_that_are_being_written_are_not_read(finished: Path) -> None:
-    half = finished.parent / "006"
-    half.mkdir()
-    (half / "job.json").write_text("{}")
-    (half / "status.json").write_text(json.dumps({"state": "running"}))
-    (half / "config.yaml").write_text("model: {wid")
-    prune = make_pruner(asked(), finished)
-    assert prune is not None
-    assert "5 finished runs" in (prune(50, {"modes_ema": 1.0}) or "")
 
 
 @pytest.mark.parametrize("first", ["alt", "kl"])

@@ -109,9 +109,27 @@ def test_workspaces_are_not_freed_while_a_graph_may_use_them(world: World, monke
     assert freed == [True]
 
 
-def recorded(world: World, work: Any) -> Any:
+def failing() -> None:
+    raise ValueError("the first")
+
+
+@pytest.mark.parametrize(
+    ("work", "end", "raised", "already_ended"),
+    [
+        (lambda: "found", None, None, []),
+        (failing, None, "the first", []),
+        (failing, RuntimeError("operation failed due to a previous error"), "the first", []),
+        (lambda: None, RuntimeError("unjoined work"), "unjoined work", []),
+        (lambda: None, RuntimeError("unjoined work"), "unjoined work", ["pool"]),  # later PyTorch has ended the pool
+    ],
+)
+def test_a_capture_returns_the_result_or_raises_the_first_error_and_undoes_everything(
+    world: World, work: Any, end: Exception | None, raised: str | None, already_ended: list[str]
+) -> None:
+    world.end, world.pools_ended = end, already_ended
     own = Generator()
-    try:
+
+    def capture() -> Any:
         return cuda_graphs.capture_graph(
             work,
             torch.cuda.CUDAGraph.__new__(torch.cuda.CUDAGraph),
@@ -119,34 +137,14 @@ def recorded(world: World, work: Any) -> Any:
             pool="pool",
             generators=[own],  # type: ignore[list-item]
         )
-    finally:
-        world.own = own  # type: ignore[attr-defined]
 
-
-def test_the_result_of_the_work_is_returned(world: World) -> None:
-    assert recorded(world, lambda: "found") == "found"
+    if raised is None:
+        assert capture() == "found"
+        assert world.pools_ended == []
+    else:
+        with pytest.raises((ValueError, RuntimeError), match=raised):
+            capture()
+        assert world.pools_ended == ["pool"]
+        assert not world.default.captured
+        assert not own.captured
     assert world.current == "the one before"
-    assert world.pools_ended == []
-
-
-@pytest.mark.parametrize("ends_badly", [True, False])
-def test_the_first_error_is_raised_and_nothing_stays_captured(world: World, ends_badly: bool) -> None:
-    def work() -> None:
-        raise ValueError("the first")
-
-    world.end = RuntimeError("operation failed due to a previous error") if ends_badly else None
-    with pytest.raises(ValueError, match="the first"):
-        recorded(world, work)
-    assert world.current == "the one before"
-    assert world.pools_ended == ["pool"]
-    assert not world.default.captured
-    assert not world.own.captured  # type: ignore[attr-defined]
-
-
-def test_a_capture_whose_end_fails_is_undone_too(world: World) -> None:
-    world.end = RuntimeError("unjoined work")
-    world.pools_ended = ["pool"]  # later PyTorch has ended it by itself
-    with pytest.raises(RuntimeError, match="unjoined work"):
-        recorded(world, lambda: None)
-    assert world.current == "the one before"
-    assert not world.default.captured
