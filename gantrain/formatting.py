@@ -18,7 +18,7 @@ def as_word(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with control characters replaced by �, so that it cannot move the cursor or rename the window."""
+    """Replaces control characters by �, so that text cannot move the cursor or rename the window."""
     return _CONTROL.sub("\ufffd", text)
 
 

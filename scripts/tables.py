@@ -171,7 +171,7 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def as_markdown(name: str, data: str) -> str:
-    """A table of the finished runs, under the command that makes it; one sentence if there are none."""
+    """A table of the finished runs, under the command that makes it; one sentence without runs."""
     table, budget, done = TABLES[name], BUDGETS[data], finished_runs(data)
     found = {
         (row, column): [done[key] for key in (key_of(table, data, overrides, seed) for seed in SEEDS) if key in done]

@@ -27,7 +27,7 @@ RUNS = {
         *("cond=projection", "cond.generator=embedding", "model.g_norm=virtual", "model.d_norm=virtual"),
         *("regularizer=dragan", "data.dequantize=true", "tricks.instance_noise=0.1", "optimizer.grad_clip_norm=1"),
     ),
-    "spectral norm once a step, one batch, channels last": (
+    "spectral norm per step, one batch, channels last": (
         *("model.sn_schedule=per_step", "joint_batch=true", "channels_last=true", "precision=bf16", "cond=projection"),
     ),
     "fakes reused": (

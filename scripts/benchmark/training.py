@@ -168,7 +168,7 @@ def end_to_end(bench: Bench) -> Iterator[Row]:
 
 
 def data(bench: Bench) -> Iterator[Row]:
-    """Batches alone: decoded and transformed by a DataLoader in this process, and gathered on the device."""
+    """Only batches: decoded and transformed by a DataLoader in this process, and gathered on the device."""
     images, batch_size = random_images(bench.images).images, min(64, bench.images)
     batches = _batches(images, batch_size, workers=0)
     sampler = BatchSampler(

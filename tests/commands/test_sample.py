@@ -1,4 +1,4 @@
-"""`gantrain sample` draws from the checkpoint alone, in the order and formats that its options request."""
+"""`gantrain sample` needs only the checkpoint, and writes the order and formats that its options request."""
 
 import csv
 import subprocess

@@ -73,13 +73,13 @@ def test_if_both_checkpoints_are_damaged_the_error_says_what_to_do(short: Path, 
 
 
 def test_any_damaged_byte_is_refused_or_harmless(short: Path, tmp_path: Path) -> None:
-    """torch.load alone returns tensors with flipped bits, since it compares no checksums."""
-    whole, path = (short / LAST).read_bytes(), tmp_path / LAST
+    """torch.load itself returns tensors with flipped bits, since it compares no checksums."""
+    complete, path = (short / LAST).read_bytes(), tmp_path / LAST
     wanted, chosen = load_checkpoint(short / LAST), random.Random(0)
-    places = [chosen.randrange(len(whole)) for _ in range(150)] + [len(whole) - k for k in range(1, 60, 3)]
+    places = [chosen.randrange(len(complete)) for _ in range(150)] + [len(complete) - k for k in range(1, 60, 3)]
     refused = 0
     for place in places:
-        broken = bytearray(whole)
+        broken = bytearray(complete)
         broken[place] ^= 1 << chosen.randrange(8)
         path.write_bytes(broken if chosen.random() < 0.7 else broken[:place])
         try:
@@ -94,15 +94,15 @@ def test_any_damaged_byte_is_refused_or_harmless(short: Path, tmp_path: Path) ->
 def test_every_flipped_bit_of_a_tensor_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     save_atomically({"x": torch.ones(1000)}, path)
-    whole = path.read_bytes()
-    place = whole.index(torch.ones(1000).numpy().tobytes())
+    complete = path.read_bytes()
+    place = complete.index(torch.ones(1000).numpy().tobytes())
     for offset in range(0, 4000, 97):
-        broken = bytearray(whole)
+        broken = bytearray(complete)
         broken[place + offset] ^= 0x10
         path.write_bytes(broken)
         with pytest.raises(UnreadableFileError, match="checksum"):
             load_safely(path)
-    path.write_bytes(whole)
+    path.write_bytes(complete)
     assert torch.equal(load_safely(path)["x"], torch.ones(1000))
 
 

@@ -35,7 +35,7 @@ def test_losses_are_those_of_the_cpu(autocast: bool) -> None:
 
 @pytest.mark.parametrize("d_norm", ["batch", "spectral"])
 def test_one_pass_over_two_batches_replays_as_a_graph(d_norm: str) -> None:
-    """Batch norm in parts and spectral norm once a step wait for nothing on the host, and do what eager steps do."""
+    """Batch norm in parts and spectral norm per step do not synchronize, and equal eager steps."""
     torch.manual_seed(0)
     schedule = "per_step" if d_norm == "spectral" else "per_forward"
     options = {"width": 8, "latent_dim": 8, "prior": "normal", "image_size": 32, "sn_schedule": schedule}
@@ -130,7 +130,7 @@ def test_compiled_steps_are_the_eager_ones_within_rounding(name: str) -> None:
 
 
 def test_a_streamed_set_trains_on_the_gpu() -> None:
-    """Other permutations than a resident set's, since they are the host's; each image once an epoch all the same."""
+    """Permutations are drawn on the host and differ from a resident set's; each image still occurs once per epoch."""
     trainer = trainer_of("data.on_device=false", "executor=graph", "cond=projection")
     batches = trainer.train_step.batches
     assert batches.images.device.type == "cpu"

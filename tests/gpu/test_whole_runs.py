@@ -108,7 +108,7 @@ def test_resume_is_exact_under_deterministic_kernels(executor: str, tmp_path: Pa
 
 @pytest.mark.parametrize("executor", ["eager", "graph"])
 def test_evaluation_changes_nothing_in_training(executor: str, tmp_path: Path) -> None:
-    """Dropout draws from the default generator, which an evaluation must leave alone; k changes, and is recaptured."""
+    """Dropout draws from the default generator, which evaluation must not change; a new k is captured again."""
     words = [*TINY, "device=cuda", "deterministic=true", f"executor={executor}", "model.d_dropout=0.3"]
     words += ["schedule.steps=60", "schedule.early_d_steps=3", "schedule.early_until=30"]
     builders.run(compose(*words, "metrics=none"), tmp_path / "none")

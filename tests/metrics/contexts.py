@@ -18,7 +18,7 @@ def noise(count: int, seed: int, size: int = 8) -> Tensor:
 
 
 class Projection:
-    """Replaces `InceptionFeatures`: 16 features and 10 logits."""
+    """A fake `InceptionFeatures`: 16 features and 10 logits."""
 
     def __init__(self) -> None:
         self.protocol = {"features": "projection", "weights": "0", "weights_origin": "test", "precision": "float32"}

@@ -51,11 +51,11 @@ def test_forward_kl_between_gaussians(shift: float, std: float) -> None:
 def test_a_lost_mode_shows_in_the_metric() -> None:
     density = ring()
     points, modes = density.sample(3000, draw(4))
-    whole = {f.name: f.value for f in PointsMetric(density).measure(points, None)}
+    complete = {f.name: f.value for f in PointsMetric(density).measure(points, None)}
     half = {f.name: f.value for f in PointsMetric(density).measure(points[modes < 4], None)}
-    assert (whole["modes"], half["modes"]) == (8, 4)
+    assert (complete["modes"], half["modes"]) == (8, 4)
     assert half["modes_kl"] == pytest.approx(math.log(2), abs=0.01)
-    assert whole["kl"] == pytest.approx(0, abs=0.12)
+    assert complete["kl"] == pytest.approx(0, abs=0.12)
     assert half["kl"] > 3
 
 

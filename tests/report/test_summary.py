@@ -24,7 +24,7 @@ def answer(**fids: tuple[float, ...]) -> str:
 
 
 def test_two_standard_errors_are_not_significant_with_two_seeds() -> None:
-    """3 ± 0.8 is beyond two standard errors, and p is 0.06 all the same."""
+    """3 ± 0.8 exceeds two standard errors, but p is 0.06."""
     alt, kl = (30.0, 31.0), (33.2, 34.5)
     gap, error = 33.85 - 30.5, ((0.5 + 1.3**2 / 2) / 2) ** 0.5
     p = stats.ttest_ind(alt, kl, equal_var=False).pvalue

@@ -69,7 +69,7 @@ def curve(traces: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def values(words: list[str]) -> list[list[float]]:
-    """Mean and standard deviation of each cell; the mean alone where no other was logged."""
+    """Mean and standard deviation of each cell; only the mean if no deviation was logged."""
     return [[float(word) for word in cell.split(" ± ")] for cell in words]
 
 

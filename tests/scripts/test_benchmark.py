@@ -73,7 +73,7 @@ def gradients_of(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def test_the_examples_loop_equals_the_same_written_by_hand() -> None:
-    """In float64: one fake batch for both sides, D judged on each half by itself, G by the D that was just updated."""
+    """In float64: one fake batch for both networks, separate batches in D, and G against the updated D."""
     torch.set_default_dtype(torch.float64)
     parts = make_parts()
     networks = parts.networks

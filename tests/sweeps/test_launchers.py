@@ -69,10 +69,10 @@ def test_four_jobs_equal_those_of_one_process(name: str, tmp_path: Path) -> None
     assert "8 of 8 jobs: 4 finished, 4 failed" in text, text
     code, text = run("-m", *FOUR, cwd=tmp_path / "one")
     assert code == 0, text
-    alone = {_asked(folder): rows_without_times(folder) for folder in find_runs([tmp_path / "one" / "s"])}
+    single = {_asked(folder): rows_without_times(folder) for folder in find_runs([tmp_path / "one" / "s"])}
     found = {_asked(folder): folder for folder in find_runs([tmp_path / "many" / "s"])}
     assert len(found) == 8
-    for asked, rows in alone.items():
+    for asked, rows in single.items():
         assert rows_without_times(found[("gan", *asked[1:])]) == rows
     for asked, folder in found.items():
         if asked[0] == "hinge":

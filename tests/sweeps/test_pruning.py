@@ -149,7 +149,7 @@ def test_a_search_finds_the_best_value_prunes_and_resumes(tmp_path: Path, comman
     (tmp_path / "s" / runs[-1].name / "status.json").unlink()
     code, text = command("sweep.resume=s")
     assert code == 0, text
-    assert text.count("kept: ") == 5, "a seeded search asks for the same trials again"
+    assert text.count("kept: ") == 5, "a seeded search repeats the same trials"
 
 
 def test_a_search_in_the_wrong_direction_is_refused(command: Any) -> None:
@@ -169,7 +169,7 @@ def test_the_metric_of_a_kept_trial_is_read_again(tmp_path: Path, command: Any) 
     words = [*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
     assert command("-m", *words, "seed=choice(3)", "optimizer.lr_g=interval(1e-5,1e-3)")[0] == 0
     folders = find_runs([tmp_path / "s"])
-    for folder in folders:  # as after resume= of each by itself
+    for folder in folders:  # as after resume= of each run
         status = json.loads((folder / "status.json").read_text())
         (folder / "status.json").write_text(json.dumps({**status, "value": None}))
     for name, best in (("modes", max), ("modes_kl", min)):

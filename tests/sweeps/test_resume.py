@@ -70,8 +70,8 @@ def test_a_job_killed_before_its_first_checkpoint_starts_over(
     code, text = command("sweep.resume=s")
     assert code == 0, text
     assert "2 of 2 jobs: 2 finished" in text
-    builders.run(compose(*TINY, "metrics=none", "seed=0"), tmp_path / "alone")
-    assert rows_without_times(folder) == rows_without_times(tmp_path / "alone")
+    builders.run(compose(*TINY, "metrics=none", "seed=0"), tmp_path / "single")
+    assert rows_without_times(folder) == rows_without_times(tmp_path / "single")
 
 
 def test_a_run_is_marked_as_running_before_its_data_is_loaded(
@@ -85,9 +85,9 @@ def test_a_run_is_marked_as_running_before_its_data_is_loaded(
 
     monkeypatch.setattr("gantrain.builders.attempt.run", look)
     assert command("-m", *TWO)[0] == 130
-    assert command(*TINY, "hydra.run.dir=alone")[0] == 130
+    assert command(*TINY, "hydra.run.dir=single")[0] == 130
     assert seen == ["running", "running"]
-    assert read_run(tmp_path / "alone").state == "interrupted"
+    assert read_run(tmp_path / "single").state == "interrupted"
 
 
 def test_lost_checkpoints_and_logs(ended: tuple[Path, Path], command: Any) -> None:

@@ -78,10 +78,10 @@ def test_a_sweep_killed_twice_gives_the_same_runs(tmp_path: Path) -> None:
         assert of_one[0] is None
         assert of_one[1] % 7 == 0
     for folder in folders:
-        alone = tmp_path / "alone" / folder.name
+        single = tmp_path / "single" / folder.name
         gen, seed = (part.partition("=")[2] for part in folder.name[4:].split(","))
-        builders.run(compose(*words, f"loss.gen={gen}", f"seed={seed}"), alone)
-        assert rows_without_times(folder) == rows_without_times(alone)
+        builders.run(compose(*words, f"loss.gen={gen}", f"seed={seed}"), single)
+        assert rows_without_times(folder) == rows_without_times(single)
     starts_of_sweep = json.loads((tmp_path / "moved" / "sweep.json").read_text())["starts"]
     assert len(starts_of_sweep) == 3
 
@@ -150,10 +150,10 @@ def test_running_out_of_memory_and_bugs_fail_only_their_job(
 def test_nothing_leaks_from_job_to_job(tmp_path: Path, command: Any) -> None:
     words = [*TINY, "model.d_dropout=0.3", "tricks.instance_noise=0.1", "metrics.every_steps=3"]
     assert command("-m", *words, "model.g_norm=batch,virtual", "seed=3", "hydra.sweep.dir=s")[0] == 0
-    builders.run(compose(*words, "model.g_norm=virtual", "seed=3"), tmp_path / "alone")
+    builders.run(compose(*words, "model.g_norm=virtual", "seed=3"), tmp_path / "single")
     together = tmp_path / "s" / "001-model.g_norm=virtual"
-    assert rows_without_times(together) == rows_without_times(tmp_path / "alone")
-    one, other = (load_checkpoint(folder / LAST) for folder in (together, tmp_path / "alone"))
+    assert rows_without_times(together) == rows_without_times(tmp_path / "single")
+    one, other = (load_checkpoint(folder / LAST) for folder in (together, tmp_path / "single"))
     for network in ("generator", "discriminator", "ema"):
         assert all(torch.equal(value, other[network][name]) for name, value in one[network].items())
     assert one["seconds"] < 60

@@ -67,7 +67,7 @@ def test_two_processes_on_one_run(tmp_path: Path) -> None:
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert outcome(sweep(tmp_path, *WORDS[:-2], "schedule.steps=30", "hydra.run.dir=run"))[0] == 0
-    whole = rows_without_times(run)
+    complete = rows_without_times(run)
     for inside in ("last.pt", "previous.pt", "metrics.jsonl"):
         (run / inside).unlink(missing_ok=True)
     code, text = outcome(sweep(tmp_path, "resume=run", "loss.gen=kl"))
@@ -76,7 +76,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -
     code, text = outcome(sweep(tmp_path, "resume=run"))
     assert code == 0, text
     assert "the run ended before its first checkpoint; it starts over" in text
-    assert rows_without_times(run) == whole
+    assert rows_without_times(run) == complete
     code, text = outcome(sweep(tmp_path, "resume=run", "schedule.steps=32"))
     assert code == 0, text
     for inside in ("last.pt", "previous.pt"):

@@ -49,7 +49,7 @@ SHARED = {
         *("model.virtual_reference=4", "regularizer=dragan", "data.dequantize=true"),
         *("tricks.instance_noise=0.1", "optimizer.grad_clip_norm=1"),
     ),
-    "clipping, spectral norm once a step": ("regularizer=clip", "model.d_norm=none", "model.g_norm=layer"),
+    "clipping, spectral norm per step": ("regularizer=clip", "model.d_norm=none", "model.g_norm=layer"),
     "streamed, channels last": (
         *("data.on_device=false", "channels_last=true", "model.sn_schedule=per_step", "model.sync_batch_norm=true"),
     ),
@@ -159,8 +159,8 @@ def numbers(row: dict[str, Any]) -> dict[str, float]:
 def test_a_run_of_two_processes_can_be_resumed_by_one_and_by_two(
     torchrun: Command, gantrain: Command, tmp_path: Path
 ) -> None:
-    whole = gantrain(*WORDS, "hydra.run.dir=one", "schedule.steps=9", "log.grid_images=4")
-    assert whole.returncode == 0, whole.stderr
+    complete = gantrain(*WORDS, "hydra.run.dir=one", "schedule.steps=9", "log.grid_images=4")
+    assert complete.returncode == 0, complete.stderr
     for name in ("two", "two-one", "two-two"):
         begun = torchrun(*WORDS, f"hydra.run.dir={name}", f"schedule.steps={9 if name == 'two' else 6}")
         assert begun.returncode == 0, begun.stderr
@@ -186,13 +186,13 @@ def test_a_run_of_two_processes_can_be_resumed_by_one_and_by_two(
 @pytest.mark.slow
 def test_dropout_differs_between_processes_and_resumes_exactly(torchrun: Command, tmp_path: Path) -> None:
     words = (*WORDS[:-1], "metrics=none", "model.d_dropout=0.3", "loss=exact")
-    for name, steps in (("whole", 6), ("parts", 3)):
+    for name, steps in (("complete", 6), ("parts", 3)):
         begun = torchrun(*words, f"hydra.run.dir={name}", f"schedule.steps={steps}")
         assert begun.returncode == 0, begun.stderr
-    states = load_checkpoint(tmp_path / "whole" / "last.pt")["rng_of_ranks"]
+    states = load_checkpoint(tmp_path / "complete" / "last.pt")["rng_of_ranks"]
     assert not torch.equal(states[0]["rng_cpu"], states[1]["rng_cpu"])
     assert torchrun("resume=parts", "schedule.steps=6").returncode == 0
-    one, other = (load_checkpoint(tmp_path / name / "last.pt")["discriminator"] for name in ("whole", "parts"))
+    one, other = (load_checkpoint(tmp_path / name / "last.pt")["discriminator"] for name in ("complete", "parts"))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
@@ -271,12 +271,12 @@ def test_processes_share_the_work_of_the_inception(tmp_path: Path, inception_fil
 
 
 def test_each_process_has_its_rows_of_the_random_numbers() -> None:
-    whole = torch.rand(3, 8, 2, generator=torch.Generator().manual_seed(4))
+    complete = torch.rand(3, 8, 2, generator=torch.Generator().manual_seed(4))
     for rank in range(4):
         draws = shared_generator(torch.device("cpu"), 4, Processes(rank, 4))
-        assert torch.equal(rand((3, 2, 2), draws, rows=1), whole[:, 2 * rank : 2 * rank + 2])
-    assert torch.equal(rand((3, 8, 2), torch.Generator().manual_seed(4)), whole)
-    assert batch_std(whole, torch.Generator()) == whole.std()
+        assert torch.equal(rand((3, 2, 2), draws, rows=1), complete[:, 2 * rank : 2 * rank + 2])
+    assert torch.equal(rand((3, 8, 2), torch.Generator().manual_seed(4)), complete)
+    assert batch_std(complete, torch.Generator()) == complete.std()
 
 
 def test_each_process_has_its_rows_of_the_batches() -> None:
@@ -292,8 +292,8 @@ def test_each_process_has_its_rows_of_the_batches() -> None:
         for each in samplers:
             each.prepare(2)
         for k in range(2):
-            (whole, labels), *parts = (each.batch(k) for each in samplers)
-            assert torch.equal(whole, torch.cat([part for part, _ in parts]))
+            (complete, labels), *parts = (each.batch(k) for each in samplers)
+            assert torch.equal(complete, torch.cat([part for part, _ in parts]))
             assert labels is not None
             assert labels.tolist() == [label for _, of in parts if of is not None for label in of.tolist()]
 

@@ -41,11 +41,11 @@ def test_files_of_a_run_on_points(tmp_path: Path) -> None:
     ],
 )
 def test_techniques_independent_of_images_work_on_points_and_resume(tmp_path: Path, words: tuple[str, ...]) -> None:
-    whole = train(tmp_path / "whole", *words, *CONSTANT, "schedule.steps=4")
+    complete = train(tmp_path / "complete", *words, *CONSTANT, "schedule.steps=4")
     part = train(tmp_path / "part", *words, *CONSTANT, "schedule.steps=2")
     config, state = builders.resumed_config(part, {"schedule.steps": 4})
     builders.run(config, part, state)
-    one, other = load_checkpoint(whole / "last.pt"), load_checkpoint(part / "last.pt")
+    one, other = load_checkpoint(complete / "last.pt"), load_checkpoint(part / "last.pt")
     for network in ("generator", "discriminator", "ema"):
         for name, value in one[network].items():
             assert torch.equal(value, other[network][name]), name

@@ -286,9 +286,9 @@ def test_ema_follows_the_formula_and_includes_batch_norm() -> None:
 
 
 def test_learning_rate_schedules() -> None:
-    whole, late, cosine = linear_decay(100, 0.0), linear_decay(100, 0.5), cosine_decay(100, 0.5)
+    complete, late, cosine = linear_decay(100, 0.0), linear_decay(100, 0.5), cosine_decay(100, 0.5)
     assert [no_decay(step) for step in (0, 5, 99)] == [1.0, 1.0, 1.0]
-    assert [whole(0), whole(50), whole(99)] == pytest.approx([1.0, 0.5, 0.01])
+    assert [complete(0), complete(50), complete(99)] == pytest.approx([1.0, 0.5, 0.01])
     assert [late(0), late(49), late(50), late(75), late(99)] == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.02])
     assert [cosine(0), cosine(50), cosine(75), cosine(100)] == pytest.approx([1.0, 1.0, 0.5, 0.0])
     assert cosine(90) == pytest.approx((1 + math.cos(math.pi * 0.8)) / 2)
