@@ -162,7 +162,7 @@ def test_a_failed_executor_warns_once_and_changes_nothing(
 JOINT = {
     "batch norm": ("model.d_norm=batch",),
     "labels": ("model.d_norm=batch", "cond=acgan", "loss.disc=hinge"),
-    "spectral norm once a step": ("model.sn_schedule=per_step", "schedule.d_steps=2"),
+    "spectral norm per step": ("model.sn_schedule=per_step", "schedule.d_steps=2"),
     "R1, R2": ("model.d_norm=layer", "regularizer=r1r2", "model=sngan", "model.width=4"),
     "points": ("data=ring", "model.width=8"),
 }
