@@ -202,7 +202,14 @@ def share_of(x: Tensor, rank: int, parts: int) -> Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("parts", "affine"), [(1, True), (2, True), (1, False)])
+@pytest.mark.parametrize(
+    ("parts", "affine"),
+    [
+        pytest.param(1, True, marks=pytest.mark.exhaustive),
+        (2, True),
+        pytest.param(1, False, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_two_processes_normalize_like_one_process(tmp_path: Path, parts: int, affine: bool) -> None:
     _, peer = peers(affine=affine)
     # A mean far from 0 shows whether squares are taken around it.

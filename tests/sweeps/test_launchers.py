@@ -44,7 +44,9 @@ LAUNCHERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAUNCHERS)
+@pytest.mark.parametrize(
+    "name", [name if name == "joblib" else pytest.param(name, marks=pytest.mark.exhaustive) for name in LAUNCHERS]
+)
 def test_four_jobs_equal_those_of_one_process(name: str, tmp_path: Path) -> None:
     package, words = LAUNCHERS[name]
     if importlib.util.find_spec(f"hydra_plugins.{package}") is None:

@@ -113,6 +113,7 @@ def test_the_value_that_is_read() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_search_finds_the_best_value_prunes_and_resumes(tmp_path: Path, command: Any) -> None:
     words = [
         *("data=ring", "model.width=16", "schedule.steps=150", "metrics.every_steps=25", "metrics.samples=100"),

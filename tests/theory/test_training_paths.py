@@ -125,6 +125,7 @@ def test_figure(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_learned_discriminator_gives_the_order_of_widths() -> None:
     names = ("kl", "js", "hellinger", "rkl", "alt")
     games = play(names, ("exact",), (0, 1), DEFAULT_MIXTURE, START, WINDOW)

@@ -202,7 +202,13 @@ def test_a_run_that_provokes_the_condition(name: str, tmp_path: Path, caplog: py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overrides", [("schedule.steps=480", "model.width=8"), ("loss=exact", "loss.gen=kl")])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("schedule.steps=480", "model.width=8"),
+        pytest.param(("loss=exact", "loss.gen=kl"), marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_healthy_run_has_no_findings(
     overrides: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -330,6 +336,7 @@ def test_the_doctor_can_stop_a_run_which_can_be_resumed(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_stopped_run_fails_on_the_command_line(gantrain: Callable[..., Any], tmp_path: Path) -> None:
     words = [word for word in SMALL if "checkpoint" not in word]
     done = gantrain(*words, *PROVOKED["dead discriminator"], "doctor.stop=true", "hydra.run.dir=run")

@@ -237,8 +237,10 @@ def test_layout_and_batches_separately(
     "overrides",
     [
         ("loss=exact", "model.d_norm=batch"),
-        ("schedule.reuse_fakes=true", "model.d_norm=batch"),
-        ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer"),
+        pytest.param(("schedule.reuse_fakes=true", "model.d_norm=batch"), marks=pytest.mark.exhaustive),
+        pytest.param(
+            ("model=sngan", "model.width=4", "regularizer=gp", "model.d_norm=layer"), marks=pytest.mark.exhaustive
+        ),
     ],
 )
 def test_compiled_is_eager_within_rounding(overrides: tuple[str, ...]) -> None:

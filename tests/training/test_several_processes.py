@@ -156,6 +156,7 @@ def numbers(row: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_of_two_processes_can_be_resumed_by_one_and_by_two(
     torchrun: Command, gantrain: Command, tmp_path: Path
 ) -> None:
