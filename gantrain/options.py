@@ -101,7 +101,13 @@ def register_choice(key: str, record: ChoiceType, choices: list[ChoiceType]) -> 
 
 
 def merge_options(
-    name: str, parts: Iterable[type], *, base: type, doc: str, own: Sequence[tuple[str, Any, Any]] = ()
+    name: str,
+    parts: Iterable[type],
+    *,
+    base: type,
+    doc: str,
+    own: Sequence[tuple[str, Any, Any]] = (),
+    distinct: bool = False,
 ) -> Any:
     """A dataclass with the fields of several options dataclasses, for a section of the configuration.
 
@@ -111,10 +117,18 @@ def merge_options(
         base: class without fields that the new one inherits methods from.
         doc: docstring.
         own: fields before the others, as (name, type, field).
+        distinct: whether each field may be declared by one of the dataclasses only.
+
+    Raises:
+        ConfigError: two dataclasses declare the same field although `distinct`.
     """
     found: dict[str, tuple[str, Any, Any]] = {key: (key, kind, value) for key, kind, value in own}
+    owners: dict[str, type] = {}
     for part in parts:
         for f in fields(part):
+            owner = owners.setdefault(f.name, part)
+            if distinct and owner is not part:
+                raise ConfigError(f"{f.name} is a key of both {owner.__name__} and {part.__name__}; rename one")
             found.setdefault(f.name, (f.name, f.type, _copy(f)))
     made = make_dataclass(name, found.values(), bases=(base,), slots=True, kw_only=True)
     made.__doc__, made.__module__ = doc, base.__module__

@@ -102,7 +102,7 @@ REFUSED = [
     ("hydra.run.dir=" + "a" * 300, "hydra.run.dir", "cannot be created"),
     ("resume=" + "a" * 300, "not a folder"),
     ("model=poole model.maxout_count=before model.width=3", "model.width=3", "even"),
-    ("regularizer=gp regularizer.r1=1", "gp and r1 or r2", "choose one"),
+    ("regularizer=gp regularizer.r1=1", "gp and r1 constrain", "choose one"),
     ("regularizer.interval=4", "regularizer.interval=4", "r1 and r2"),
     ("regularizer.gp=-1", "regularizer.gp=-1", "at least 0"),
     ("regularizer=clip", "regularizer.clip=0.01", "model.d_norm=none"),

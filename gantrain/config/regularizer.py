@@ -16,10 +16,11 @@ class _RegularizerSection:
         """Checks the keys of each constraint, and that only one is active."""
         active = [name for regularizer in self._all() for name in regularizer.active()]
         if len(active) > 1:
-            alternatives = [name for kind in REGULARIZERS for name in kind.alternatives]
+            choices = [name for kind in REGULARIZERS for name in kind.alternatives or _keys(kind)]
+            choices = list(dict.fromkeys([*choices, *active]))
             raise ConfigError(
-                f"regularizer: {' and '.join(active)} constrain the same gradient differently; choose one of "
-                f"{', '.join(alternatives)} (model.d_norm=spectral can be combined with all but clip)"
+                f"regularizer: {' and '.join(active)} constrain the same gradient; choose one of "
+                f"{', '.join(choices)} (model.d_norm=spectral can be combined with all but clip)"
             )
 
     def build(self) -> list[Regularizer]:
@@ -27,7 +28,11 @@ class _RegularizerSection:
         return [regularizer for regularizer in self._all() if regularizer.active()]
 
     def _all(self) -> list[Regularizer]:
-        return [kind(**{f.name: getattr(self, f.name) for f in fields(kind)}) for kind in REGULARIZERS]  # type: ignore[arg-type]
+        return [kind(**{key: getattr(self, key) for key in _keys(kind)}) for kind in REGULARIZERS]
+
+
+def _keys(kind: type[Regularizer]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))  # type: ignore[arg-type]
 
 
 if TYPE_CHECKING:
@@ -42,5 +47,6 @@ else:
         "RegularizerConfig",
         REGULARIZERS,
         base=_RegularizerSection,
+        distinct=True,
         doc="Constraints on the discriminator besides its loss; spectral norm is model.d_norm=spectral.",
     )

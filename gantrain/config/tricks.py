@@ -34,5 +34,9 @@ if TYPE_CHECKING:
             """The value of a key."""
 else:
     TricksConfig = merge_options(
-        "TricksConfig", TRICKS, base=_TricksSection, doc="Optional training tricks, all off by default."
+        "TricksConfig",
+        TRICKS,
+        base=_TricksSection,
+        distinct=True,
+        doc="Optional training tricks, all off by default.",
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gantrain.data.gaussian_mixture import GaussianMixture, PointSet, mixture
-from gantrain.data.spec import DatasetSpec, PointOptions
+from gantrain.data.spec import NOT_MIRRORED, DatasetSpec, PointOptions
 from gantrain.options import is_number, option, require
 
 POINTS = {"train": 100_000, "test": 10_000}
@@ -85,8 +85,7 @@ def load_mixture(options: MixtureOptions, split: str) -> PointSet:
 
 
 def _spec(name: str, title: str, load: Callable[[Any, str], PointSet], options: type = PointOptions) -> DatasetSpec:
-    fixed = {"flip": (False, "which has no images to mirror")}
-    return DatasetSpec(name=name, title=title, load=load, options=options, points=True, fixed=fixed)
+    return DatasetSpec(name=name, title=title, load=load, options=options, points=True, fixed=NOT_MIRRORED)
 
 
 SPECS = (

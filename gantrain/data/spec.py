@@ -12,6 +12,8 @@ DataSet = ImageSet | PointSet
 ON_DEVICE = (
     "keep the data set on the device; false: stream it from the host; null: if it fits into half of the free memory"
 )
+NOT_MIRRORED = {"flip": (False, "which has no images to mirror")}
+"""`DatasetSpec.fixed` of a set of points."""
 
 
 @dataclass(kw_only=True)

@@ -2,13 +2,7 @@
 
 An augmentation is a function listed in `AUGMENTATIONS`: it takes images (N, 3, H, W), their range and a generator for
 random numbers, and returns images of the same shape. It is differentiable with respect to the input and random for each
-image. To add one, write for example
-
-    def mirror(x: Tensor, image_range: tuple[float, float], draws: torch.Generator) -> Tensor:
-        \"\"\"Half of the images mirrored.\"\"\"
-        return torch.where(rand((len(x), 1, 1, 1), draws) < 0.5, x.flip(3), x)
-
-and add it to the list; `augment.policy=[mirror]` then works, with p and ADA.
+image. docs/extending.md shows how to add one.
 """
 
 from collections.abc import Callable

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gantrain.config import regularizer as section
+from gantrain.options import ConfigError, merge_options
 from gantrain.training.regularizers import (
     DiscriminatorBatch,
     GradientNormPenalty,
@@ -187,9 +189,12 @@ def test_the_penalty_bounds_the_slope_of_a_critic() -> None:
 
 @dataclass(slots=True, kw_only=True)
 class ZeroCenteredInterpolates(Regularizer):
-    """The example of `gantrain.training.regularizers`."""
+    """λ E‖∇v‖² between real and fake images."""
 
     gp0: float = 0.0
+
+    def active(self) -> tuple[str, ...]:
+        return ("gp0",) if self.gp0 else ()
 
     def penalties(self, batch: DiscriminatorBatch) -> dict[str, Tensor]:
         x = interpolate(batch.real, batch.fake, batch.draws).requires_grad_()
@@ -217,3 +222,16 @@ def test_lazy_penalties_are_due_over_all_discriminator_steps_of_a_run() -> None:
         train_step.run()
         due += [bool(flags[0]) for flags in train_step.key.due]
     assert due == [True, False, False, True, False, False]
+
+
+def test_a_key_belongs_to_one_regularizer_and_each_active_one_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(ZeroCenteredInterpolates):
+        pass
+
+    with pytest.raises(ConfigError, match="gp0 is a key of both ZeroCenteredInterpolates and Other"):
+        merge_options("Section", [ZeroCenteredInterpolates, Other], base=object, doc="", distinct=True)
+    kinds = (GradientNormPenalty, ZeroCenteredInterpolates)
+    monkeypatch.setattr(section, "REGULARIZERS", kinds)
+    config = merge_options("Section", kinds, base=section._RegularizerSection, doc="")
+    with pytest.raises(ConfigError, match="gp and gp0 constrain the same gradient; choose one of gp, dragan, gp0 "):
+        config(gp=10.0, gp0=1.0)

@@ -1,27 +1,7 @@
 """Constraints on the discriminator besides its loss. Each is one module; `REGULARIZERS` lists them.
 
 A regularizer is a dataclass of its options that also computes its penalties. The section `regularizer.*` of the
-configuration consists of the options of all of them, so names must differ. To add one, write a module like this:
-
-    @dataclass(slots=True, kw_only=True)
-    class ZeroCenteredInterpolates(Regularizer):
-        \"\"\"E‖∇v‖² at random points between real and fake images (Thanh-Tung et al. 2019, arXiv:1902.03984).\"\"\"
-
-        gp0: float = option(0.0, "λ of the zero-centered gradient penalty between real and fake; 0: off")
-
-        def __post_init__(self) -> None:
-            at_least_0("regularizer.gp0", self.gp0, "0 turns it off")
-
-        def active(self) -> tuple[str, ...]:
-            return ("gp0",) if self.gp0 else ()
-
-        def penalties(self, batch: DiscriminatorBatch) -> dict[str, Tensor]:
-            x = interpolate(batch.real, batch.fake, batch.draws).requires_grad_()
-            gradient = input_gradient(batch.discriminate(x), x)
-            return {"gp0": self.gp0 * gradient.square().sum(dim=1).mean()}
-
-and add the class to `REGULARIZERS`. The key `regularizer.gp0`, its line in --help, its check and the scalar
-`penalty/gp0` then exist.
+configuration consists of the options of all of them, so names must differ. docs/extending.md shows how to add one.
 """
 
 from gantrain.training.regularizers.base import DiscriminatorBatch, Regularizer, input_gradient

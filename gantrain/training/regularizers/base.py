@@ -33,7 +33,8 @@ class Regularizer:
     """Base class: does nothing.
 
     Attributes:
-        alternatives: keys or options that users can choose, for the message that only one may be active.
+        alternatives: what users can choose, for the message that only one constraint may be active; if (), all of the
+            class's keys.
         needs_input_gradient: whether its penalties use the gradient of each example's logit with respect to the
             example, which does not exist with batch norm.
     """

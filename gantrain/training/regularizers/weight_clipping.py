@@ -13,7 +13,6 @@ from gantrain.training.regularizers.base import Regularizer
 class WeightClipping(Regularizer):
     """Clamps the discriminator's weights after each update."""
 
-    alternatives = ("clip",)
     needs_input_gradient = False
 
     clip: float = option(0.0, "bound of the discriminator's weights after each step; 0.01 in the WGAN paper; 0: off")

@@ -16,7 +16,7 @@ class ZeroCenteredPenalty(Regularizer):
     the weight (lazy regularization, Karras et al. 2020, §3.1 of arXiv:1912.04958).
     """
 
-    alternatives = ("r1 with r2",)
+    alternatives = ("r1", "r2", "r1 with r2")
 
     r1: float = option(0.0, "γ of the zero-centered gradient penalty on real images; 0: off")
     r2: float = option(0.0, "γ of the zero-centered gradient penalty on fakes; 0: off")
@@ -39,7 +39,8 @@ class ZeroCenteredPenalty(Regularizer):
 
     def active(self) -> tuple[str, ...]:
         """See `Regularizer`."""
-        return ("r1 or r2",) if self.r1 or self.r2 else ()
+        on = [name for name in ("r1", "r2") if getattr(self, name)]
+        return (" with ".join(on),) if on else ()
 
     def is_due(self, d_update: int) -> bool:
         """See `Regularizer`."""
