@@ -35,3 +35,20 @@ def test_the_examples_of_a_section_run(title: str, tmp_path: Path) -> None:
 
 def test_every_fenced_block_belongs_to_a_section() -> None:
     assert len(blocks_of(TEXT)) == sum(len(blocks_of(section)) for section in SECTIONS.values()) > 0
+
+
+@pytest.mark.parametrize("module", [block for block in blocks_of(TEXT) if block.startswith('"""')])
+def test_a_printed_module_can_be_kept_in_the_package(module: str) -> None:
+    """It satisfies ruff, and imports nothing from the `__init__` that will import it."""
+    file = REPOSITORY / "gantrain" / "example.py"
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, f"--stdin-filename={file}", "-"],
+            cwd=REPOSITORY,
+            input=module,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert not re.search(r"^from gantrain\.training\.(regularizers|tricks) import", module, flags=re.MULTILINE)

@@ -34,6 +34,8 @@ from tests.conftest import REPOSITORY
 from tests.objectives.contract import CONTRACT
 from tests.objectives.test_objective import check_pair
 
+NAME = "le_cam_example"
+
 
 @pytest.fixture
 def le_cam() -> Iterator[dict[str, Any]]:
@@ -44,25 +46,25 @@ def le_cam() -> Iterator[dict[str, Any]]:
     for block in re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL):
         exec(block, names)
     yield names
-    del DIVERGENCES["le_cam"]
+    del DIVERGENCES[NAME]
 
 
 def test_a_registered_divergence_satisfies_the_contract(le_cam: dict[str, Any]) -> None:
     for check in CONTRACT:
         check(le_cam["LE_CAM"], le_cam["LE_CAM_REFERENCE"])
-    check_pair("le_cam")
+    check_pair(NAME)
 
 
 def test_a_registered_divergence_is_a_choice_and_in_every_table(le_cam: dict[str, Any]) -> None:
     for names in (divergence_names(), discriminator_names(), generator_names(), generator_choices()):
-        assert "le_cam" in names
-    assert str(LossConfig(disc="kl", gen="le_cam", rule="exact").make()) == "disc=kl gen=le_cam rule=exact"
-    with pytest.raises(ConfigError, match=r"loss\.gen='lecam' is unknown; choose one of .*\ble_cam\b"):
-        LossConfig(gen="lecam")
+        assert NAME in names
+    assert str(LossConfig(disc="kl", gen=NAME, rule="exact").make()) == f"disc=kl gen={NAME} rule=exact"
+    with pytest.raises(ConfigError, match=rf"loss\.gen='no_such_loss' is unknown; choose one of .*\b{NAME}\b"):
+        LossConfig(gen="no_such_loss")
     for table in (as_text(), as_markdown()):
-        assert table.count("le_cam") == 2
-        assert table.count(le_cam["LE_CAM"].f_formula) == 1
-    with pytest.raises(ValueError, match="'le_cam' exists already"):
+        rows = re.findall(rf"^(?:\| `)?{NAME}\b.*", table, flags=re.MULTILINE)
+        assert [le_cam["LE_CAM"].f_formula in row for row in rows] == [False, True]  # discriminator, generator
+    with pytest.raises(ValueError, match=f"'{NAME}' exists already"):
         register_divergence(le_cam["LE_CAM"])
 
 
@@ -77,15 +79,15 @@ def test_a_registered_divergence_is_in_every_theory_figure(
     monkeypatch.setattr(best_gaussians, "JUMP", np.inf)
     for figure, columns in (
         (divergence_curves.figure(), {"f": "name", "generators": "gen", "ends": "gen"}),
-        (best_gaussians.figure(names=("kl", "le_cam")), {"": "divergence"}),
-        (training_paths.figure(names=("kl", "le_cam"), seeds=(0,)), {"": "divergence"}),
+        (best_gaussians.figure(names=("kl", NAME)), {"": "divergence"}),
+        (training_paths.figure(names=("kl", NAME), seeds=(0,)), {"": "divergence"}),
         (gradient_weights.figure(), {"": "disc"}),
         (gradient_map.figure(), {"": "disc"}),
     ):
         figure.draw(Figure())
         for key, column in columns.items():
-            assert "le_cam" in figure.tables[key][column].tolist(), (figure.name, key)
-    assert "le_cam" in training_paths.names_with_paths()
+            assert NAME in figure.tables[key][column].tolist(), (figure.name, key)
+    assert NAME in training_paths.names_with_paths()
     styles = {(look["color"], str(look["linestyle"])) for look in map(style, DIVERGENCES)}
     assert len(styles) == len(DIVERGENCES)
 
