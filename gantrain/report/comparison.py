@@ -177,7 +177,7 @@ def comparison_table(table: RunTable, metric: str, rows: Sequence[Compared]) -> 
         return Group(head, Text("  not compared, because the groups' protocols differ in", style="yellow"), *lines)
     lower = lower_is_better(base_of(metric))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("group", overflow="fold")
+    shown.add_column("group", overflow="fold", min_width=24)
     better = "pairs higher" if lower is None else "pairs better"
     for title in ("mean ± std", "seeds", "difference", "95 % interval", "p", "p (Holm)", better, ""):
         shown.add_column(title, justify="right", no_wrap=True)

@@ -111,7 +111,10 @@ def test_tables_are_named_after_the_page(sweep: Path, tmp_path: Path) -> None:
     assert Path(other).name in found["b.csv"]
 
 
-def test_the_terminal_compares_with_the_first_runs_group(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_compares_with_the_first_runs_group(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
     for seed in range(2):
         measured = {"modes": lambda step, seed=seed: 80.0 + seed, "fid": lambda step: 30.0}
         write_run(sweep / f"kl{seed}", "loss.gen=kl", f"seed={seed}", steps=20, every=10, measured=measured, grids=0)  # type: ignore[arg-type]

@@ -255,7 +255,7 @@ REFUSED = {
     "interpolate=4 walk=2": "choose one of them",
     "walk=2 rank=log_ratio": "rank chooses among independent samples, which walk",
     "interpolate=4 rejection=true": "rejection chooses among",
-    "truncation=1 rejection=true": "use only one of them",
+    "truncation=1 rejection=true": "leave one of them out",
     "walk=2 out=a.png": "format='grid' is not one",
     "format=gif": "set walk=4",
     "interpolate=4 out=a.npz": "interpolate makes a grid",

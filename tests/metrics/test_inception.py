@@ -204,7 +204,7 @@ def test_reference_features_and_statistics_are_cached_and_a_damaged_cache_is_rec
         path.write_bytes(path.read_bytes()[:1000])
         caplog.clear()
         torch.testing.assert_close(load(), first, rtol=1e-5, atol=1e-5)
-        assert f"the cached {str(path)!r} is damaged" in caplog.text
+        assert f"the cached file {str(path)!r} is damaged" in caplog.text
     make_context(weights, reference.flip(0)).reference_features()
     assert len(list(tmp_path.glob("reference-random-12-*.pt"))) == 2, "other images have another cache file"
 

@@ -152,7 +152,7 @@ def test_a_damaged_entry_is_reported_and_computed_again(
 ) -> None:
     fresh = KINDS[kind].compute(tmp_path, 1)
     (path,) = cache.glob(KINDS[kind].pattern)
-    complete, reported = path.read_bytes(), f"the cached {str(path)!r} is damaged ("
+    complete, reported = path.read_bytes(), f"the cached file {str(path)!r} is damaged ("
     for name, damage in DAMAGES.items():
         path.write_bytes(complete)
         damage(path)
