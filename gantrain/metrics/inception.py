@@ -108,7 +108,7 @@ def _convert(source: Path, origin: str) -> InceptionWeights:
         try:
             state = _check_shapes(load_safely(target))
         except UnreadableFileError as error:
-            log.warning("the cached %r is damaged (%s); converting the weights again", str(target), error)
+            log.warning("the cached file %r is damaged (%s); converting the weights again", str(target), error)
     if state is None:
         state = _from_torchscript(content) if sha256 == TORCHSCRIPT_SHA256 else _from_state_dict(source, origin)
         save_atomically(state, target)
