@@ -4,7 +4,6 @@ import sys
 import threading
 
 from gantrain.errors import FAILED, GantrainError
-from gantrain.formatting import printable
 
 LONGEST = 1_900
 """Characters of an error message; the middle of a longer one is left out."""
@@ -46,11 +45,6 @@ def readable(text: str) -> str:
         text = f"{text[:kept]} ... ({len(text) - 2 * kept} characters left out) ... {text[-kept:]}"
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return shown if len(shown) <= LONGEST + 60 else readable(shown)
-
-
-def print_error(text: str) -> None:
-    """Prints an error on stderr; for errors outside of a run, where logging is not set up."""
-    print(f"gantrain: error: {printable(text)}", file=sys.stderr)
 
 
 def hide_file_errors_of_threads() -> None:
